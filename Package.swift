@@ -1,0 +1,82 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// One target a floor: the compiler holds the architecture. A floor names only floors below it, so an import
+// that points upwards does not build.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+]
+
+let package = Package(
+  name: "baton",
+  products: [
+    .library(name: "Baton", targets: ["Baton"]),
+    .executable(name: "baton", targets: ["BatonCommand"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+  ],
+  targets: [
+    // C shims: what Swift cannot import.
+    .systemLibrary(
+      name: "CLiburing", path: "Sources/CLiburing", pkgConfig: "liburing",
+      providers: [.apt(["liburing-dev"])]),
+    .target(name: "CBatonShims", path: "Sources/CBatonShims"),
+
+    // Shared memory: mapping, atomics facade, hint ring, waking.
+    .target(
+      name: "BatonSharedMemory",
+      dependencies: ["CBatonShims"],
+      path: "Sources/SharedMemory", swiftSettings: strict),
+    // Ownership: the word, the arbiter, residency.
+    .target(
+      name: "BatonOwnership", dependencies: ["BatonSharedMemory"],
+      path: "Sources/Ownership", swiftSettings: strict),
+    // Storage: the io_uring ring and the backends.
+    .target(
+      name: "BatonStorage", dependencies: ["BatonSharedMemory", "CLiburing", "CBatonShims"],
+      path: "Sources/Storage", swiftSettings: strict),
+    // Subsystem: the controllers' region, units, the link.
+    .target(
+      name: "BatonSubsystem",
+      dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonStorage", "CBatonShims"],
+      path: "Sources/Subsystem", swiftSettings: strict),
+    // Channel: what a host and a controller share and nobody else.
+    .target(
+      name: "BatonChannel", dependencies: ["BatonSharedMemory", "BatonOwnership", "CBatonShims"],
+      path: "Sources/Channel", swiftSettings: strict),
+    .target(
+      name: "BatonController",
+      dependencies: [
+        "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CLiburing",
+        "CBatonShims",
+      ],
+      path: "Sources/Controller", swiftSettings: strict),
+    .target(
+      name: "BatonHost",
+      dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonChannel", "CBatonShims"],
+      path: "Sources/Host", swiftSettings: strict),
+
+    // Front ends.
+    .target(
+      name: "Baton",
+      dependencies: [
+        "BatonSharedMemory", "BatonOwnership", "BatonSubsystem", "BatonChannel", "BatonController", "BatonHost",
+      ],
+      path: "Sources/Baton", swiftSettings: strict),
+    .executableTarget(
+      name: "BatonCommand",
+      dependencies: [
+        "Baton", "BatonStorage",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Histogram", package: "hdrhistogram-swift"),
+      ],
+      path: "Sources/Command", swiftSettings: strict),
+  ]
+)

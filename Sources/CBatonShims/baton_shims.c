@@ -1,0 +1,253 @@
+#define _GNU_SOURCE
+#include "baton_shims.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/futex.h>
+#include <linux/magic.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+static int result(long value) { return value < 0 ? -errno : (int)value; }
+
+int baton_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_nanoseconds) {
+  struct timespec timeout = {timeout_nanoseconds / 1000000000, timeout_nanoseconds % 1000000000};
+  return result(syscall(SYS_futex, word, FUTEX_WAIT, expected, timeout_nanoseconds < 0 ? 0 : &timeout, 0, 0));
+}
+
+int baton_futex_wake(const uint32_t *word, int count) {
+  return result(syscall(SYS_futex, word, FUTEX_WAKE, count, 0, 0, 0));
+}
+
+int baton_membarrier_register(void) {
+  return result(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0));
+}
+
+int baton_membarrier(void) { return result(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)); }
+
+int baton_pidfd_open(pid_t pid) {
+  int fd = result(syscall(SYS_pidfd_open, pid, 0));
+  return fd;
+}
+
+int baton_pidfd_send_signal(int pidfd, int signal) {
+  return result(syscall(SYS_pidfd_send_signal, pidfd, signal, 0, 0));
+}
+
+int baton_memfd_create(const char *name) { return result(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)); }
+
+int baton_seal_against_resize(int fd) {
+  return result(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
+}
+
+int baton_is_sealed_against_shrink(int fd) {
+  int seals = fcntl(fd, F_GET_SEALS);
+  return seals < 0 ? -errno : (seals & F_SEAL_SHRINK) != 0;
+}
+
+int baton_is_tmpfs(int fd) {
+  struct statfs about;
+  if (fstatfs(fd, &about)) return -errno;
+  return about.f_type == TMPFS_MAGIC;
+}
+
+int baton_ofd_try_lock(int fd, int64_t offset) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+  return result(fcntl(fd, F_OFD_SETLK, &lock));
+}
+
+int baton_ofd_is_locked_by_other(int fd, int64_t offset) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+  if (fcntl(fd, F_OFD_GETLK, &lock)) return -errno;
+  return lock.l_type != F_UNLCK;
+}
+
+int baton_direct_io_alignment(int fd, uint32_t *memory, uint32_t *offset) {
+  // struct statx as of 6.1, in 64-bit words: stx_dio_mem_align and stx_dio_offset_align are the two 32-bit halves
+  // of the word at byte 152 (include/uapi/linux/stat.h). 256 bytes in all.
+  uint64_t words[32] = {0};
+  const uint32_t statx_dioalign = 0x2000u;
+  *memory = *offset = 0;
+  if (syscall(SYS_statx, fd, "", 0x1000 /* AT_EMPTY_PATH */, statx_dioalign, words)) return -errno;
+  uint32_t mask = (uint32_t)words[0];
+  if (mask & statx_dioalign) {
+    memcpy(memory, (char *)words + 152, 4);
+    memcpy(offset, (char *)words + 156, 4);
+  }
+  return 0;
+}
+
+int baton_block_device_size(int fd, uint64_t *size) { return result(ioctl(fd, BLKGETSIZE64, size)); }
+
+int baton_block_device_sector(int fd, uint32_t *sector) {
+  int value = 0;
+  int status = result(ioctl(fd, BLKSSZGET, &value));
+  *sector = (uint32_t)value;
+  return status;
+}
+
+static int unix_address(const char *path, struct sockaddr_un *address) {
+  memset(address, 0, sizeof *address);
+  address->sun_family = AF_UNIX;
+  if (strlen(path) >= sizeof address->sun_path) return -ENAMETOOLONG;
+  strcpy(address->sun_path, path);
+  return 0;
+}
+
+int baton_socket_listen(const char *path) {
+  struct sockaddr_un address;
+  int status = unix_address(path, &address);
+  if (status) return status;
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  mode_t before = umask(0177);
+  status = result(bind(fd, (struct sockaddr *)&address, sizeof address));
+  umask(before);
+  if (status == 0) status = result(listen(fd, 256));
+  if (status < 0) {
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+
+int baton_socket_connect(const char *path) {
+  struct sockaddr_un address;
+  int status = unix_address(path, &address);
+  if (status) return status;
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  status = result(connect(fd, (struct sockaddr *)&address, sizeof address));
+  if (status < 0) {
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+
+int baton_socket_accept(int fd) { return result(accept4(fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
+
+ssize_t baton_socket_send(int fd, const void *bytes, size_t count, int passed) {
+  struct iovec part = {(void *)bytes, count};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+  union {
+    char space[CMSG_SPACE(sizeof(int))];
+    struct cmsghdr align;
+  } control;
+  if (passed >= 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = control.space;
+    message.msg_controllen = sizeof control.space;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &passed, sizeof passed);
+  }
+  ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent < 0 ? -errno : sent;
+}
+
+ssize_t baton_socket_receive(int fd, void *bytes, size_t count, int *passed) {
+  *passed = -1;
+  struct iovec part = {bytes, count};
+  // Room for several, so that a sender of more than one is seen and every one of them is closed again.
+  enum { DESCRIPTORS_MAX = 8 };
+  union {
+    char space[CMSG_SPACE(sizeof(int) * DESCRIPTORS_MAX)];
+    struct cmsghdr align;
+  } control;
+  struct msghdr message = {
+      .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+  ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (received < 0) return -errno;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    size_t descriptors = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < descriptors; i++) {
+      int each;
+      memcpy(&each, CMSG_DATA(header) + i * sizeof each, sizeof each);
+      if (*passed < 0) *passed = each;
+      else close(each);
+    }
+  }
+  return received;
+}
+
+int baton_socket_peer(int fd, pid_t *pid, uid_t *uid) {
+  struct ucred peer;
+  socklen_t length = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length)) return -errno;
+  *pid = peer.pid;
+  *uid = peer.uid;
+  return 0;
+}
+
+static void termination_set(sigset_t *set) {
+  sigemptyset(set);
+  sigaddset(set, SIGTERM);
+  sigaddset(set, SIGINT);
+}
+
+int baton_termination_signals(void) {
+  sigset_t set;
+  termination_set(&set);
+  int failed = pthread_sigmask(SIG_BLOCK, &set, 0);
+  if (failed) return -failed;
+  return result(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+void baton_termination_signals_restore(void) {
+  sigset_t set;
+  termination_set(&set);
+  pthread_sigmask(SIG_UNBLOCK, &set, 0);
+}
+
+int baton_read_signal(int fd) {
+  struct signalfd_siginfo info;
+  ssize_t got = read(fd, &info, sizeof info);
+  if (got < 0) return errno == EAGAIN ? 0 : -errno;
+  return got == sizeof info ? (int)info.ssi_signo : -EIO;
+}
+
+int baton_pin_to_cpu(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  return result(sched_setaffinity(0, sizeof set, &set));
+}
+
+int baton_available_cpus(void) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set)) return 1;
+  return CPU_COUNT(&set);
+}
+
+int baton_open(const char *path, bool writable, bool direct, bool create) {
+  int flags = O_CLOEXEC | (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | (create ? O_CREAT | O_EXCL : 0);
+  return result(open(path, flags, 0600));
+}
+
+uint64_t baton_raise_open_file_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit)) return 0;
+  if (limit.rlim_cur < limit.rlim_max) {
+    struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) return raised.rlim_cur;
+  }
+  return limit.rlim_cur;
+}

@@ -1,0 +1,182 @@
+// Everything that lies in memory shared between processes, or crosses a control socket. In C, because C says where
+// a field lies and Swift does not promise it; the assertions below pin it. Fields marked "word" are atomic 64-bit
+// words, reached from Swift by their offset through the atomics facade and never through these structs.
+#ifndef BATON_LAYOUT_H
+#define BATON_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// A change of anything here is a new version: a region or host memory of another version is refused.
+enum { BATON_LAYOUT_VERSION = 1 };
+
+// ---- The controllers' region ----
+
+struct baton_region_header {
+  uint64_t magic;           // BATON_REGION_MAGIC
+  uint32_t layout_version;  // BATON_LAYOUT_VERSION
+  uint32_t unit_count;      // units; functions are one more
+  uint64_t size;            // of the whole region, bytes
+  uint64_t generation;      // of this subsystem: two of one name are not the same
+  uint64_t controllers_offset;
+  uint64_t links_offset;
+  uint64_t functions_offset;
+  uint64_t units_offset;
+  uint64_t strings_offset;
+  uint64_t strings_count;
+  uint64_t checksum;  // FNV-1a over this header up to here, the fixed half of every unit record, and the strings
+};
+#define BATON_REGION_MAGIC 0x4e4f49474552424aull
+static const uint64_t baton_region_magic = BATON_REGION_MAGIC;
+
+// One a controller, a page each so that no line of one is written by the other.
+struct baton_controller_record {
+  uint64_t phase;        // word: incarnation << 8 | phase
+  uint64_t pid;          // word
+  uint64_t start_time;   // word: of the process, clock ticks since boot (/proc/PID/stat field 22): a pid can return
+  uint64_t unused_0[5];
+  uint64_t parked;       // word, a line of its own: 1 while the controller sleeps or is about to
+  uint64_t unused_1[7];
+  uint64_t link_sent;    // word: the position of this controller as writer of its link ring
+  uint64_t unused_2[7];
+  uint64_t link_received;  // word: its position as reader of the other's
+  uint64_t unused_3[7];
+  uint64_t counters[64];   // words, only this controller writes
+  uint64_t unused_4[416];
+};
+
+// One a function: the ownership word alone on two lines, because processors fetch lines in pairs.
+struct baton_function_record {
+  uint64_t ownership;  // word
+  uint64_t unused[15];
+};
+
+struct baton_unit_record {
+  // The fixed half: written at creation, covered by the checksum.
+  uint64_t size;  // bytes
+  uint32_t block_size;
+  uint8_t kind;  // UnitGeometry.Kind
+  uint8_t is_direct;
+  uint16_t unused_0;
+  uint32_t path_offset;  // within the strings
+  uint32_t path_count;
+  uint64_t delay_nanoseconds;  // the fault plan
+  uint64_t error_after;
+  uint64_t error_every;
+  uint32_t short_transfer_bytes;
+  uint32_t unused_1;
+  uint64_t unused_2;
+  // The changing half.
+  uint64_t state;  // word: UnitState
+  uint64_t unused_3[7];
+};
+
+enum { BATON_LINK_CAPACITY = 1024 };  // hints each way
+
+// ---- Host memory ----
+
+struct baton_host_header {
+  uint64_t magic;  // BATON_HOST_MAGIC
+  uint32_t layout_version;
+  uint32_t lines_per_channel;  // a power of two
+  uint64_t size;               // of the whole memory
+  uint64_t arena_offset;
+  uint64_t arena_size;
+  uint64_t identity;  // random: says which host this is when it comes back
+  uint64_t unused_0[2];
+  uint32_t host_parked;  // futex word, a line of its own: 1 while the host sleeps
+  uint32_t unused_1[15];
+  uint64_t controller_parked_a;  // word, a line of its own: 1 while controller a sleeps
+  uint64_t unused_2[7];
+  uint64_t controller_parked_b;
+  uint64_t unused_3[7];
+};
+#define BATON_HOST_MAGIC 0x54534f484e4f5442ull
+static const uint64_t baton_host_magic = BATON_HOST_MAGIC;
+
+enum {
+  BATON_HOST_HEADER_SIZE = 4096,
+  BATON_LINES_MIN = 2,
+  BATON_LINES_MAX = 4096,
+};
+
+// One request, one cache line: the flag of the request, the request, and its response.
+struct baton_request_line {
+  uint64_t flag;      // word: sequence << 16 | status << 8 | state
+  uint8_t operation;  // the request: written by the host before it submits
+  uint8_t flags;      // bit 0: durable (FUA)
+  uint16_t next;      // the line where this host's next request on this channel will be
+  uint32_t unit;
+  uint64_t offset;
+  uint64_t length;
+  uint64_t buffer;   // offset in the arena
+  uint64_t cookie;   // the host's own; controllers do not read it
+  uint64_t value;    // the response: written by the controller before it answers
+  uint64_t service;  // the response: term << 16 | transferred << 8 | controller
+};
+
+// ---- Control socket messages, one record each ----
+
+struct baton_attach_request {
+  uint64_t magic;  // BATON_HOST_MAGIC
+  uint32_t layout_version;
+  uint32_t kind;  // 1: a host, with its memory's descriptor; 2: the peer controller
+};
+
+struct baton_attach_reply {
+  uint64_t magic;
+  uint32_t layout_version;
+  uint32_t refusal;  // 0: attached
+  uint64_t controller;
+  uint64_t incarnation;
+  uint64_t generation;
+  uint64_t unit_count;
+  char reason[200];  // of the refusal, for people; ends in a zero
+};
+
+enum { BATON_ATTACH_HOST = 1, BATON_ATTACH_PEER = 2 };
+// The one-byte messages: a doorbell, and a controller's farewell.
+enum { BATON_MESSAGE_DOORBELL = 'd', BATON_MESSAGE_FAREWELL = 'f' };
+
+// ---- Management data, in the arena ----
+
+struct baton_identity {
+  uint64_t generation;
+  uint64_t controller;
+  uint64_t incarnation;
+  uint64_t pid;
+  uint64_t unit_count;
+  uint64_t layout_version;
+};
+
+struct baton_unit_description {
+  uint64_t unit;
+  uint64_t size;
+  uint64_t block_size;
+  uint64_t state;
+  uint64_t kind;
+  uint64_t is_direct;
+};
+
+#define BATON_PIN(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type " has moved")
+#define BATON_PIN_FIELD(type, field, at) _Static_assert(offsetof(struct type, field) == (at), #type "." #field)
+BATON_PIN(baton_region_header, 88);
+BATON_PIN(baton_controller_record, 4096);
+BATON_PIN_FIELD(baton_controller_record, parked, 64);
+BATON_PIN_FIELD(baton_controller_record, link_sent, 128);
+BATON_PIN_FIELD(baton_controller_record, link_received, 192);
+BATON_PIN_FIELD(baton_controller_record, counters, 256);
+BATON_PIN(baton_function_record, 128);
+BATON_PIN(baton_unit_record, 128);
+BATON_PIN_FIELD(baton_unit_record, state, 64);
+BATON_PIN(baton_host_header, 256);
+BATON_PIN_FIELD(baton_host_header, host_parked, 64);
+BATON_PIN_FIELD(baton_host_header, controller_parked_a, 128);
+BATON_PIN_FIELD(baton_host_header, controller_parked_b, 192);
+BATON_PIN(baton_request_line, 64);
+BATON_PIN(baton_attach_request, 16);
+BATON_PIN(baton_attach_reply, 248);
+BATON_PIN(baton_identity, 48);
+BATON_PIN(baton_unit_description, 48);
+
+#endif

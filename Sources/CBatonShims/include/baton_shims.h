@@ -1,0 +1,88 @@
+// What Swift cannot import of the C library and the kernel: macros, variadic functions, system calls without a
+// wrapper in Debian 12's C library. One comment each on why it is here. No policy: that is Swift's.
+#ifndef BATON_SHIMS_H
+#define BATON_SHIMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// A barrier for the compiler alone. Swift's Synchronization module has no signal fence. It is the fast side of
+// an asymmetric fence: the slow side makes the processors agree with membarrier(2).
+static inline void baton_compiler_fence(void) { __asm__ volatile("" ::: "memory"); }
+
+// PAUSE (or its like): tells the core that this is a spin loop. Not reachable from Swift.
+static inline void baton_spin_hint(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// futex(2) has no C library wrapper, and syscall(2) is variadic. Results: 0 or -errno; woken count for wake.
+// The word lies in memory shared between processes, so neither uses FUTEX_PRIVATE_FLAG.
+int baton_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_nanoseconds);
+int baton_futex_wake(const uint32_t *word, int count);
+
+// membarrier(2), global expedited: no wrapper. Results: 0 or -errno.
+int baton_membarrier_register(void);
+int baton_membarrier(void);
+
+// pidfd_open(2), pidfd_send_signal(2): no wrappers in glibc before 2.36, variadic syscall otherwise.
+int baton_pidfd_open(pid_t pid);
+int baton_pidfd_send_signal(int pidfd, int signal);
+
+// memfd_create(2) and the seals need _GNU_SOURCE, which Swift's importer does not set. A new descriptor or -errno.
+int baton_memfd_create(const char *name);
+int baton_seal_against_resize(int fd);
+// Whether the file can no longer shrink: 1, 0 or -errno (not a memfd).
+int baton_is_sealed_against_shrink(int fd);
+// Whether the file lies on tmpfs with small pages: a hugetlbfs memfd can fault with SIGBUS when pages run out.
+int baton_is_tmpfs(int fd);
+
+// Open file description locks: F_OFD_SETLK needs _GNU_SOURCE and fcntl is variadic. One byte at offset; 0 or -errno.
+int baton_ofd_try_lock(int fd, int64_t offset);
+int baton_ofd_is_locked_by_other(int fd, int64_t offset);
+
+// statx(2) with STATX_DIOALIGN (kernel 6.1) is newer than glibc 2.36's header. Fills the alignments for direct I/O;
+// 0 or -errno; both zero when the file system does not say.
+int baton_direct_io_alignment(int fd, uint32_t *memory, uint32_t *offset);
+// BLKGETSIZE64 and BLKSSZGET are macros over _IOR.
+int baton_block_device_size(int fd, uint64_t *size);
+int baton_block_device_sector(int fd, uint32_t *sector);
+
+// Unix sockets: CMSG_* are macros; SOCK_SEQPACKET is an enum case in C and awkward in Swift.
+int baton_socket_listen(const char *path);
+int baton_socket_connect(const char *path);
+int baton_socket_accept(int fd);
+// Sends one record, with one descriptor attached when passed >= 0. Bytes sent or -errno; never raises SIGPIPE.
+ssize_t baton_socket_send(int fd, const void *bytes, size_t count, int passed);
+// Receives one record; *passed is a descriptor received with it (close-on-exec), or -1. Bytes or -errno; 0 at end.
+ssize_t baton_socket_receive(int fd, void *bytes, size_t count, int *passed);
+// SO_PEERCRED fills struct ucred, which needs _GNU_SOURCE.
+int baton_socket_peer(int fd, pid_t *pid, uid_t *uid);
+
+// signalfd(2) with SIGTERM and SIGINT blocked in this thread: sigset_t macros. A new descriptor or -errno.
+int baton_termination_signals(void);
+// Undoes the blocking that baton_termination_signals did.
+void baton_termination_signals_restore(void);
+// One waiting signal's number, 0 when none waits, or -errno.
+int baton_read_signal(int fd);
+
+// sched_setaffinity(2) takes cpu_set_t, which is macros. 0 or -errno.
+int baton_pin_to_cpu(int cpu);
+// How many CPUs this process may run on.
+int baton_available_cpus(void);
+
+// open(2) is variadic and O_DIRECT needs _GNU_SOURCE. A new descriptor (close-on-exec) or -errno.
+int baton_open(const char *path, bool writable, bool direct, bool create);
+
+// Raises the soft limit on open files to the hard one; returns the limit then in force.
+uint64_t baton_raise_open_file_limit(void);
+
+// errno is a macro over a function call in C; Swift's overlay of it is fine, but these shims return -errno instead
+// so that no library call can come between the failure and the reading of it.
+
+#endif

@@ -1,0 +1,51 @@
+// liburing, and the few of its macros that Swift cannot import. One comment each on why.
+#ifndef BATON_RING_SHIMS_H
+#define BATON_RING_SHIMS_H
+
+#include <liburing.h>
+
+// Set-up flags newer than Debian's liburing 2.3 headers or written as (1U << n), which Swift imports only for
+// some of them: spelled out here once. Values from include/uapi/linux/io_uring.h.
+static inline unsigned baton_setup_clamp(void) { return 1u << 4; }           // IORING_SETUP_CLAMP, 5.6
+static inline unsigned baton_setup_cqsize(void) { return 1u << 3; }          // IORING_SETUP_CQSIZE, 5.5
+static inline unsigned baton_setup_submit_all(void) { return 1u << 7; }      // IORING_SETUP_SUBMIT_ALL, 5.18
+static inline unsigned baton_setup_coop_taskrun(void) { return 1u << 8; }    // IORING_SETUP_COOP_TASKRUN, 5.19
+static inline unsigned baton_setup_taskrun_flag(void) { return 1u << 9; }    // IORING_SETUP_TASKRUN_FLAG, 5.19
+
+// The kernel raises these in the shared SQ flags word: completions wait for a kernel entry, or overflowed.
+// A macro over (1U << n); read with acquire because it is written by the kernel concurrently.
+static inline int baton_ring_wants_entry(const struct io_uring *ring) {
+  return (__atomic_load_n(ring->sq.kflags, __ATOMIC_ACQUIRE) & ((1u << 1) | (1u << 2))) != 0;
+}
+
+// io_uring_for_each_cqe is a macro; this is its body for one step. Null when the queue is empty.
+static inline struct io_uring_cqe *baton_ring_peek(struct io_uring *ring) {
+  unsigned head = *ring->cq.khead;
+  if (head == __atomic_load_n(ring->cq.ktail, __ATOMIC_ACQUIRE)) return 0;
+  return &ring->cq.cqes[head & *ring->cq.kring_mask];
+}
+
+// The two fields below lie in anonymous unions, which Swift names differently from header to header.
+static inline void baton_sqe_set_rw_flags(struct io_uring_sqe *sqe, int flags) { sqe->rw_flags = flags; }
+static inline void baton_sqe_set_token(struct io_uring_sqe *sqe, unsigned long long token) { sqe->user_data = token; }
+
+static inline int baton_rwf_dsync(void) { return 0x00000002; }  // RWF_DSYNC, linux/fs.h; needs _GNU_SOURCE otherwise
+
+// FALLOC_FL_* of linux/falloc.h, with KEEP_SIZE: <fcntl.h> shows them only under _GNU_SOURCE.
+static inline int baton_fallocate_punch_hole(void) { return 0x02 | 0x01; }
+static inline int baton_fallocate_zero_range(void) { return 0x10 | 0x01; }
+
+// prep functions whose parameter types changed between liburing releases: one signature for all of them.
+static inline void baton_prep_poll_multishot(struct io_uring_sqe *sqe, int fd, unsigned events) {
+  io_uring_prep_poll_multishot(sqe, fd, events);
+}
+static inline void baton_prep_timeout(struct io_uring_sqe *sqe, struct __kernel_timespec *duration) {
+  io_uring_prep_timeout(sqe, duration, 0, 0);
+}
+// IORING_FSYNC_DATASYNC is (1U << 0).
+static inline void baton_prep_data_sync(struct io_uring_sqe *sqe, int fd) { io_uring_prep_fsync(sqe, fd, 1u); }
+
+// IORING_CQE_F_MORE is (1U << 1): a multishot request will post again.
+static inline int baton_cqe_has_more(const struct io_uring_cqe *cqe) { return (cqe->flags & (1u << 1)) != 0; }
+
+#endif

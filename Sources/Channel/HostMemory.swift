@@ -1,0 +1,137 @@
+import BatonOwnership
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+/// The memory of one host: request lines for both controllers, and the arena its data moves through.
+///
+///     header (4096) | lines to a | lines to b | arena
+///
+/// A sealed memfd that the host makes and hands to both controllers; no other host ever sees it. Sealed, because a
+/// host that shrank it would kill the controllers with SIGBUS; on small pages, because huge ones can run out.
+/// Controllers copy and check the header when they attach, and go by their copy.
+package struct HostMemory: ~Copyable {
+  private let mapping: Mapping
+  /// The memfd, in the host that made it; -1 in a controller.
+  package let descriptor: OwnedDescriptor
+  /// The header as it was when this was made or attached.
+  package let header: baton_host_header
+
+  /// The most that one host's arena may have.
+  package static let arenaMax: UInt64 = 1 << 36
+
+  /// Makes the memory of a new host.
+  ///
+  /// `descriptor` is what to hand over.
+  package init(linesPerChannel: Int, arenaSize: UInt64) throws(BatonError) {
+    let subject = "host memory"
+    guard linesPerChannel >= Int(BATON_LINES_MIN), linesPerChannel <= Int(BATON_LINES_MAX),
+      linesPerChannel & (linesPerChannel - 1) == 0
+    else {
+      throw BatonError(
+        .invalid, subject, "\(linesPerChannel) request lines were asked for",
+        mend: "ask for a power of two from \(BATON_LINES_MIN) to \(BATON_LINES_MAX)")
+    }
+    guard arenaSize > 0, arenaSize <= Self.arenaMax, arenaSize % 4096 == 0 else {
+      throw BatonError(
+        .invalid, subject, "an arena of \(arenaSize) bytes was asked for",
+        mend: "ask for a multiple of 4096, up to \(Self.arenaMax)")
+    }
+    var header = baton_host_header()
+    header.magic = baton_host_magic
+    header.layout_version = UInt32(BATON_LAYOUT_VERSION)
+    header.lines_per_channel = UInt32(linesPerChannel)
+    header.arena_offset = Self.arenaOffset(linesPerChannel: UInt64(linesPerChannel))
+    header.arena_size = arenaSize
+    header.size = header.arena_offset + arenaSize
+    header.identity = UInt64.random(in: 1...UInt64.max)
+    let descriptor = OwnedDescriptor(try check(baton_memfd_create("baton-host"), subject, doing: "memfd_create"))
+    try descriptor.setSize(header.size, subject: subject)
+    try check(baton_seal_against_resize(descriptor.number), subject, doing: "sealing it")
+    let mapping = try Mapping(of: descriptor, count: Int(header.size), subject: subject)
+    mapping.base.storeBytes(of: header, as: baton_host_header.self)
+    self.init(mapping, header, descriptor)
+  }
+
+  /// Attaches the memory that a host handed over, after checking everything that could hurt.
+  package init(attaching descriptor: borrowing OwnedDescriptor) throws(BatonError) {
+    let subject = "host memory"
+    let sealed = baton_is_sealed_against_shrink(descriptor.number)
+    guard sealed == 1 else {
+      throw BatonError(
+        .invalid, subject, sealed == 0 ? "is not sealed against shrinking" : "is no memfd",
+        mend: "seal it with F_SEAL_SHRINK before it is handed over")
+    }
+    guard baton_is_tmpfs(descriptor.number) == 1 else {
+      throw BatonError(.invalid, subject, "lies on huge pages", mend: "make it without MFD_HUGETLB")
+    }
+    let count = try FileFacts(of: descriptor, subject: subject).size
+    guard count >= UInt64(BATON_HOST_HEADER_SIZE), count <= Self.arenaMax * 2 else {
+      throw BatonError(.truncated, subject, "is too small: \(count) bytes do not hold a header")
+    }
+    let mapping = try Mapping(of: descriptor, count: Int(count), subject: subject)
+    let header = mapping.base.load(as: baton_host_header.self)
+    guard header.magic == baton_host_magic else {
+      throw BatonError(.foreign, subject, "does not begin as host memory does")
+    }
+    guard header.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
+      throw BatonError(
+        .wrongVersion, subject,
+        "has layout version \(header.layout_version), and this controller works with \(BATON_LAYOUT_VERSION)",
+        mend: "use host and controller of one version")
+    }
+    let lines = UInt64(header.lines_per_channel)
+    guard lines >= UInt64(BATON_LINES_MIN), lines <= UInt64(BATON_LINES_MAX), lines & (lines - 1) == 0,
+      header.arena_offset == Self.arenaOffset(linesPerChannel: lines), header.arena_size > 0,
+      header.arena_size <= Self.arenaMax, header.identity != 0
+    else {
+      throw BatonError(.damaged, subject, "has a header that contradicts itself")
+    }
+    guard count >= header.arena_offset + header.arena_size else {
+      throw BatonError(
+        .truncated, subject,
+        "is too small: it has \(count) bytes and its header speaks of \(header.arena_offset + header.arena_size)")
+    }
+    self.init(mapping, header, OwnedDescriptor(-1))
+  }
+
+  private init(
+    _ mapping: consuming Mapping, _ header: baton_host_header, _ descriptor: consuming OwnedDescriptor
+  ) {
+    self.mapping = mapping
+    self.header = header
+    self.descriptor = descriptor
+  }
+
+  private static func arenaOffset(linesPerChannel: UInt64) -> UInt64 {
+    let lines = 2 * linesPerChannel * UInt64(MemoryLayout<baton_request_line>.stride)
+    return (UInt64(BATON_HOST_HEADER_SIZE) + lines + 4095) & ~4095
+  }
+
+  /// Request lines in each channel.
+  package var linesPerChannel: Int { Int(header.lines_per_channel) }
+
+  /// The first request line of the channel to `controller`. The others follow, 64 bytes each.
+  package func lines(to controller: ControllerIdentity) -> UnsafeMutableRawPointer {
+    mapping.base + Int(BATON_HOST_HEADER_SIZE)
+      + controller.index * linesPerChannel * MemoryLayout<baton_request_line>.stride
+  }
+
+  /// Where data lies.
+  package var arena: UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(start: mapping.base + Int(header.arena_offset), count: Int(header.arena_size))
+  }
+
+  /// 1 while the host sleeps or is about to. Sync point "sleep", see `AsymmetricFence`.
+  package var hostParked: SharedFutexWord {
+    SharedFutexWord(mapping.base + MemoryLayout<baton_host_header>.offset(of: \.host_parked)!)
+  }
+
+  /// 1 while that controller sleeps or is about to.
+  package func controllerParked(_ controller: ControllerIdentity) -> SharedWord {
+    SharedWord(
+      mapping.base
+        + MemoryLayout<baton_host_header>.offset(
+          of: controller == .a ? \.controller_parked_a : \.controller_parked_b)!)
+  }
+}

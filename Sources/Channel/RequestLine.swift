@@ -1,0 +1,157 @@
+import BatonOwnership
+import BatonSharedMemory
+import CBatonShims
+
+/// The flag of a request line: whose turn it is, for which request, and how that ended.
+///
+/// Invariants:
+/// - a line is free, submitted, or answered; only the host submits, only a controller answers;
+/// - a submission carries the channel's next sequence number, an answer the number that it answers: so a request is
+///   answered once, and a number is used once;
+/// - everything else in the line is written before the flag that publishes it (sync points "submit" and "answer").
+///
+///      63                                           16 15       8 7        2 1   0
+///     +-----------------------------------------------+----------+----------+-----+
+///     |                 sequence (48)                 |  status  |    0     |state|
+///     +-----------------------------------------------+----------+----------+-----+
+@frozen
+package struct RequestFlag: Equatable {
+  package let rawValue: UInt64
+
+  @inlinable @inline(__always)
+  package init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  /// Submitted by the host: the controller's turn.
+  @inlinable @inline(__always)
+  package static func submitted(_ sequence: UInt64) -> RequestFlag { RequestFlag(rawValue: sequence << 16 | 1) }
+
+  /// Answered: the host's turn.
+  @inlinable @inline(__always)
+  package static func answered(_ sequence: UInt64, _ status: Status) -> RequestFlag {
+    RequestFlag(rawValue: sequence << 16 | UInt64(status.rawValue) << 8 | 2)
+  }
+
+  @inlinable @inline(__always)
+  package var isSubmitted: Bool { rawValue & 3 == 1 }
+
+  @inlinable @inline(__always)
+  package var isAnswered: Bool { rawValue & 3 == 2 }
+
+  /// Counts the requests of a channel, from 1.
+  @inlinable @inline(__always)
+  package var sequence: UInt64 { rawValue >> 16 }
+
+  /// Of an answer.
+  @inlinable @inline(__always)
+  package var status: Status { Status(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8)) ?? .inputOutputError }
+}
+
+/// What a controller says of an answer beside its status.
+@frozen
+public struct Service: Sendable, Equatable {
+  @usableFromInline let rawValue: UInt64
+
+  @inlinable @inline(__always)
+  package init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  /// The parts: who served, in which term, and whether the request waited for a change of owner.
+  @inlinable @inline(__always)
+  package init(controller: ControllerIdentity, isTransferred: Bool, term: UInt64) {
+    rawValue = term << 16 | (isTransferred ? 0x100 : 0) | UInt64(controller.rawValue)
+  }
+
+  /// The controller that served.
+  public var controller: ControllerIdentity { rawValue & 1 == 0 ? .a : .b }
+  /// Whether the request waited in the pending queue for a change of owner.
+  public var isTransferred: Bool { rawValue & 0x100 != 0 }
+  /// The term of the function that it was served in.
+  public var term: UInt64 { rawValue >> 16 }
+}
+
+/// A request line in host memory: one cache line that goes to the controller with the request and comes back with
+/// the answer. An address and nothing more.
+@frozen
+package struct RequestLine {
+  @usableFromInline let base: UnsafeMutableRawPointer
+
+  @inlinable @inline(__always)
+  package init(_ base: UnsafeMutableRawPointer) { self.base = base }
+
+  /// The word that says whose turn it is.
+  @inlinable @inline(__always)
+  package var flag: SharedWord { SharedWord(base) }
+
+  @inlinable @inline(__always)
+  var fields: UnsafeMutablePointer<baton_request_line> { base.assumingMemoryBound(to: baton_request_line.self) }
+
+  /// Host: writes a request and submits it. Cost: one line moved. Sync point "submit": the release of the flag, and
+  /// the acquire in the controller's look at it.
+  @inlinable @inline(__always)
+  package func submit(_ request: Request, sequence: UInt64, next: UInt16) {
+    let fields = self.fields
+    fields.pointee.operation = request.operation.rawValue
+    fields.pointee.flags = request.isDurable ? 1 : 0
+    fields.pointee.next = next
+    fields.pointee.unit = request.unit
+    fields.pointee.offset = request.offset
+    fields.pointee.length = request.length
+    fields.pointee.buffer = request.buffer
+    flag.storeReleasing(RequestFlag.submitted(sequence).rawValue)
+  }
+
+  /// Controller: copies the request out, once; what it does rests on the copy, never on the line, which a hostile
+  /// host may change meanwhile.
+  @inlinable @inline(__always)
+  package func copy() -> RequestCopy {
+    let fields = self.fields
+    return RequestCopy(
+      operation: fields.pointee.operation, flags: fields.pointee.flags, next: fields.pointee.next,
+      unit: fields.pointee.unit, offset: fields.pointee.offset, length: fields.pointee.length,
+      buffer: fields.pointee.buffer)
+  }
+
+  /// Controller: answers. Sync point "answer": the release of the flag, and the acquire in the host's poll; also
+  /// publishes what the controller wrote into the arena.
+  @inlinable @inline(__always)
+  package func answer(_ sequence: UInt64, _ status: Status, value: UInt64, service: Service) {
+    let fields = self.fields
+    fields.pointee.value = value
+    fields.pointee.service = service.rawValue
+    flag.storeReleasing(RequestFlag.answered(sequence, status).rawValue)
+  }
+
+  /// Host: what came with the answer. Only after the flag said that it is answered.
+  @inlinable @inline(__always)
+  package var response: (value: UInt64, service: Service) {
+    (fields.pointee.value, Service(rawValue: fields.pointee.service))
+  }
+}
+
+/// A request as it was found in a line: not checked yet.
+@frozen
+package struct RequestCopy {
+  package let operation: UInt8
+  package let flags: UInt8
+  package let next: UInt16
+  package let unit: UInt32
+  package let offset: UInt64
+  package let length: UInt64
+  package let buffer: UInt64
+
+  @inlinable @inline(__always)
+  init(
+    operation: UInt8, flags: UInt8, next: UInt16, unit: UInt32, offset: UInt64, length: UInt64, buffer: UInt64
+  ) {
+    self.operation = operation
+    self.flags = flags
+    self.next = next
+    self.unit = unit
+    self.offset = offset
+    self.length = length
+    self.buffer = buffer
+  }
+
+  /// Whether the answer waits for stable storage.
+  @inlinable @inline(__always)
+  package var isDurable: Bool { flags & 1 != 0 }
+}

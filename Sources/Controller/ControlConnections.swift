@@ -1,0 +1,83 @@
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+/// The sockets of a controller: the one it listens on, one for each host and the peer, and the one to the peer.
+///
+/// Nothing here is on the path of a request. A place of the table has a generation, so that an event of a
+/// connection that is gone is not taken for one of its successor.
+struct ControlConnections: ~Copyable {
+  /// What the other end of a connection is.
+  enum Kind { case vacant, unknown, host(channel: Int), peer }
+
+  struct Connection {
+    var kind = Kind.vacant
+    var descriptor: CInt = -1
+    var generation: UInt16 = 0
+  }
+
+  /// Connections at once: every host, the peer, and some that have not said what they are.
+  static let connectionsMax = 256
+
+  let listener: OwnedDescriptor
+  let path: String
+  var connections = [Connection](repeating: Connection(), count: connectionsMax)
+  var peerSocketPath = ""
+  /// To the peer's control socket, for ringing it; -1: none.
+  var toPeer: CInt = -1
+  /// What a stop by signal comes by; -1: none.
+  var signals: CInt = -1
+
+  init(listeningAt path: String) throws(BatonError) {
+    // The seat is taken: whoever made this socket is dead.
+    unlink(path)
+    listener = OwnedDescriptor(
+      try check(
+        baton_socket_listen(path), path, doing: "listening",
+        mend: "a socket's path has 107 bytes at the most: use a shorter name or BATON_HOME"))
+    self.path = path
+  }
+
+  deinit {
+    unlink(path)
+    for connection in connections where connection.descriptor >= 0 { Glibc.close(connection.descriptor) }
+    if toPeer >= 0 { Glibc.close(toPeer) }
+    if signals >= 0 { Glibc.close(signals) }
+  }
+
+  /// A place for a new connection, or nil when all are taken.
+  mutating func add(_ descriptor: CInt) -> Int? {
+    for index in connections.indices {
+      if case .vacant = connections[index].kind {
+        connections[index].kind = .unknown
+        connections[index].descriptor = descriptor
+        connections[index].generation &+= 1
+        return index
+      }
+    }
+    return nil
+  }
+
+  /// What a watch of this connection carries.
+  func token(_ index: Int) -> UInt32 { UInt32(connections[index].generation) << 16 | UInt32(index) }
+
+  /// The connection of an event, unless it is gone.
+  func index(of token: UInt32) -> Int? {
+    let index = Int(token & 0xffff)
+    guard index < connections.count, connections[index].descriptor >= 0,
+      connections[index].generation == UInt16(token >> 16)
+    else { return nil }
+    return index
+  }
+
+  /// Closes a connection. The other end sees it at once, though the ring may hold on to the file a little longer.
+  mutating func close(_ index: Int) {
+    let descriptor = connections[index].descriptor
+    if descriptor >= 0 {
+      shutdown(descriptor, CInt(SHUT_RDWR))
+      Glibc.close(descriptor)
+    }
+    connections[index].descriptor = -1
+    connections[index].kind = .vacant
+  }
+}

@@ -1,0 +1,167 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+
+// Requests in: what hosts submit, taken from their channels in arrival order.
+extension Controller {
+  /// Turns without a request after which a channel is looked at in rotation only.
+  private static var turnsUntilCold: UInt32 { 2048 }
+  /// Channels looked at in every turn whatever they do: looking at a few costs nothing.
+  private static var hotMin: Int { 2 }
+
+  /// Looks at every hot channel and one cold one. With 64 hosts attached and one active, a turn looks at two lines.
+  @inline(__always)
+  mutating func pollChannels() -> Int {
+    var work = 0
+    var position = 0
+    while position < hotCount {
+      let index = channelOrder[position]
+      let taken = pollChannel(Int(index))
+      work += taken
+      if taken == 0 {
+        let channel = channels + Int(index)
+        channel.pointee.idleTurns &+= 1
+        if channel.pointee.idleTurns > Self.turnsUntilCold, hotCount > Self.hotMin {
+          hotCount -= 1
+          channelOrder[position] = channelOrder[hotCount]
+          channelOrder[hotCount] = index
+          continue
+        }
+      }
+      position += 1
+    }
+    if channelCount > hotCount { work += pollColdChannel() }
+    return work
+  }
+
+  private mutating func pollColdChannel() -> Int {
+    coldCursor = coldCursor + 1 < channelCount ? max(coldCursor + 1, hotCount) : hotCount
+    let index = channelOrder[coldCursor]
+    let taken = pollChannel(Int(index))
+    if taken > 0 { makeHot(position: coldCursor) }
+    return taken
+  }
+
+  private mutating func makeHot(position: Int) {
+    let index = channelOrder[position]
+    channelOrder[position] = channelOrder[hotCount]
+    channelOrder[hotCount] = index
+    hotCount += 1
+    channels[Int(index)].idleTurns = 0
+  }
+
+  /// Looks at every channel, hot or not: before sleeping, and when leaving.
+  mutating func pollAllChannels() -> Int {
+    var work = 0
+    var position = 0
+    while position < channelCount {
+      let taken = pollChannel(Int(channelOrder[position]))
+      work += taken
+      if taken > 0, position >= hotCount { makeHot(position: position) }
+      position += 1
+    }
+    return work
+  }
+
+  /// Takes what a host has submitted since the last look, a batch at the most.
+  @inline(__always)
+  private mutating func pollChannel(_ index: Int) -> Int {
+    let channel = channels + index
+    var taken = 0
+    while taken < Self.channelBatchMax, requests.free > 0 {
+      let slot = channel.pointee.next
+      let line = channel.pointee.line(slot)
+      // Acquire: sync point "submit", the host's release of the flag.
+      let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
+      let sequence = channel.pointee.sequence
+      guard flag == .submitted(sequence) else {
+        if flag.isSubmitted { expel(index, "a request with number \(flag.sequence) where \(sequence) was due") }
+        break
+      }
+      if channel.pointee.phase != .attached { break }
+      let copy = line.copy()
+      guard Int(copy.next) <= channel.pointee.lineMask, Int(copy.next) != slot else {
+        expel(index, "a request that names line \(copy.next) as the next")
+        break
+      }
+      channel.pointee.next = Int(copy.next)
+      channel.pointee.sequence = sequence &+ 1
+      channel.pointee.outstanding += 1
+      taken += 1
+      receive(copy, channel: index, slot: slot, sequence: sequence)
+    }
+    if taken > 0 { channel.pointee.idleTurns = 0 }
+    return taken
+  }
+
+  /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
+  /// arbiter (claim 1, in its order).
+  @inline(__always)
+  private mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
+    count(.requests)
+    guard let operation = Operation(rawValue: copy.operation) else {
+      return answer(channel, slot, sequence, .invalidOperation)
+    }
+    let function: Function
+    if operation.isManagement {
+      function = .management
+    } else {
+      guard Int(copy.unit) < region.unitCount else { return answer(channel, slot, sequence, .noSuchUnit) }
+      function = Function(unit: Int(copy.unit))
+    }
+    if let refusal = check(operation, copy, arenaSize: channels[channel].arenaSize) {
+      return answer(channel, slot, sequence, refusal)
+    }
+    if stop != .running { return answer(channel, slot, sequence, .leaving) }
+
+    let request = requests.base + Int(requests.candidate)
+    request.pointee.channel = Int32(truncatingIfNeeded: channel)
+    request.pointee.slot = UInt32(truncatingIfNeeded: slot)
+    request.pointee.function = Int32(truncatingIfNeeded: function.index)
+    request.pointee.sequence = sequence
+    request.pointee.operation = operation
+    request.pointee.isDurable = copy.isDurable
+    request.pointee.isTransferred = false
+    request.pointee.unit = copy.unit
+    request.pointee.offset = copy.offset
+    request.pointee.length = copy.length
+    request.pointee.buffer = copy.buffer
+
+    let state = functions + function.index
+    let word = arbiter.look(region.ownership.word(function.index))
+    if word.isOwned(by: identity), state.pointee.admits, storage.freeSteps > 0 {
+      count(.direct)
+      let index = requests.candidate
+      if serve(request, token: UInt64(truncatingIfNeeded: index), term: word.term) {
+        _ = requests.take()
+        state.pointee.inFlight += 1
+      }
+      return
+    }
+    let index = requests.take()
+    enqueue(index, function)
+    requestOwnership(function, word)
+  }
+
+  /// Whether a request can be served at all, by itself: nil if so. What depends on the unit's state comes when it
+  /// is served.
+  @inline(__always)
+  private func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
+    if operation.isManagement { return checkManagement(operation, copy, arenaSize: arenaSize) }
+    if operation == .flush { return nil }
+    let geometry = geometries + Int(copy.unit)
+    if copy.length == 0 { return .zeroLength }
+    if copy.length > (operation.usesBuffer ? Request.transferMax : Request.extentMax) { return .tooLong }
+    let size = geometry.pointee.size
+    if copy.offset > size || copy.length > size &- copy.offset { return .outOfRange }
+    let blockMask = UInt64(geometry.pointee.blockSize) &- 1
+    if operation.usesBuffer {
+      if copy.buffer > arenaSize || copy.length > arenaSize &- copy.buffer { return .badBuffer }
+      if (copy.offset | copy.length | copy.buffer) & blockMask != 0 { return .misaligned }
+    } else if (copy.offset | copy.length) & blockMask != 0 {
+      return .misaligned
+    }
+    return nil
+  }
+}

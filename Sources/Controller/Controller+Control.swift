@@ -1,0 +1,230 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Control: hosts that attach and go, the peer's doorbell, signals.
+extension Controller {
+  private enum Watch {
+    static let listener: UInt8 = 1
+    static let connection: UInt8 = 2
+    static let signals: UInt8 = 3
+  }
+
+  /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
+  private static var messagesMax: Int { 1024 }
+
+  mutating func watchControl() {
+    _ = storage.watch(control.listener.number, kind: Watch.listener, index: 0)
+    submit()
+  }
+
+  /// Stops gracefully when this descriptor (see `baton_termination_signals`) has a signal.
+  mutating func watchSignals(_ descriptor: CInt) {
+    control.signals = descriptor
+    _ = storage.watch(descriptor, kind: Watch.signals, index: 0)
+    submit()
+  }
+
+  mutating func controlReady(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool) {
+    switch kind {
+    case Watch.listener:
+      if stop == .running { acceptConnections() }
+      if !hasMore { watchControl() }
+    case Watch.signals:
+      var signal = baton_read_signal(control.signals)
+      while signal > 0 {
+        options.logger.info("controller \(identity): signal \(signal), leaving")
+        beginStop()
+        signal = baton_read_signal(control.signals)
+      }
+      if !hasMore { watchSignals(control.signals) }
+    case Watch.connection:
+      guard let connection = control.index(of: index) else { return }
+      receiveMessages(connection)
+      if !hasMore, control.index(of: index) != nil {
+        _ = storage.watch(control.connections[connection].descriptor, kind: Watch.connection, index: index)
+      }
+    default: break
+    }
+  }
+
+  private mutating func acceptConnections() {
+    for _ in 0..<ControlConnections.connectionsMax {
+      let descriptor = baton_socket_accept(control.listener.number)
+      // EAGAIN: that was all. Anything else (a connection that went, descriptors short) concerns that one alone.
+      if descriptor < 0 { return }
+      guard let connection = control.add(descriptor) else {
+        options.logger.warning("controller \(identity): refuses a connection, \(ControlConnections.connectionsMax) are open")
+        _ = ControlMessage.sendReply(over: descriptor, ControlMessage.refusal("too many connections"))
+        close(descriptor)
+        continue
+      }
+      _ = storage.watch(descriptor, kind: Watch.connection, index: control.token(connection))
+      // It may have spoken before it was watched; what is edge-triggered does not tell of that.
+      receiveMessages(connection)
+    }
+  }
+
+  private mutating func receiveMessages(_ connection: Int) {
+    let descriptor = control.connections[connection].descriptor
+    for _ in 0..<Self.messagesMax {
+      var message = baton_attach_request()
+      var passed: CInt = -1
+      let count = baton_socket_receive(descriptor, &message, MemoryLayout<baton_attach_request>.size, &passed)
+      let handed = OwnedDescriptor(passed)
+      if count == -Int(EAGAIN) || count == -Int(EINTR) { return }
+      switch (count, control.connections[connection].kind) {
+      case (1, .host), (1, .peer): break  // the doorbell: being awake is the answer
+      case (MemoryLayout<baton_attach_request>.size, .unknown):
+        attach(connection, message, handed)
+        if control.connections[connection].descriptor < 0 { return }
+      default:
+        disconnect(connection, count <= 0 ? nil : "a message of \(count) bytes that means nothing here")
+        return
+      }
+    }
+    disconnect(connection, "\(Self.messagesMax) messages at once")
+  }
+
+  private mutating func attach(
+    _ connection: Int, _ message: baton_attach_request, _ handed: borrowing OwnedDescriptor
+  ) {
+    let descriptor = control.connections[connection].descriptor
+    var pid: pid_t = 0
+    var uid: uid_t = 0
+    guard baton_socket_peer(descriptor, &pid, &uid) == 0, uid == geteuid() || uid == 0 else {
+      return refuse(connection, "this subsystem belongs to another user")
+    }
+    guard message.magic == baton_host_magic else { return refuse(connection, "that is no attach request") }
+    guard message.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
+      return refuse(
+        connection,
+        "layout version \(message.layout_version), and this controller works with \(BATON_LAYOUT_VERSION)")
+    }
+    switch message.kind {
+    case UInt32(BATON_ATTACH_PEER):
+      control.connections[connection].kind = .peer
+      welcome(connection)
+    case UInt32(BATON_ATTACH_HOST):
+      guard channelCount < options.hostsMax else {
+        return refuse(connection, "\(options.hostsMax) hosts are attached already")
+      }
+      do throws(BatonError) {
+        let memory = try HostMemory(attaching: handed)
+        addChannel(memory, connection, pid: pid)
+        welcome(connection)
+      } catch {
+        refuse(connection, error.description)
+      }
+    default: refuse(connection, "an attach request of kind \(message.kind)")
+    }
+  }
+
+  private mutating func addChannel(_ memory: consuming HostMemory, _ connection: Int, pid: pid_t) {
+    var place = 0
+    while channels[place].phase != .vacant { place += 1 }
+    channels[place] = ChannelState(memory, lines: memory.lines(to: identity), connection: connection)
+    (hostMemories + place).initialize(to: memory)
+    hostMemories[place].controllerParked(identity).storeRelaxed(0)
+    // Hot until it has shown itself idle: swap it in front of the first cold one.
+    channelOrder[channelCount] = channelOrder[hotCount]
+    channelOrder[hotCount] = Int32(place)
+    channelCount += 1
+    hotCount += 1
+    control.connections[connection].kind = .host(channel: place)
+    count(.hostsAttached)
+    setHostCount()
+    options.logger.info("controller \(identity): host process \(pid) attached, \(channelCount) hosts")
+  }
+
+  private func setHostCount() {
+    counters.word(Counter.hosts.rawValue).storeRelaxed(UInt64(channelCount))
+  }
+
+  private mutating func welcome(_ connection: Int) {
+    var reply = baton_attach_reply()
+    reply.magic = baton_host_magic
+    reply.layout_version = UInt32(BATON_LAYOUT_VERSION)
+    reply.controller = UInt64(identity.rawValue)
+    reply.incarnation = incarnation
+    reply.generation = region.header.generation
+    reply.unit_count = UInt64(region.unitCount)
+    if !ControlMessage.sendReply(over: control.connections[connection].descriptor, reply) {
+      disconnect(connection, nil)
+    }
+  }
+
+  private mutating func refuse(_ connection: Int, _ reason: String) {
+    options.logger.warning("controller \(identity): refuses to attach: \(reason)")
+    count(.hostsRefused)
+    _ = ControlMessage.sendReply(over: control.connections[connection].descriptor, ControlMessage.refusal(reason))
+    disconnect(connection, nil)
+  }
+
+  /// A host broke the protocol: it is put out, and nobody else notices.
+  mutating func expel(_ channel: Int, _ reason: String) {
+    count(.hostsRefused)
+    disconnect(channels[channel].connection, reason)
+  }
+
+  /// Ends a connection, and the channel that came by it.
+  mutating func disconnect(_ connection: Int, _ reason: String?) {
+    if let reason { options.logger.warning("controller \(identity): disconnects a host: \(reason)") }
+    let kind = control.connections[connection].kind
+    _ = storage.unwatch(kind: Watch.connection, index: control.token(connection))
+    control.close(connection)
+    if case .host(let channel) = kind {
+      channels[channel].phase = .closing
+      removeFromOrder(channel)
+      options.logger.info("controller \(identity): a host went, \(channelCount) hosts")
+      if channels[channel].outstanding == 0 { free(channel) }
+    }
+  }
+
+  private mutating func removeFromOrder(_ channel: Int) {
+    for position in 0..<channelCount where channelOrder[position] == Int32(channel) {
+      if position < hotCount {
+        hotCount -= 1
+        channelOrder[position] = channelOrder[hotCount]
+        channelOrder[hotCount] = channelOrder[channelCount - 1]
+      } else {
+        channelOrder[position] = channelOrder[channelCount - 1]
+      }
+      channelCount -= 1
+      break
+    }
+    setHostCount()
+  }
+
+  /// The last request of a host that went has ended: lets go of its memory.
+  mutating func free(_ channel: Int) {
+    guard channels[channel].phase == .closing else { return }
+    channels[channel].phase = .vacant
+    (hostMemories + channel).deinitialize(count: 1)
+  }
+
+  /// Rings the peer if it sleeps, because a word has changed that concerns it.
+  mutating func ringPeer() {
+    concernsPeer = false
+    // Sync point "sleep": the words and hints are published before the look whether the peer sleeps.
+    AsymmetricFence.light(supported: usesMembarrier)
+    guard link.takePeerSleep() else { return }
+    count(.peerDoorbells)
+    if control.toPeer >= 0 {
+      if ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: control.toPeer) { return }
+      close(control.toPeer)
+      control.toPeer = -1
+    }
+    // Connecting wakes it as well as a byte does. A peer that is not there needs no waking.
+    do throws(BatonError) {
+      let socket = try ControlMessage.connect(path: control.peerSocketPath, to: identity.peer)
+      try ControlMessage.sendAttach(over: socket, kind: UInt32(BATON_ATTACH_PEER), descriptor: -1)
+      control.toPeer = socket.release()
+    } catch {
+      options.logger.debug("controller \(identity): cannot ring the peer: \(error)")
+    }
+  }
+}

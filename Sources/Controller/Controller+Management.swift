@@ -1,0 +1,86 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// The management function: requests on the subsystem itself. Served by its owner, like any function.
+extension Controller {
+  /// Bytes that an answer to `statistics` takes: both controllers' counters.
+  private static var statisticsCount: UInt64 { 2 * 64 * 8 }
+
+  /// Whether a management request can be served at all: nil if so.
+  func checkManagement(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
+    if operation.usesBuffer {
+      if copy.length == 0 { return .zeroLength }
+      if copy.length > Request.transferMax { return .tooLong }
+      if copy.buffer > arenaSize || copy.length > arenaSize &- copy.buffer { return .badBuffer }
+      if copy.buffer & 7 != 0 { return .misaligned }
+    }
+    switch operation {
+    case .identify:
+      return copy.length < UInt64(MemoryLayout<baton_identity>.size) ? .badBuffer : nil
+    case .listUnits:
+      if copy.length < UInt64(MemoryLayout<baton_unit_description>.size) { return .badBuffer }
+      return Int(copy.unit) < region.unitCount ? nil : .noSuchUnit
+    case .statistics:
+      return copy.length < Self.statisticsCount ? .badBuffer : nil
+    case .setUnitState:
+      if UnitState(rawValue: copy.offset) == nil { return .invalidValue }
+      return Int(copy.unit) < region.unitCount ? nil : .noSuchUnit
+    default:
+      return Int(copy.unit) < region.unitCount ? nil : .noSuchUnit
+    }
+  }
+
+  mutating func serveManagement(_ request: UnsafeMutablePointer<AcceptedRequest>, term: UInt64) {
+    let buffer = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
+    let unit = Int(request.pointee.unit)
+    var value: UInt64 = 0
+    switch request.pointee.operation {
+    case .identify:
+      var identity = baton_identity()
+      identity.generation = region.header.generation
+      identity.controller = UInt64(self.identity.rawValue)
+      identity.incarnation = incarnation
+      identity.pid = UInt64(getpid())
+      identity.unit_count = UInt64(region.unitCount)
+      identity.layout_version = UInt64(BATON_LAYOUT_VERSION)
+      buffer.storeBytes(of: identity, as: baton_identity.self)
+      value = UInt64(MemoryLayout<baton_identity>.size)
+    case .listUnits:
+      let each = MemoryLayout<baton_unit_description>.stride
+      let count = min(region.unitCount - unit, Int(request.pointee.length) / each)
+      for index in 0..<count {
+        let geometry = geometries[unit + index]
+        var description = baton_unit_description()
+        description.unit = UInt64(unit + index)
+        description.size = geometry.size
+        description.block_size = UInt64(geometry.blockSize)
+        description.state = region.unitStates.word(unit + index).loadRelaxed()
+        description.kind = UInt64(geometry.kind.rawValue)
+        description.is_direct = geometry.isDirect ? 1 : 0
+        (buffer + index * each).storeBytes(of: description, as: baton_unit_description.self)
+      }
+      value = UInt64(count)
+    case .unitState:
+      value = region.unitStates.word(unit).loadRelaxed()
+    case .setUnitState:
+      region.unitStates.word(unit).storeReleasing(request.pointee.offset)
+      value = request.pointee.offset
+      options.logger.info("controller \(identity): unit \(unit) is \(UnitState(rawValue: value)!) now")
+    case .statistics:
+      for controller in ControllerIdentity.allCases {
+        let counters = region.controller(controller).counters
+        for index in 0..<64 {
+          (buffer + (controller.index * 64 + index) * 8).storeBytes(
+            of: counters.word(index).loadRelaxed(), as: UInt64.self)
+        }
+      }
+      value = Self.statisticsCount
+    default: preconditionFailure("no management operation")
+    }
+    answer(request, .success, value: value, term: term)
+  }
+}

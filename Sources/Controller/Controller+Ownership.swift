@@ -1,0 +1,227 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+
+// Ownership: asking for functions, noticing grants, relinquishing.
+extension Controller {
+  /// Puts a request at the end of its function's pending queue.
+  @inline(__always)
+  mutating func enqueue(_ index: Int32, _ function: Function) {
+    let state = functions + function.index
+    if state.pointee.pendingTail >= 0 {
+      requests.base[Int(state.pointee.pendingTail)].next = index
+    } else {
+      state.pointee.pendingHead = index
+    }
+    state.pointee.pendingTail = index
+    requests.base[Int(index)].isTransferred = state.pointee.isRequesting
+  }
+
+  /// Makes sure that a function with something pending is asked for, and attended to.
+  @inline(__always)
+  mutating func requestOwnership(_ function: Function, _ word: OwnershipWord) {
+    let state = functions + function.index
+    wantAttention(function)
+    if word.isOwned(by: identity) || state.pointee.isRequesting { return }
+    askArbiter(function)
+  }
+
+  private mutating func askArbiter(_ function: Function) {
+    let state = functions + function.index
+    var pending = state.pointee.pendingHead
+    while pending >= 0 {
+      requests.base[Int(pending)].isTransferred = true
+      pending = requests.base[Int(pending)].next
+    }
+    state.pointee.isRequesting = true
+    switch arbiter.request(region.ownership.word(function.index)) {
+    case .owned: break  // claimed: attending to the function notices it like a grant
+    case .waiting(let asked):
+      if asked {
+        count(.ownershipRequests)
+        sendHint(function)
+      }
+    }
+  }
+
+  /// Tells the peer where to look. A hint that does not fit is lost: the peer finds the word by sweeping.
+  mutating func sendHint(_ function: Function) {
+    if link.hint(function) { count(.hintsSent) } else { count(.hintsLost) }
+    concernsPeer = true
+  }
+
+  /// Puts a function on the attention list, once.
+  @inline(__always)
+  mutating func wantAttention(_ function: Function) {
+    let state = functions + function.index
+    if state.pointee.attention >= 0 { return }
+    state.pointee.attention = Int32(truncatingIfNeeded: attentionCount)
+    attention[attentionCount] = Int32(truncatingIfNeeded: function.index)
+    attentionCount += 1
+  }
+
+  private mutating func endAttention(_ function: Function) {
+    let state = functions + function.index
+    let position = Int(state.pointee.attention)
+    attentionCount -= 1
+    let moved = attention[attentionCount]
+    attention[position] = moved
+    functions[Int(moved)].attention = Int32(truncatingIfNeeded: position)
+    state.pointee.attention = -1
+  }
+
+  /// Reads hints from the peer. A hint says where to look; the word decides.
+  @inline(__always)
+  mutating func readLink() -> Int {
+    var count = 0
+    while count < Self.hintBatchMax, let function = link.next() {
+      count += 1
+      // What lies in the ring was written by the other controller: the same check on this side of the boundary.
+      if function.index >= 0, function.index < region.functionCount { wantAttention(function) }
+    }
+    return count
+  }
+
+  /// Looks after functions that want it: a bounded number a turn, in rotation.
+  @inline(__always)
+  mutating func attend() -> Int {
+    if attentionCount == 0 { return 0 }
+    return attendToList()
+  }
+
+  private mutating func attendToList() -> Int {
+    awaitsResidency = false
+    var work = 0
+    var looks = min(attentionCount, Self.attentionBatchMax)
+    while looks > 0, attentionCount > 0 {
+      looks -= 1
+      if attentionCursor >= attentionCount { attentionCursor = 0 }
+      let function = Function(index: Int(attention[attentionCursor]))
+      let (worked, stays) = attend(to: function)
+      work += worked
+      if stays { attentionCursor += 1 } else { endAttention(function) }
+    }
+    return work
+  }
+
+  /// Takes one function as far as it goes at present.
+  ///
+  /// - Returns: how much was done, and whether the function must be looked at again.
+  private mutating func attend(to function: Function) -> (worked: Int, stays: Bool) {
+    let state = functions + function.index
+    let shared = region.ownership.word(function.index)
+    var word = arbiter.look(shared)
+    var worked = 0
+
+    if !word.isOwned(by: identity) {
+      if !state.pointee.hasPending && !state.pointee.isRequesting { return (0, false) }
+      if word.owner == nil || !word.isRequested {
+        // Nobody's, or the request is not standing: ask (again).
+        if !state.pointee.hasPending {
+          state.pointee.isRequesting = false
+          return (0, false)
+        }
+        state.pointee.isRequesting = false
+        askArbiter(function)
+        word = arbiter.look(shared)
+      }
+      if !word.isOwned(by: identity) { return (worked, true) }
+    }
+
+    if state.pointee.isRequesting {
+      // Granted, or claimed: a term begins here.
+      state.pointee.isRequesting = false
+      count(.terms)
+      worked += 1
+      state.pointee.residency.began(contended: word.isRequested)
+    }
+    while state.pointee.hasPending, !state.pointee.isRelinquishing, storage.freeSteps > 0 {
+      servePending(function, term: word.term)
+      worked += 1
+    }
+    if word.isRequested {
+      if relinquish(function) { return (worked + 1, state.pointee.isRequesting) }
+      return (worked, true)
+    }
+    return (worked, state.pointee.hasPending)
+  }
+
+  /// Serves the first of a function's pending queue, or drops it when its host is gone.
+  private mutating func servePending(_ function: Function, term: UInt64) {
+    let state = functions + function.index
+    let index = state.pointee.pendingHead
+    let request = requests.base + Int(index)
+    state.pointee.pendingHead = request.pointee.next
+    if state.pointee.pendingHead < 0 { state.pointee.pendingTail = -1 }
+    request.pointee.next = -1
+    if channels[Int(request.pointee.channel)].phase == .closing {
+      drop(index)
+      return
+    }
+    count(request.pointee.isTransferred ? .transferred : .direct)
+    if serve(request, token: UInt64(truncatingIfNeeded: index), term: term) {
+      state.pointee.inFlight += 1
+    } else {
+      requests.giveBack(index)
+    }
+  }
+
+  /// The peer asks for a function that this controller owns: prepares to relinquish it, and acknowledges once
+  /// nothing is in flight.
+  ///
+  /// - Returns: whether it has been granted.
+  private mutating func relinquish(_ function: Function) -> Bool {
+    let state = functions + function.index
+    if !state.pointee.isRelinquishing {
+      // What was pending at the grant comes first: no thrashing.
+      if state.pointee.hasPending { return false }
+      if stop == .running, !state.pointee.residency.isOver(policy: options.residency) {
+        awaitsResidency = true
+        return false
+      }
+      state.pointee.isRelinquishing = true
+      state.pointee.residency.draining(state.pointee.inFlight > 0)
+    }
+    if state.pointee.inFlight > 0 { return false }
+    // Requests that came meanwhile wait: they ask for the function back in the same step.
+    let asking = state.pointee.hasPending && stop == .running
+    let granted = arbiter.grant(region.ownership.word(function.index), asking: asking)
+    state.pointee.isRelinquishing = false
+    if !granted { return false }
+    count(.grants)
+    state.pointee.residency.ended()
+    concernsPeer = true
+    if asking {
+      count(.ownershipRequests)
+      state.pointee.isRequesting = true
+      markTransferred(function)
+      // No hint: the peer attends to what it asked for, and sees the request in the word with the grant.
+    } else {
+      sendHint(function)
+    }
+    return true
+  }
+
+  private func markTransferred(_ function: Function) {
+    var pending = functions[function.index].pendingHead
+    while pending >= 0 {
+      requests.base[Int(pending)].isTransferred = true
+      pending = requests.base[Int(pending)].next
+    }
+  }
+
+  /// Looks for requests of the peer that no hint told of: a part of the words, or all.
+  mutating func sweep(all: Bool = false) {
+    let part = all ? region.functionCount : min(region.functionCount, 64)
+    for _ in 0..<part {
+      if sweepCursor >= region.functionCount { sweepCursor = 0 }
+      let word = arbiter.look(region.ownership.word(sweepCursor))
+      if word.isOwned(by: identity), word.isRequested, functions[sweepCursor].attention < 0 {
+        count(.requestsSwept)
+        wantAttention(Function(index: sweepCursor))
+      }
+      sweepCursor += 1
+    }
+  }
+}

@@ -1,0 +1,174 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Service: requests to storage and management, answers to hosts.
+extension Controller {
+  /// Serves a request whose function this controller owns.
+  ///
+  /// - Returns: true when it is in flight on the storage: a completion with `token` follows. False when it has been
+  ///   answered.
+  @inline(__always)
+  mutating func serve(_ request: UnsafeMutablePointer<AcceptedRequest>, token: UInt64, term: UInt64) -> Bool {
+    let operation = request.pointee.operation
+    if operation.isManagement {
+      serveManagement(request, term: term)
+      return false
+    }
+    let unit = Int(request.pointee.unit)
+    // Relaxed: set by the owner of management before it answers; a request that was submitted after that answer
+    // was seen has been ordered behind it by the two channels.
+    let state = region.unitStates.word(unit).loadRelaxed()
+    if state != UnitState.online.rawValue, let refusal = refusal(operation, state) {
+      answer(request, refusal, term: term)
+      return false
+    }
+    let storageOperation: Storage.Operation =
+      switch operation {
+      case .read: .read
+      case .write: .write
+      case .flush: .flush
+      case .discard: .discard
+      default: .writeZeroes
+      }
+    let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
+    let disposition = storage.start(
+      storageOperation, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
+      address: address, isDurable: request.pointee.isDurable, token: token)
+    switch disposition {
+    case .started: return true
+    case .completed(let result):
+      complete(request, result, term: term)
+      return false
+    }
+  }
+
+  private func refusal(_ operation: Operation, _ state: UInt64) -> Status? {
+    switch UnitState(rawValue: state) {
+    case .online: nil
+    case .readOnly: operation.changesUnit ? .readOnly : nil
+    case .offline, nil: .offline
+    }
+  }
+
+  /// Takes completions from the ring: storage operations that ended, and descriptors that have something.
+  @inline(__always)
+  mutating func takeCompletions() -> Int {
+    var taken = 0
+    while taken < Self.completionBatchMax, let event = storage.next() {
+      taken += 1
+      switch event {
+      case .completed(let token, let result): finish(Int32(truncatingIfNeeded: token), result)
+      case .ready(let kind, let index, let result, let hasMore):
+        controlReady(kind: kind, index: index, result: result, hasMore: hasMore)
+      case .progressed: break
+      }
+    }
+    return taken
+  }
+
+  private mutating func finish(_ index: Int32, _ result: Int32) {
+    let request = requests.base + Int(index)
+    let state = functions + Int(request.pointee.function)
+    state.pointee.inFlight -= 1
+    // A function that drains may be granted now, and one with pending requests may have room again.
+    if channels[Int(request.pointee.channel)].phase == .closing {
+      drop(index)
+      return
+    }
+    complete(request, result, term: arbiter.look(region.ownership.word(Int(request.pointee.function))).term)
+    requests.giveBack(index)
+  }
+
+  /// Answers a block request with what the storage said.
+  @inline(__always)
+  private mutating func complete(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32, term: UInt64) {
+    if result >= 0 {
+      switch request.pointee.operation {
+      case .read: count(.bytesRead, request.pointee.length)
+      case .write: count(.bytesWritten, request.pointee.length)
+      default: break
+      }
+      answer(request, .success, value: request.pointee.length, term: term)
+    } else {
+      answer(request, status(of: result), term: term)
+    }
+  }
+
+  private func status(of result: Int32) -> Status {
+    switch -result {
+    case ENOSPC, EDQUOT: .noSpace
+    case EOPNOTSUPP, ENOSYS: .unsupported
+    case EROFS, EPERM: .readOnly
+    default: .inputOutputError
+    }
+  }
+
+  /// Answers a request in its table place.
+  @inline(__always)
+  mutating func answer(
+    _ request: UnsafeMutablePointer<AcceptedRequest>, _ status: Status, value: UInt64 = 0, term: UInt64
+  ) {
+    respond(
+      Int(request.pointee.channel), Int(request.pointee.slot), request.pointee.sequence, status, value: value,
+      service: Service(controller: identity, isTransferred: request.pointee.isTransferred, term: term))
+  }
+
+  /// Answers a request that never got a place.
+  @inline(__always)
+  mutating func answer(_ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status) {
+    respond(
+      channel, slot, sequence, status, value: 0,
+      service: Service(controller: identity, isTransferred: false, term: 0))
+  }
+
+  @inline(__always)
+  private mutating func respond(
+    _ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status, value: UInt64, service: Service
+  ) {
+    let state = channels + channel
+    state.pointee.line(slot).answer(sequence, status, value: value, service: service)
+    state.pointee.outstanding -= 1
+    count(.answered)
+    if status != .success { count(.errors) }
+    if !state.pointee.isTouched {
+      state.pointee.isTouched = true
+      touched[touchedCount] = Int32(truncatingIfNeeded: channel)
+      touchedCount += 1
+    }
+  }
+
+  /// Forgets a request whose host is gone.
+  mutating func drop(_ index: Int32) {
+    let channel = Int(requests.base[Int(index)].channel)
+    requests.giveBack(index)
+    channels[channel].outstanding -= 1
+    if channels[channel].outstanding == 0 { free(channel) }
+  }
+
+  /// Wakes hosts that sleep and have been answered in this turn.
+  @inline(__always)
+  mutating func wakeHosts() {
+    // Sync point "sleep": the answers are published before the look whether the host sleeps.
+    AsymmetricFence.light(supported: usesMembarrier)
+    for position in 0..<touchedCount {
+      let channel = channels + Int(touched[position])
+      channel.pointee.isTouched = false
+      if channel.pointee.phase == .attached, channel.pointee.hostParked.loadRelaxed() != 0 {
+        wake(channel.pointee.hostParked)
+      }
+    }
+    touchedCount = 0
+  }
+
+  private func wake(_ word: SharedFutexWord) {
+    if word.exchange(0) != 0 {
+      count(.hostWakes)
+      word.wake()
+    }
+  }
+}

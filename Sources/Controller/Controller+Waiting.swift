@@ -1,0 +1,156 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Waiting: what the loop does when there is nothing to do, and what it looks after now and then.
+extension Controller {
+  /// How long a controller sleeps that waits for a grant, before it looks by itself.
+  private static var grantWaitNanoseconds: Int64 { 5_000_000 }
+  /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
+  private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
+  /// How often a controller that waits for a grant looks whether the owner lives.
+  private static var ownerCheckNanoseconds: UInt64 { 50_000_000 }
+
+  /// Turns the loop until the controller has stopped, waiting as its strategy says.
+  ///
+  /// With `handlingSignals`, SIGTERM and SIGINT stop it gracefully; they are blocked in this thread meanwhile.
+  public mutating func run(handlingSignals: Bool = true) throws(BatonError) {
+    if handlingSignals {
+      watchSignals(try check(baton_termination_signals(), "controller \(identity)", doing: "signalfd"))
+    }
+    defer { if handlingSignals { baton_termination_signals_restore() } }
+    var waiter = Waiter(options.waiting)
+    while stop != .stopped {
+      if poll() {
+        waiter.worked()
+      } else if waiter.idle() == .park {
+        park()
+      }
+    }
+  }
+
+  /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
+  ///
+  /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
+  public mutating func park() {
+    // A function that waits for its residency is work that is due in no time.
+    if awaitsResidency || stop != .running { return }
+    announceSleep(1)
+    // Sync point "sleep": the announcement is visible before the look; senders publish before they look for it.
+    let isComplete = AsymmetricFence.heavy()
+    if !poll(), pollAllChannels() == 0, stop == .running {
+      count(.parks)
+      var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
+      if !isComplete { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
+      storage.ring.wait(nanoseconds: nanoseconds)
+      keepHouse()
+    }
+    announceSleep(0)
+  }
+
+  private func announceSleep(_ value: UInt64) {
+    record.parked.storeRelaxed(value)
+    for position in 0..<channelCount {
+      hostMemories[Int(channelOrder[position])].controllerParked(identity).storeRelaxed(value)
+    }
+  }
+
+  /// Looks after what no hint tells of: words whose hint was lost, a ring that lost its footing, an owner that died.
+  mutating func keepHouse() {
+    sweep()
+    var found: [Function] = []
+    link.resynchronize { found.append($0) }
+    for function in found where function.index >= 0 && function.index < region.functionCount {
+      wantAttention(function)
+    }
+    if attentionCount > 0 { checkOwnerLives() } else { waitingForPeerSince = 0 }
+  }
+
+  /// A function that is owned by a controller whose process is gone is granted by nobody: its waiters end with an
+  /// error instead of never.
+  private mutating func checkOwnerLives() {
+    let now = monotonicNanoseconds()
+    if waitingForPeerSince == 0 { waitingForPeerSince = now }
+    if now - waitingForPeerSince < Self.ownerCheckNanoseconds { return }
+    waitingForPeerSince = now
+    if region.isSeatTaken(of: identity.peer) { return }
+    for function in functionsRequested() where arbiter.withdraw(region.ownership.word(function.index)) {
+      functions[function.index].isRequesting = false
+      refusePending(function, .ownerUnavailable)
+    }
+  }
+
+  private func functionsRequested() -> [Function] {
+    (0..<attentionCount).map { Function(index: Int(attention[$0])) }.filter { functions[$0.index].isRequesting }
+  }
+
+  /// Answers everything in a function's pending queue with the same refusal.
+  private mutating func refusePending(_ function: Function, _ status: Status) {
+    let state = functions + function.index
+    while state.pointee.hasPending {
+      let index = state.pointee.pendingHead
+      state.pointee.pendingHead = requests.base[Int(index)].next
+      if channels[Int(requests.base[Int(index)].channel)].phase == .closing {
+        drop(index)
+      } else {
+        answer(requests.base + Int(index), status, term: 0)
+        requests.giveBack(index)
+      }
+    }
+    state.pointee.pendingTail = -1
+  }
+
+  // MARK: Leaving
+
+  /// Begins to leave the subsystem: what was taken is served or handed back, then every function is handed over.
+  /// `poll()` carries it on; `isStopped` tells when it is done.
+  public mutating func beginStop() {
+    if stop != .running { return }
+    stop = .leaving
+    record.setPhase(.leaving, incarnation: incarnation)
+  }
+
+  /// Whether a stop that was begun is complete: nothing is owned, taken or open any more.
+  public var isStopped: Bool { stop == .stopped }
+
+  /// One turn of leaving.
+  mutating func continueStop() {
+    guard stop == .leaving else { return }
+    // What waits for ownership goes back to its host, which asks the other controller. Where the request cannot be
+    // withdrawn, the function has just been granted: attending to it serves what waits.
+    for function in functionsRequested() where arbiter.withdraw(region.ownership.word(function.index)) {
+      functions[function.index].isRequesting = false
+      refusePending(function, .leaving)
+    }
+    if requests.count > 0 || !functionsRequested().isEmpty { return }
+    for index in 0..<region.functionCount {
+      let word = region.ownership.word(index)
+      if arbiter.look(word).isOwned(by: identity) {
+        if arbiter.grant(word, asking: false) {
+          count(.grants)
+          sendHint(Function(index: index))
+        } else if !arbiter.vacate(word), arbiter.grant(word, asking: false) {
+          count(.grants)
+          sendHint(Function(index: index))
+        }
+      }
+    }
+    ringPeer()
+    // From here on nothing is executed. Requests that come until the last look are answered; what comes later finds
+    // no answer, a farewell and a closed socket, by which its host knows that it was not executed.
+    _ = pollAllChannels()
+    wakeHosts()
+    for connection in control.connections.indices where control.connections[connection].descriptor >= 0 {
+      ControlMessage.send(byte: CInt(BATON_MESSAGE_FAREWELL), over: control.connections[connection].descriptor)
+      disconnect(connection, nil)
+    }
+    submit()
+    record.parked.storeRelaxed(0)
+    record.setPhase(.absent, incarnation: incarnation)
+    stop = .stopped
+    options.logger.info("controller \(identity) has left '\(region.location.name)'")
+  }
+}

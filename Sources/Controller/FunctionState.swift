@@ -1,0 +1,27 @@
+import BatonOwnership
+
+/// What a controller knows of a function beside the ownership word: private, never shared.
+struct FunctionState {
+  /// The pending queue: requests that wait for ownership or for their turn, in arrival order; -1: none.
+  var pendingHead: Int32 = -1
+  var pendingTail: Int32 = -1
+  /// Requests on the storage now.
+  var inFlight: Int32 = 0
+  /// Where the function stands in the attention list, or -1.
+  var attention: Int32 = -1
+  /// An ownership request of this controller stands: the grant will be noticed by attending.
+  var isRequesting = false
+  /// Preparing to relinquish: nothing is admitted until the grant.
+  var isRelinquishing = false
+  /// Since when, for the cost of the handoff.
+  var relinquishingSince: UInt64 = 0
+  var residency = Residency()
+
+  @inline(__always)
+  var hasPending: Bool { pendingHead >= 0 }
+
+  /// Whether a request may go to storage at once, given that this controller is the owner: nobody is before it, and
+  /// the function is not being given away.
+  @inline(__always)
+  var admits: Bool { pendingHead < 0 && !isRelinquishing }
+}

@@ -1,0 +1,95 @@
+import BatonSharedMemory
+
+/// The ownership arbiter, as one controller sees it: the legal transitions of a function's word, each one CAS.
+///
+/// It is no process and holds no state; it survives either controller because it is nothing but the word. Every
+/// method loads, decides by `OwnershipWord`, and swaps; a swap fails only because the other controller made a step
+/// of its own, and after that step the decision is made anew. With two controllers at most two steps of the other
+/// can come between (a request and its withdrawal), so the retries are bounded by `attemptsMax`.
+///
+/// Memory order, sync point "grant": the grant is a release of everything that the old owner did in its term, and
+/// the load that sees it acquires it. All compare-and-swaps are sequentially consistent; loads are acquiring.
+@frozen
+package struct Arbiter<Word: AtomicWord> {
+  @usableFromInline let me: ControllerIdentity
+
+  /// The arbiter, for `controller`'s use.
+  @inlinable
+  package init(for controller: ControllerIdentity) { me = controller }
+
+  /// A swap that failed this often was not lost to the other controller's legal steps: the word is damaged.
+  @usableFromInline static var attemptsMax: Int { 1000 }
+
+  /// What came of asking.
+  @frozen
+  package enum Outcome: Equatable {
+    /// This controller owns the function, in this term.
+    case owned(term: UInt64)
+    /// The request stands; `asked` is false when it stood already.
+    case waiting(asked: Bool)
+  }
+
+  /// Asks for the function: claims it where it is vacant, else requests it of its owner.
+  @inlinable
+  package func request(_ word: Word) -> Outcome {
+    var current = OwnershipWord(rawValue: word.loadAcquiring())
+    for _ in 0..<Self.attemptsMax {
+      if current.isOwned(by: me) { return .owned(term: current.term) }
+      if let claimed = current.claimed(by: me) {
+        let swap = word.compareExchange(expected: current.rawValue, desired: claimed.rawValue)
+        if swap.exchanged { return .owned(term: claimed.term) }
+        current = OwnershipWord(rawValue: swap.original)
+      } else if let requested = current.requested(by: me) {
+        let swap = word.compareExchange(expected: current.rawValue, desired: requested.rawValue)
+        if swap.exchanged { return .waiting(asked: true) }
+        current = OwnershipWord(rawValue: swap.original)
+      } else {
+        return .waiting(asked: false)
+      }
+    }
+    preconditionFailure("ownership word \(current) changes for ever")
+  }
+
+  /// What the word says now. One load: the determination of the owner.
+  @inlinable @inline(__always)
+  package func look(_ word: Word) -> OwnershipWord { OwnershipWord(rawValue: word.loadAcquiring()) }
+
+  /// Relinquishes: the acknowledgement and the grant, in one CAS. With `asking`, requests the function back in the
+  /// same step.
+  ///
+  /// The caller has stopped admitting requests for the function and has none in flight.
+  ///
+  /// - Returns: false when there is nothing to grant: this controller is not the owner, or nobody asks.
+  @inlinable @inline(__always)
+  package func grant(_ word: Word, asking: Bool) -> Bool {
+    transition(word) { $0.granted(by: me, asking: asking) }
+  }
+
+  /// Takes a standing request back.
+  ///
+  /// - Returns: false when none stands: it has been granted meanwhile, or was never made.
+  @inlinable
+  package func withdraw(_ word: Word) -> Bool {
+    transition(word) { $0.withdrawn(by: me) }
+  }
+
+  /// Gives the function up where nobody asks for it.
+  ///
+  /// - Returns: false when somebody asks (grant it), or this controller is not the owner.
+  @inlinable
+  package func vacate(_ word: Word) -> Bool {
+    transition(word) { $0.vacated(by: me) }
+  }
+
+  @inlinable @inline(__always)
+  func transition(_ word: Word, _ step: (OwnershipWord) -> OwnershipWord?) -> Bool {
+    var current = OwnershipWord(rawValue: word.loadAcquiring())
+    for _ in 0..<Self.attemptsMax {
+      guard let next = step(current) else { return false }
+      let swap = word.compareExchange(expected: current.rawValue, desired: next.rawValue)
+      if swap.exchanged { return true }
+      current = OwnershipWord(rawValue: swap.original)
+    }
+    preconditionFailure("ownership word \(current) changes for ever")
+  }
+}

@@ -1,0 +1,28 @@
+/// Which of the two controllers. There are two, always: that is what "redundant" means in this design.
+@frozen
+public enum ControllerIdentity: UInt8, Sendable, Equatable, CaseIterable, CustomStringConvertible {
+  /// The one called `a`.
+  case a = 0
+  /// The one called `b`.
+  case b = 1
+
+  /// The other one.
+  @inlinable @inline(__always)
+  public var peer: ControllerIdentity { self == .a ? .b : .a }
+
+  /// From a command line's word.
+  public init?(_ word: String) {
+    switch word {
+    case "a": self = .a
+    case "b": self = .b
+    default: return nil
+    }
+  }
+
+  /// 0 for a, 1 for b.
+  @inlinable @inline(__always)
+  package var index: Int { Int(rawValue) }
+
+  /// `a` or `b`.
+  public var description: String { self == .a ? "a" : "b" }
+}

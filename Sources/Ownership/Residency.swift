@@ -1,0 +1,60 @@
+import BatonSharedMemory
+
+/// How long an owner keeps a function at least when the other controller wants it too.
+public enum ResidencyPolicy: Sendable, Equatable {
+  /// Until what was pending at the grant is served, and no longer.
+  case pendingOnly
+  /// For that many nanoseconds.
+  case fixed(nanoseconds: UInt64)
+  /// For `factor` times what a change of owner costs here, up to a bound: so that the changes cost at most
+  /// 1 / (1 + factor) of the time, whatever the storage and the waiting are like.
+  case adaptive(factor: UInt64, nanosecondsMax: UInt64)
+
+  /// Four times the cost of a change of owner, 2 ms at most.
+  public static let standard = ResidencyPolicy.adaptive(factor: 4, nanosecondsMax: 2_000_000)
+}
+
+/// The residency of one function, as its controller keeps it.
+///
+/// Only a contended term has a residency: one that began with the peer's next request already standing. When the
+/// peer asks later, the function is granted as soon as nothing is in flight: a lone host that goes from one
+/// controller to the other pays no wait. The clock is read in contended terms only.
+package struct Residency {
+  /// When the present term began here, in monotonic nanoseconds; 0 in a term that is not contended.
+  private var since: UInt64 = 0
+  /// When the owner stopped admitting, with something still in flight; 0 when there was nothing.
+  private var drainingSince: UInt64 = 0
+  /// What a change of owner costs: a moving average over the last ones, in nanoseconds.
+  package private(set) var handoffNanoseconds: UInt64 = 0
+
+  /// No change of owner is cheaper than its lines moved and a turn of both loops.
+  private static var handoffNanosecondsMin: UInt64 { 500 }
+
+  /// A function that has not moved yet.
+  package init() {}
+
+  /// A term begins here.
+  package mutating func began(contended: Bool) { since = contended ? max(monotonicNanoseconds(), 1) : 0 }
+
+  /// Whether the owner has kept the function long enough.
+  package func isOver(policy: ResidencyPolicy) -> Bool {
+    if since == 0 { return true }
+    switch policy {
+    case .pendingOnly: return true
+    case .fixed(let nanoseconds): return monotonicNanoseconds() &- since >= nanoseconds
+    case .adaptive(let factor, let most):
+      let wanted = min(max(handoffNanoseconds, Self.handoffNanosecondsMin) &* factor, most)
+      return monotonicNanoseconds() &- since >= wanted
+    }
+  }
+
+  /// The owner stops admitting; `isBusy` says whether something is in flight that it must wait for.
+  package mutating func draining(_ isBusy: Bool) { drainingSince = isBusy ? monotonicNanoseconds() : 0 }
+
+  /// The function has been granted away. What draining cost on this side it will cost on the other: the change of
+  /// owner and back costs twice that. A quarter of the newest, three of the past: follows the load in a few turns.
+  package mutating func ended() {
+    let drained = drainingSince == 0 ? 0 : monotonicNanoseconds() &- drainingSince
+    handoffNanoseconds = (handoffNanoseconds &* 3 &+ drained &* 2) / 4
+  }
+}

@@ -1,0 +1,80 @@
+/// A ring of 64-bit messages from one writer to one reader, in shared memory.
+///
+/// The slot is the flag: a slot that holds zero is free, any other value is a message. So a message moves one cache
+/// line, and in the steady state neither side reads a position of the other's (a ring that shares its indices moves
+/// two lines: 190 ns a round trip beside 90).
+///
+/// Invariants:
+/// - only the writer turns a slot from zero to a message, only the reader turns it back;
+/// - each side walks the slots in order, and leaves its position in a word that only it writes;
+/// - a full ring refuses, and a side that dies between a slot and its position may lose or double a message: what
+///   is sent through the ring must be a hint;
+/// - the ring mends itself: a reader that finds its slot empty while the writer stands elsewhere reads every slot
+///   once and goes on where the writer is (`resynchronize`).
+@frozen
+package struct HintRing<Memory: AtomicMemory> {
+  @usableFromInline let slots: Memory
+  @usableFromInline let mine: Memory.Word
+  @usableFromInline let theirs: Memory.Word
+  @usableFromInline let mask: Int
+  @usableFromInline var position: Int
+
+  /// One side of a ring of `capacity` slots, a power of two.
+  ///
+  /// `mine` holds this side's position and is written by it alone; `theirs` is the other side's. A side that
+  /// starts anew goes on where it left off.
+  @inlinable
+  package init(slots: Memory, capacity: Int, mine: Memory.Word, theirs: Memory.Word) {
+    precondition(capacity > 0 && capacity & (capacity - 1) == 0, "a ring's capacity is a power of two")
+    self.slots = slots
+    self.mine = mine
+    self.theirs = theirs
+    mask = capacity - 1
+    position = Int(truncatingIfNeeded: mine.loadRelaxed()) & mask
+  }
+
+  /// Sends a hint. Cost: one line moved.
+  ///
+  /// - Returns: false when the ring is full: the hint is lost.
+  @inlinable @inline(__always)
+  package mutating func send(_ message: UInt64) -> Bool {
+    precondition(message != 0, "zero means an empty slot")
+    let slot = slots.word(position)
+    // Acquire: the reader's clearing of the slot came before; sync point "slot", the reader's release below.
+    if slot.loadAcquiring() != 0 { return false }
+    slot.storeReleasing(message)
+    position = (position &+ 1) & mask
+    mine.storeRelaxed(UInt64(truncatingIfNeeded: position))
+    return true
+  }
+
+  /// The next hint, or 0 when there is none.
+  @inlinable @inline(__always)
+  package mutating func receive() -> UInt64 {
+    let slot = slots.word(position)
+    let message = slot.loadAcquiring()
+    if message == 0 { return 0 }
+    position = (position &+ 1) & mask
+    mine.storeRelaxed(UInt64(truncatingIfNeeded: position))
+    slot.storeReleasing(0)
+    return message
+  }
+
+  /// The reader's look after its footing, now and then when the ring is quiet: where the two positions differ
+  /// though the slot here is empty, somebody died half way. Hands every message there is to `body`, and goes on
+  /// where the writer stands. Cost: one line when all is well, else the whole ring.
+  package mutating func resynchronize(_ body: (UInt64) -> Void) {
+    let writer = Int(truncatingIfNeeded: theirs.loadAcquiring()) & mask
+    if writer == position || slots.word(position).loadAcquiring() != 0 { return }
+    for index in 0...mask {
+      let slot = slots.word(index)
+      let message = slot.loadAcquiring()
+      if message != 0 {
+        slot.storeReleasing(0)
+        body(message)
+      }
+    }
+    position = writer
+    mine.storeRelaxed(UInt64(truncatingIfNeeded: position))
+  }
+}

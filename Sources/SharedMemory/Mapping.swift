@@ -1,0 +1,105 @@
+import CBatonShims
+import Glibc
+
+/// A file descriptor that is closed when its owner goes.
+package struct OwnedDescriptor: ~Copyable {
+  /// The descriptor's number. Valid as long as this value lives.
+  package let number: CInt
+
+  /// Takes over a descriptor that a shim returned.
+  package init(_ number: CInt) { self.number = number }
+
+  deinit { if number >= 0 { close(number) } }
+
+  /// Sets the size of the file behind it.
+  package func setSize(_ bytes: UInt64, subject: String) throws(BatonError) {
+    if ftruncate(number, off_t(bytes)) != 0 {
+      throw BatonError(result: -Int(errno), subject, doing: "setting its size to \(bytes)")
+    }
+  }
+
+  /// Gives the descriptor away: the caller closes it.
+  package consuming func release() -> CInt {
+    let number = self.number
+    discard self
+    return number
+  }
+}
+
+/// Pages shared with other processes, unmapped when their owner goes.
+package struct Mapping: ~Copyable {
+  /// Where the pages begin in this process. Page aligned.
+  package let base: UnsafeMutableRawPointer
+  /// Bytes mapped.
+  package let count: Int
+
+  /// Maps the first `count` bytes of `descriptor`. Cost: one system call; pages come on first touch.
+  package init(
+    of descriptor: borrowing OwnedDescriptor, count: Int, writable: Bool = true, subject: String
+  ) throws(BatonError) {
+    let protection = writable ? PROT_READ | PROT_WRITE : PROT_READ
+    guard let base = mmap(nil, count, protection, MAP_SHARED, descriptor.number, 0), base != MAP_FAILED else {
+      throw BatonError(result: -Int(errno), subject, doing: "mapping \(count) bytes")
+    }
+    self.base = base
+    self.count = count
+  }
+
+  /// Takes over pages that `release` gave away.
+  package init(adopting base: UnsafeMutableRawPointer, count: Int) {
+    self.base = base
+    self.count = count
+  }
+
+  deinit { munmap(base, count) }
+
+  /// Gives the pages away, for a table that cannot hold this type; `init(adopting:count:)` takes them back.
+  package consuming func release() -> UnsafeMutableRawPointer {
+    let base = self.base
+    discard self
+    return base
+  }
+
+  /// The word at a byte offset. Traps when it would lie outside of the mapping or across a word boundary.
+  package func word(at offset: Int) -> SharedWord {
+    precondition(offset >= 0 && offset + 8 <= count && offset & 7 == 0, "a word outside of its mapping")
+    return SharedWord(base + offset)
+  }
+}
+
+/// What a path leads to.
+package struct FileFacts {
+  /// What a path can lead to, as far as Baton cares.
+  package enum Kind { case regular, blockDevice, directory, other }
+  package let kind: Kind
+  /// Bytes; 0 for anything but a regular file.
+  package let size: UInt64
+  /// Whether anybody at all has write permission.
+  package let hasWritePermission: Bool
+
+  /// Of an open descriptor: fstat(2).
+  package init(of descriptor: borrowing OwnedDescriptor, subject: String) throws(BatonError) {
+    var facts = stat()
+    if fstat(descriptor.number, &facts) != 0 { throw BatonError(result: -Int(errno), subject, doing: "fstat") }
+    self.init(facts)
+  }
+
+  /// Of a path, or nil where there is nothing.
+  package init?(path: String) {
+    var facts = stat()
+    if stat(path, &facts) != 0 { return nil }
+    self.init(facts)
+  }
+
+  private init(_ facts: stat) {
+    kind =
+      switch facts.st_mode & S_IFMT {
+      case S_IFREG: .regular
+      case S_IFBLK: .blockDevice
+      case S_IFDIR: .directory
+      default: .other
+      }
+    size = kind == .regular ? UInt64(facts.st_size) : 0
+    hasWritePermission = facts.st_mode & 0o222 != 0
+  }
+}

@@ -1,0 +1,85 @@
+import CBatonShims
+import Glibc
+
+/// How a process waits when it has nothing to do.
+public enum WaitStrategy: Sendable, Equatable {
+  /// Look again at once, for ever. Fastest where every spinning process has a core of its own; nothing else is.
+  case spin
+  /// Look again for a bounded time, then park.
+  case adaptive(spinNanoseconds: UInt64)
+  /// Park at once. One system call; the wake-up costs 1 to 50 microseconds, as the machine has it.
+  case park
+
+  /// Adaptive with the spin that pays for itself: about what a park and its wake-up cost.
+  public static let standard = WaitStrategy.adaptive(spinNanoseconds: 50_000)
+
+  /// From a command line's word: `spin`, `adaptive` or `park`.
+  public init?(_ word: String) {
+    switch word {
+    case "spin": self = .spin
+    case "adaptive": self = .standard
+    case "park": self = .park
+    default: return nil
+    }
+  }
+
+  /// The command line's word.
+  public var name: String {
+    switch self {
+    case .spin: "spin"
+    case .adaptive: "adaptive"
+    case .park: "park"
+    }
+  }
+}
+
+/// What an idle loop does next: the wait strategy, applied.
+///
+/// The clock is read every `looksPerClock` idle looks and never while there is work, so that waiting costs the hot
+/// path nothing.
+package struct Waiter {
+  /// What an idle loop does next.
+  package enum Step { case lookAgain, park }
+
+  private let strategy: WaitStrategy
+  private var idleLooks: UInt32 = 0
+  private var idleSince: UInt64 = 0
+  private static let looksPerClock: UInt32 = 64
+  /// From this many idle looks on, a spinning loop lets others run: a machine may have fewer cores than spinners.
+  private static let looksBeforeYield: UInt32 = 4096
+
+  /// A loop that waits this way.
+  package init(_ strategy: WaitStrategy) { self.strategy = strategy }
+
+  /// There was work: the spin starts anew.
+  package mutating func worked() { idleLooks = 0 }
+
+  /// There was none: whether to look again or to park.
+  package mutating func idle() -> Step {
+    switch strategy {
+    case .park: return .park
+    case .spin:
+      idleLooks &+= 1
+      if idleLooks >= Self.looksBeforeYield {
+        idleLooks = 0
+        sched_yield()
+      }
+      return .lookAgain
+    case .adaptive(let spinNanoseconds):
+      if idleLooks == 0 { idleSince = monotonicNanoseconds() }
+      idleLooks &+= 1
+      if idleLooks % Self.looksPerClock == 0, monotonicNanoseconds() &- idleSince >= spinNanoseconds {
+        idleLooks = 0
+        return .park
+      }
+      return .lookAgain
+    }
+  }
+}
+
+/// CLOCK_MONOTONIC in nanoseconds. About 25 ns a call: not for every request.
+package func monotonicNanoseconds() -> UInt64 {
+  var now = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &now)
+  return UInt64(now.tv_sec) &* 1_000_000_000 &+ UInt64(now.tv_nsec)
+}

@@ -1,0 +1,222 @@
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+/// How a unit was found to be, once, when its subsystem was made. Both controllers go by this.
+package struct UnitGeometry: Equatable {
+  /// What the blocks lie on.
+  @frozen
+  package enum Kind: UInt8 { case file = 1, blockDevice = 2, memory = 3, null = 4 }
+
+  package var kind: Kind
+  /// Bytes, a multiple of `blockSize`.
+  package var size: UInt64
+  /// Offsets, lengths and arena offsets are multiples of this: what O_DIRECT asks for, or 512.
+  package var blockSize: UInt32
+  /// Whether the page cache is bypassed.
+  package var isDirect: Bool
+
+  package init(kind: Kind, size: UInt64, blockSize: UInt32, isDirect: Bool) {
+    self.kind = kind
+    self.size = size
+    self.blockSize = blockSize
+    self.isDirect = isDirect
+  }
+
+  /// The smallest block there is.
+  package static let blockSizeMin: UInt32 = 512
+  /// The largest block that a file system may ask for here.
+  package static let blockSizeMax: UInt32 = 65536
+  /// What is assumed where O_DIRECT works and the file system does not say its alignment (tmpfs, kernels before 6.1).
+  static let blockSizeAssumed: UInt32 = 4096
+  /// A unit's size ends where the locks of the drain proof begin.
+  package static let sizeMax: UInt64 = 1 << 60
+}
+
+/// What a controller does a unit's storage work through: an open file, a stretch of memory, or nothing.
+///
+/// A plain record without ownership of its own, so that a table of them costs no reference counting on the hot
+/// path; `Storage` opens and closes them.
+@frozen
+package struct Backend {
+  package let geometry: UnitGeometry
+  /// The open file description that every operation of this controller on the unit goes through, or -1.
+  @usableFromInline let descriptor: CInt
+  /// The first byte, for memory.
+  @usableFromInline let base: UnsafeMutableRawPointer?
+  @usableFromInline let faults: FaultPlan
+  @usableFromInline let hasFaults: Bool
+  @usableFromInline var operations: UInt64 = 0
+  /// Which ways to write zeroes the file system has refused already.
+  @usableFromInline var zeroing = ZeroingMethod.zeroRange
+
+  /// Ways to make a stretch of a file zero, best first; each falls back to the next.
+  @frozen @usableFromInline
+  enum ZeroingMethod: UInt8 { case zeroRange, punchHole, writeZeroes }
+
+  /// Where a controller's byte for the drain proof lies in a unit's file: beyond every byte that can be data.
+  package static func lockOffset(controllerIndex: Int) -> Int64 { Int64(1 << 61) + Int64(controllerIndex) }
+}
+
+extension Backend {
+  /// What a specification leads to: looks at the file or device, makes a file that is wanted and not there, and
+  /// checks that it can be written and how it can be read directly.
+  ///
+  /// - Parameter memoryPath: where a memory unit's file is to be made.
+  package static func prepare(
+    _ specification: UnitSpecification, memoryPath: @autoclosure () -> String
+  ) throws(BatonError) -> UnitGeometry {
+    switch specification.backing {
+    case .null:
+      return try geometry(.null, specification, size: specification.size ?? 0, blockSize: 512, isDirect: false)
+    case .memory:
+      let geometry = try geometry(
+        .memory, specification, size: specification.size ?? 0, blockSize: 512, isDirect: false)
+      let path = memoryPath()
+      let file = OwnedDescriptor(try check(baton_open(path, true, false, true), path, doing: "making"))
+      try file.setSize(geometry.size, subject: path)
+      return geometry
+    case .path(let path):
+      if let size = specification.size, FileFacts(path: path) == nil {
+        let file = OwnedDescriptor(
+          try check(
+            baton_open(path, true, false, true), path, doing: "making the unit's file",
+            mend: "see that its folder is there and writable"))
+        try file.setSize(size, subject: path)
+      }
+      return try examine(path, specification)
+    }
+  }
+
+  private static func examine(
+    _ path: String, _ specification: UnitSpecification
+  ) throws(BatonError) -> UnitGeometry {
+    let file = try openFile(path, direct: false)
+    let facts = try FileFacts(of: file, subject: path)
+    var size = facts.size
+    var sector: UInt32 = 512
+    let kind: UnitGeometry.Kind
+    switch facts.kind {
+    case .regular: kind = .file
+    case .blockDevice:
+      kind = .blockDevice
+      try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
+      try check(baton_block_device_sector(file.number, &sector), path, doing: "asking for its sector size")
+    case .directory, .other:
+      throw BatonError(.invalid, path, "is no file and no block device", mend: "name one that is")
+    }
+    if let wanted = specification.size, size < wanted {
+      throw BatonError(
+        .truncated, path, "is too small: it has \(size) bytes and \(wanted) are asked for",
+        mend: "enlarge it (truncate -s \(wanted)) or ask for less")
+    }
+    var isDirect = false
+    var blockSize = sector
+    if !specification.isBuffered {
+      let direct = baton_open(path, true, true, false)
+      if direct >= 0 {
+        let opened = OwnedDescriptor(direct)
+        var memoryAlignment: UInt32 = 0
+        var offsetAlignment: UInt32 = 0
+        _ = baton_direct_io_alignment(opened.number, &memoryAlignment, &offsetAlignment)
+        let alignment = max(memoryAlignment, offsetAlignment)
+        isDirect = true
+        blockSize = alignment == 0 ? max(sector, UnitGeometry.blockSizeAssumed) : max(alignment, sector)
+      }
+    }
+    return try geometry(
+      kind, specification, size: specification.size ?? size, blockSize: blockSize, isDirect: isDirect, path)
+  }
+
+  private static func geometry(
+    _ kind: UnitGeometry.Kind, _ specification: UnitSpecification, size: UInt64, blockSize: UInt32, isDirect: Bool,
+    _ path: String = ""
+  ) throws(BatonError) -> UnitGeometry {
+    let subject = path.isEmpty ? "unit of \(size) bytes" : path
+    guard blockSize >= UnitGeometry.blockSizeMin, blockSize <= UnitGeometry.blockSizeMax,
+      blockSize & (blockSize - 1) == 0
+    else {
+      throw BatonError(
+        .unsupported, subject, "wants direct I/O in blocks of \(blockSize) bytes",
+        mend: "create the unit with --buffered")
+    }
+    let whole = size & ~(UInt64(blockSize) - 1)
+    guard whole > 0 else {
+      throw BatonError(
+        .truncated, subject, "is too small: it has \(size) bytes and a block has \(blockSize)",
+        mend: "enlarge it, or name a SIZE behind it")
+    }
+    guard whole <= UnitGeometry.sizeMax else {
+      throw BatonError(.invalid, subject, "is larger than \(ByteCount.describe(UnitGeometry.sizeMax))")
+    }
+    return UnitGeometry(kind: kind, size: whole, blockSize: blockSize, isDirect: isDirect)
+  }
+
+  private static func openFile(_ path: String, direct: Bool) throws(BatonError) -> OwnedDescriptor {
+    let file = OwnedDescriptor(
+      try check(
+        baton_open(path, true, direct, false), path, doing: "opening the unit for reading and writing",
+        mend: "see that it is there and that you may write it"))
+    // Root opens a file that nobody may write. A file without any write permission is meant to stay as it is.
+    let facts = try FileFacts(of: file, subject: path)
+    if facts.kind == .regular, !facts.hasWritePermission {
+      throw BatonError(.permission, path, "is read-only: nobody has write permission", mend: "chmod u+w it")
+    }
+    return file
+  }
+
+  /// Opens a unit for one controller, and takes the controller's lock on the open file description.
+  ///
+  /// The lock is what the drain proof rests on: the kernel gives it up when the last in-flight request lets go of
+  /// the description, so a lock that is held by nobody living is I/O of somebody dead. A controller that starts
+  /// anew therefore waits here for its own earlier life, up to `drainAttemptsMax` milliseconds.
+  static func open(
+    _ geometry: UnitGeometry, path: String, faults: FaultPlan, controllerIndex: Int
+  ) throws(BatonError) -> Backend {
+    switch geometry.kind {
+    case .null:
+      return Backend(
+        geometry: geometry, descriptor: -1, base: nil, faults: faults, hasFaults: !faults.isEmpty)
+    case .memory:
+      let file = try openFile(path, direct: false)
+      let mapping = try Mapping(of: file, count: Int(geometry.size), subject: path)
+      return Backend(
+        geometry: geometry, descriptor: -1, base: mapping.release(), faults: faults, hasFaults: !faults.isEmpty)
+    case .file, .blockDevice:
+      let file = try openFile(path, direct: geometry.isDirect)
+      var size = try FileFacts(of: file, subject: path).size
+      if geometry.kind == .blockDevice {
+        try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
+      }
+      if size < geometry.size {
+        throw BatonError(
+          .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
+          mend: "enlarge it again, or create the subsystem anew")
+      }
+      let offset = lockOffset(controllerIndex: controllerIndex)
+      var attempts = 0
+      while true {
+        let result = baton_ofd_try_lock(file.number, offset)
+        if result == 0 { break }
+        attempts += 1
+        guard -result == EAGAIN || -result == EACCES, attempts < drainAttemptsMax else {
+          throw BatonError(
+            result: Int(result), path, doing: "locking it for controller \(controllerIndex == 0 ? "a" : "b")",
+            mend: "another subsystem uses this file, or I/O of a dead controller has not ended")
+        }
+        usleep(1000)
+      }
+      return Backend(
+        geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty)
+    }
+  }
+
+  /// Milliseconds that the I/O of a controller's earlier life may take to end.
+  private static var drainAttemptsMax: Int { 10_000 }
+
+  /// Closes what `open` opened.
+  func close() {
+    if descriptor >= 0 { _ = OwnedDescriptor(descriptor) }
+    if let base { _ = Mapping(adopting: base, count: Int(geometry.size)) }
+  }
+}

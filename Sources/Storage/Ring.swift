@@ -1,0 +1,127 @@
+import BatonSharedMemory
+import CLiburing
+import Glibc
+
+/// A controller's io_uring: storage operations and everything else that a sleeping controller must wake for.
+///
+/// Every entry carries a token of 64 bits, drawn here because both floors above and the storage below put
+/// theirs into it:
+///
+///      63      56 55                       32 31                        0
+///     +----------+---------------------------+---------------------------+
+///     |   kind   |            0              |           index           |
+///     +----------+---------------------------+---------------------------+
+///     kind 0: a storage operation, index into its table; others: the floor above (`Storage.watch`)
+package struct Ring: ~Copyable {
+  @usableFromInline let ring: UnsafeMutablePointer<io_uring>
+  /// Entries prepared and not yet given to the kernel.
+  @inlinable @inline(__always)
+  package var prepared: Int { Int(io_uring_sq_ready(ring)) }
+  /// What the kernel granted, for the start-up message: `SUBMIT_ALL COOP_TASKRUN`.
+  package let grantedFlags: String
+
+  /// Entries of the submission queue. A batch larger than this is submitted in parts.
+  static let entries: UInt32 = 1024
+  /// Entries of the completion queue: storage operations and watched descriptors together must fit.
+  static let completionEntries: UInt32 = 8192
+
+  /// Sets a ring up with every flag that helps and that the kernel grants, dropping them one by one.
+  ///
+  /// No SINGLE_ISSUER: an embedder may make a controller on one thread and poll it from another.
+  /// No DEFER_TASKRUN, no SQPOLL, no registered files: after a death each of them delays the moment when the kernel
+  /// lets go of the last operation (56 to 76 ms beside 13 to 16), and takeover waits for that.
+  package init() throws(BatonError) {
+    let wishes: [(flag: UInt32, name: String)] = [
+      (baton_setup_submit_all(), "SUBMIT_ALL"), (baton_setup_coop_taskrun(), "COOP_TASKRUN"),
+      (baton_setup_taskrun_flag(), "TASKRUN_FLAG"),
+    ]
+    let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
+    for count in stride(from: wishes.count, through: 0, by: -1) {
+      let granted = wishes.prefix(count)
+      var parameters = io_uring_params()
+      parameters.flags = granted.reduce(baton_setup_cqsize() | baton_setup_clamp()) { $0 | $1.flag }
+      parameters.cq_entries = Self.completionEntries
+      let result = io_uring_queue_init_params(Self.entries, ring, &parameters)
+      if result == 0 {
+        self.ring = ring
+        grantedFlags = granted.isEmpty ? "no flags" : granted.map(\.name).joined(separator: " ")
+        return
+      }
+      // EINVAL: a flag that this kernel does not know. Anything else does not mend itself with fewer flags.
+      if result != -EINVAL || count == 0 {
+        ring.deallocate()
+        throw Self.setUpError(-result)
+      }
+    }
+    preconditionFailure("the last attempt either succeeds or throws")
+  }
+
+  deinit {
+    io_uring_queue_exit(ring)
+    ring.deallocate()
+  }
+
+  private static func setUpError(_ errno: CInt) -> BatonError {
+    let mend =
+      switch errno {
+      case EPERM, EACCES:
+        "io_uring is refused here: kernel.io_uring_disabled is set, or a seccomp profile forbids it "
+          + "(Docker: --security-opt seccomp=unconfined)"
+      case ENOSYS: "the kernel has no io_uring: Linux 5.19 or newer is needed"
+      case ENOMEM: "locked memory is short: raise 'ulimit -l' to 8192 or more"
+      default: "Linux 5.19 or newer is needed"
+      }
+    return BatonError(result: -Int(errno), "io_uring", doing: "setting up a ring", mend: mend)
+  }
+
+  /// A blank entry; the caller prepares it and sets its token last. Submits what is prepared when the queue is full.
+  ///
+  /// - Returns: nil when the kernel takes nothing at present: completions must be taken first.
+  @inlinable @inline(__always)
+  package func entry() -> UnsafeMutablePointer<io_uring_sqe>? {
+    var sqe = io_uring_get_sqe(ring)
+    if sqe == nil {
+      _ = submit()
+      sqe = io_uring_get_sqe(ring)
+    }
+    return sqe
+  }
+
+  /// Gives what is prepared to the kernel. One system call, none when nothing is prepared.
+  ///
+  /// EAGAIN, EBUSY and EINTR leave entries prepared; the next turn of the loop, after taking completions, submits
+  /// them (io_uring_enter(2)).
+  @inlinable
+  package func submit() -> CInt {
+    if prepared == 0 { return 0 }
+    return io_uring_submit(ring)
+  }
+
+  /// The oldest completion that has not been taken. Enters the kernel when it says that completions wait for that.
+  @inlinable @inline(__always)
+  package func next() -> (token: UInt64, result: Int32, hasMore: Bool)? {
+    var cqe = baton_ring_peek(ring)
+    if cqe == nil, baton_ring_wants_entry(ring) != 0 {
+      _ = io_uring_get_events(ring)
+      cqe = baton_ring_peek(ring)
+    }
+    guard let cqe else { return nil }
+    let completion = (
+      token: io_uring_cqe_get_data64(cqe), result: cqe.pointee.res, hasMore: baton_cqe_has_more(cqe) != 0
+    )
+    io_uring_cq_advance(ring, 1)
+    return completion
+  }
+
+  /// Submits, and sleeps until there is a completion or the time is over. One system call.
+  package func wait(nanoseconds: Int64?) {
+    var cqe: UnsafeMutablePointer<io_uring_cqe>?
+    if let nanoseconds {
+      var timeout = __kernel_timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+      // -ETIME and -EINTR are as good as a completion: the loop turns.
+      _ = io_uring_submit_and_wait_timeout(ring, &cqe, 1, &timeout, nil)
+    } else {
+      _ = io_uring_submit_and_wait(ring, 1)
+    }
+  }
+}

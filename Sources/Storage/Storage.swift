@@ -1,0 +1,371 @@
+import BatonSharedMemory
+import CLiburing
+import CBatonShims
+import Glibc
+
+/// One controller's way to the units: starts operations, retries what the kernel asks to retry, completes short
+/// transfers, and says how each ended.
+///
+/// Knows nothing of who may do what; the caller has decided. Fixed tables, no allocation after `init`.
+package struct Storage: ~Copyable {
+  /// What can be done to a unit.
+  @frozen
+  package enum Operation: UInt8 { case read, write, flush, discard, writeZeroes }
+
+  /// How `start` went.
+  @frozen
+  package enum Disposition {
+    /// Over already: bytes transferred, or -errno.
+    case completed(Int32)
+    /// Under way: a completion with the caller's token follows.
+    case started
+  }
+
+  /// What `next` found.
+  @frozen
+  package enum Event {
+    /// An operation ended: the caller's token, and 0 or -errno.
+    case completed(token: UInt64, result: Int32)
+    /// A descriptor that the caller watches has something; watch it again unless `hasMore`.
+    case ready(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool)
+    /// A step of an operation ended and another began. Nothing for the caller.
+    case progressed
+  }
+
+  /// One operation under way.
+  @usableFromInline
+  struct Step {
+    @usableFromInline var next: Int32 = -1
+    @usableFromInline var unit: Int32 = 0
+    @usableFromInline var operation: Operation = .read
+    @usableFromInline var isDurable = false
+    @usableFromInline var phase: Phase = .transfer
+    @usableFromInline var retries: UInt16 = 0
+    @usableFromInline var token: UInt64 = 0
+    @usableFromInline var offset: UInt64 = 0
+    @usableFromInline var remaining: UInt64 = 0
+    @usableFromInline var address: UnsafeMutableRawPointer?
+    // io_uring reads a timeout's duration at submission, which may come after this call has returned.
+    @usableFromInline var delay = __kernel_timespec()
+
+    @usableFromInline init() {}
+  }
+
+  /// Where an operation stands.
+  @usableFromInline
+  enum Phase: UInt8 { case delay, transfer, sync }
+
+  package var ring: Ring
+  @usableFromInline let backends: UnsafeMutableBufferPointer<Backend>
+  @usableFromInline let steps: UnsafeMutableBufferPointer<Step>
+  @usableFromInline var firstFree: Int32
+  /// Operations that can be started before one must complete.
+  package private(set) var freeSteps: Int
+  /// Where write-zeroes comes from when the file system has no better way.
+  private let zeroes: UnsafeMutableRawPointer
+
+  /// How many operations can be under way at once.
+  package static let operationsMax = 4096
+  /// EAGAIN and EINTR are retried this often in a row before they count as failures.
+  private static let retriesMax: UInt16 = 1000
+  private static let zeroesCount = 262_144
+  /// Hundredths of a second that operations under way `drain` waits for.
+  private static let drainWaitsMax = 3000
+
+  /// Opens every unit for controller number `controllerIndex`. Each file is locked for it (see `Backend.open`).
+  package init(
+    units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], controllerIndex: Int
+  ) throws(BatonError) {
+    let ring = try Ring()
+    let limit = baton_raise_open_file_limit()
+    if limit < UInt64(units.count) + 512 {
+      throw BatonError(
+        .exhausted, "open files", "the limit is \(limit) and \(units.count) units need \(units.count + 512)",
+        mend: "raise it with 'ulimit -Hn'")
+    }
+    var opened: [Backend] = []
+    do throws(BatonError) {
+      for unit in units {
+        opened.append(
+          try Backend.open(unit.geometry, path: unit.path, faults: unit.faults, controllerIndex: controllerIndex))
+      }
+    } catch {
+      for backend in opened { backend.close() }
+      throw error
+    }
+    backends = .allocate(capacity: opened.count)
+    _ = backends.initialize(from: opened)
+    steps = .allocate(capacity: Self.operationsMax)
+    steps.initialize(repeating: Step())
+    for index in 0..<Self.operationsMax - 1 { steps[index].next = Int32(index + 1) }
+    firstFree = 0
+    freeSteps = Self.operationsMax
+    zeroes = UnsafeMutableRawPointer.allocate(byteCount: Self.zeroesCount, alignment: 65536)
+    memset(zeroes, 0, Self.zeroesCount)
+    self.ring = ring
+  }
+
+  deinit {
+    for backend in backends { backend.close() }
+    backends.deallocate()
+    steps.deallocate()
+    zeroes.deallocate()
+  }
+
+  /// Waits until the kernel works on nothing any more, and starts nothing that is left: the storage is done for
+  /// after this. Before a host's arena is unmapped: the kernel writes into arenas until the last operation has ended.
+  package func drain() {
+    var underWay = inFlight
+    var waits = 0
+    while underWay > 0, waits < Self.drainWaitsMax {
+      ring.wait(nanoseconds: 10_000_000)
+      while let completion = ring.next() {
+        if completion.token >> 56 == 0 { underWay -= 1 }
+      }
+      waits += 1
+    }
+  }
+
+  /// Operations under way.
+  package var inFlight: Int { Self.operationsMax - freeSteps }
+
+  /// Begins an operation on a unit. The caller has checked extent and buffer, and that `freeSteps` is not 0.
+  ///
+  /// `isDurable` is FUA: the answer waits until the data is on stable storage. Null and memory units are done when
+  /// this returns; on others nothing is given to the kernel before `ring.submit`.
+  @inlinable @inline(__always)
+  package mutating func start(
+    _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
+    isDurable: Bool, token: UInt64
+  ) -> Disposition {
+    let backend = backends.baseAddress! + unit
+    if backend.pointee.geometry.kind == .null, !backend.pointee.hasFaults { return .completed(0) }
+    return startSlowly(
+      operation, unit: unit, offset: offset, length: length, address: address, isDurable: isDurable, token: token)
+  }
+
+  @usableFromInline
+  mutating func startSlowly(
+    _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
+    isDurable: Bool, token: UInt64
+  ) -> Disposition {
+    let backend = backends.baseAddress! + unit
+    let faults = backend.pointee.faults
+    if backend.pointee.hasFaults {
+      backend.pointee.operations += 1
+      let number = backend.pointee.operations
+      if faults.errorAfter > 0 && number > faults.errorAfter
+        || faults.errorEvery > 0 && number % faults.errorEvery == 0
+      {
+        return .completed(-EIO)
+      }
+    }
+    let isDelayed = faults.delayNanoseconds > 0
+    if !isDelayed {
+      switch backend.pointee.geometry.kind {
+      case .null: return .completed(0)
+      case .memory:
+        transferInMemory(operation, backend.pointee, offset, length, address)
+        return .completed(0)
+      case .file, .blockDevice: break
+      }
+    }
+    let index = firstFree
+    precondition(index >= 0, "a storage operation was started though none was free")
+    let step = steps.baseAddress! + Int(index)
+    firstFree = step.pointee.next
+    freeSteps -= 1
+    step.pointee.unit = Int32(unit)
+    step.pointee.operation = operation
+    step.pointee.isDurable = isDurable
+    step.pointee.retries = 0
+    step.pointee.token = token
+    step.pointee.offset = offset
+    step.pointee.remaining = length
+    step.pointee.address = address
+    step.pointee.phase = isDelayed ? .delay : .transfer
+    if isDelayed {
+      step.pointee.delay = __kernel_timespec(
+        tv_sec: Int64(faults.delayNanoseconds / 1_000_000_000),
+        tv_nsec: Int64(faults.delayNanoseconds % 1_000_000_000))
+    }
+    return issue(index) ? .started : release(index, result: -EAGAIN)
+  }
+
+  private mutating func release(_ index: Int32, result: Int32) -> Disposition {
+    steps[Int(index)].next = firstFree
+    firstFree = index
+    freeSteps += 1
+    return .completed(result)
+  }
+
+  /// Prepares the entry for a step's present phase. False when the ring takes nothing.
+  private mutating func issue(_ index: Int32) -> Bool {
+    guard let sqe = ring.entry() else { return false }
+    let step = steps.baseAddress! + Int(index)
+    let backend = backends.baseAddress! + Int(step.pointee.unit)
+    let descriptor = backend.pointee.descriptor
+    switch step.pointee.phase {
+    case .delay: baton_prep_timeout(sqe, &step.pointee.delay)
+    case .sync: baton_prep_data_sync(sqe, descriptor)
+    case .transfer:
+      switch step.pointee.operation {
+      case .read, .write:
+        // One call's worth: what is left, no more than the kernel takes in one piece, or less on purpose.
+        var count = UInt32(min(step.pointee.remaining, 1 << 30))
+        let short = backend.pointee.faults.shortTransferBytes
+        if short > 0 {
+          count = min(count, max(short, backend.pointee.geometry.isDirect ? backend.pointee.geometry.blockSize : short))
+        }
+        if step.pointee.operation == .read {
+          io_uring_prep_read(sqe, descriptor, step.pointee.address, count, step.pointee.offset)
+        } else {
+          io_uring_prep_write(sqe, descriptor, step.pointee.address, count, step.pointee.offset)
+          if step.pointee.isDurable { baton_sqe_set_rw_flags(sqe, baton_rwf_dsync()) }
+        }
+      case .flush: baton_prep_data_sync(sqe, descriptor)
+      case .discard:
+        io_uring_prep_fallocate(
+          sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
+      case .writeZeroes:
+        switch backend.pointee.zeroing {
+        case .zeroRange:
+          io_uring_prep_fallocate(
+            sqe, descriptor, baton_fallocate_zero_range(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
+        case .punchHole:
+          io_uring_prep_fallocate(
+            sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
+        case .writeZeroes:
+          io_uring_prep_write(
+            sqe, descriptor, zeroes, UInt32(min(step.pointee.remaining, UInt64(Self.zeroesCount))),
+            step.pointee.offset)
+        }
+      }
+    }
+    baton_sqe_set_token(sqe, UInt64(UInt32(bitPattern: index)))
+    return true
+  }
+
+  /// Asks to be told whenever `descriptor` can be read: `Event.ready` with this kind (not 0) and index.
+  ///
+  /// - Returns: false when the ring takes nothing at present.
+  package mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
+    precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
+    let token = UInt64(kind) << 56 | UInt64(index)
+    guard let sqe = ring.entry() else { return false }
+    baton_prep_poll_multishot(sqe, descriptor, UInt32(POLLIN))
+    baton_sqe_set_token(sqe, token)
+    return true
+  }
+
+  /// Ends a watch. Needed before the descriptor is closed: the ring holds on to the file until then.
+  ///
+  /// - Returns: false when the ring takes nothing at present.
+  package mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
+    guard let sqe = ring.entry() else { return false }
+    io_uring_prep_poll_remove(sqe, UInt64(kind) << 56 | UInt64(index))
+    baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
+    return true
+  }
+
+  /// The next thing that happened, if anything did.
+  @inlinable @inline(__always)
+  package mutating func next() -> Event? {
+    guard let completion = ring.next() else { return nil }
+    let kind = UInt8(truncatingIfNeeded: completion.token >> 56)
+    if kind != 0 {
+      // 255: the removal of a watch reports its own end.
+      if kind == UInt8.max { return .progressed }
+      return .ready(
+        kind: kind, index: UInt32(truncatingIfNeeded: completion.token), result: completion.result,
+        hasMore: completion.hasMore)
+    }
+    return advance(Int32(truncatingIfNeeded: completion.token), result: completion.result)
+  }
+
+  /// One step of an operation ended: goes on to the next, or ends the operation.
+  @usableFromInline
+  mutating func advance(_ index: Int32, result: Int32) -> Event {
+    let step = steps.baseAddress! + Int(index)
+    let backend = backends.baseAddress! + Int(step.pointee.unit)
+    if step.pointee.phase == .delay {
+      // A timeout that ran its time completes with -ETIME (io_uring_prep_timeout(3)).
+      if result != -ETIME && result != 0 { return end(index, result) }
+      switch backend.pointee.geometry.kind {
+      case .null: return end(index, 0)
+      case .memory:
+        transferInMemory(
+          step.pointee.operation, backend.pointee, step.pointee.offset, step.pointee.remaining, step.pointee.address)
+        return end(index, 0)
+      case .file, .blockDevice: step.pointee.phase = .transfer
+      }
+      return again(index)
+    }
+    if result == -EAGAIN || result == -EINTR {
+      step.pointee.retries += 1
+      return step.pointee.retries > Self.retriesMax ? end(index, result) : again(index)
+    }
+    step.pointee.retries = 0
+    if step.pointee.phase == .sync { return end(index, min(result, 0)) }
+    switch step.pointee.operation {
+    case .flush: return end(index, min(result, 0))
+    case .discard:
+      // A discard is advice. A file system that has no holes may ignore it.
+      return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0))
+    case .read, .write: return transferred(index, result)
+    case .writeZeroes:
+      switch backend.pointee.zeroing {
+      case .writeZeroes: return transferred(index, result)
+      case .zeroRange, .punchHole:
+        guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else { return finish(index, min(result, 0)) }
+        backend.pointee.zeroing = backend.pointee.zeroing == .zeroRange ? .punchHole : .writeZeroes
+        return again(index)
+      }
+    }
+  }
+
+  private mutating func transferred(_ index: Int32, _ result: Int32) -> Event {
+    let step = steps.baseAddress! + Int(index)
+    if result < 0 { return end(index, result) }
+    let count = UInt64(result)
+    // Nothing transferred and no error is the end of the file: it was cut short underneath.
+    if count == 0 && step.pointee.remaining > 0 || count > step.pointee.remaining { return end(index, -EIO) }
+    step.pointee.remaining -= count
+    step.pointee.offset += count
+    step.pointee.address = step.pointee.address.map { $0 + Int(count) }
+    if step.pointee.remaining > 0 { return again(index) }
+    let isWholeWrite = step.pointee.operation == .write
+    // RWF_DSYNC made each piece of a durable write durable; zeroes written otherwise are synced in the end.
+    return isWholeWrite || step.pointee.operation == .read ? end(index, 0) : finish(index, 0)
+  }
+
+  /// The transfer is over: a durable one that is not durable yet is synced.
+  private mutating func finish(_ index: Int32, _ result: Int32) -> Event {
+    if result < 0 || !steps[Int(index)].isDurable { return end(index, result) }
+    steps[Int(index)].phase = .sync
+    return again(index)
+  }
+
+  private mutating func again(_ index: Int32) -> Event {
+    issue(index) ? .progressed : end(index, -EAGAIN)
+  }
+
+  private mutating func end(_ index: Int32, _ result: Int32) -> Event {
+    let token = steps[Int(index)].token
+    _ = release(index, result: result)
+    return .completed(token: token, result: result)
+  }
+
+  private func transferInMemory(
+    _ operation: Operation, _ backend: Backend, _ offset: UInt64, _ length: UInt64,
+    _ address: UnsafeMutableRawPointer?
+  ) {
+    let block = backend.base! + Int(offset)
+    switch operation {
+    case .read: memcpy(address!, block, Int(length))
+    case .write: memcpy(block, address!, Int(length))
+    case .discard, .writeZeroes: memset(block, 0, Int(length))
+    case .flush: break
+    }
+  }
+}

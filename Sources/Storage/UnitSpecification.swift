@@ -1,0 +1,119 @@
+import BatonSharedMemory
+
+/// What a unit is made of, as its creator names it.
+///
+///     PATH[:SIZE]      a file or a block device; with SIZE, a file that is not there yet is made
+///     mem:SIZE         shared memory, gone with the subsystem
+///     null:SIZE        nothing: writes vanish, reads leave the buffer as it is
+///     fault:RULES:REST any of these with faults; RULES are comma-separated:
+///                      delay=5ms      every operation begins that much later
+///                      error-after=N  every operation after the first N fails with an I/O error
+///                      error-every=N  every Nth operation fails with an I/O error
+///                      short=BYTES    one system call transfers so much at the most
+public struct UnitSpecification: Sendable, Equatable {
+  /// Where a unit's blocks lie.
+  public enum Backing: Sendable, Equatable {
+    /// A regular file or a block device.
+    case path(String)
+    /// Shared memory.
+    case memory
+    /// Nowhere.
+    case null
+  }
+
+  /// Where the blocks lie.
+  public var backing: Backing
+  /// Bytes; nil where the file or device itself says.
+  public var size: UInt64?
+  /// What goes wrong, on purpose.
+  public var faults: FaultPlan
+  /// Whether the page cache is used where O_DIRECT could be.
+  public var isBuffered = false
+
+  /// From the parts.
+  public init(_ backing: Backing, size: UInt64? = nil, faults: FaultPlan = FaultPlan(), isBuffered: Bool = false) {
+    self.backing = backing
+    self.size = size
+    self.faults = faults
+    self.isBuffered = isBuffered
+  }
+
+  /// From a command line's word.
+  public init(parsing text: String) throws(BatonError) {
+    var rest = text[...]
+    var faults = FaultPlan()
+    if rest.hasPrefix("fault:") {
+      rest = rest.dropFirst("fault:".count)
+      guard let colon = rest.firstIndex(of: ":") else {
+        throw Self.invalid(text, "has rules for faults and nothing behind them")
+      }
+      faults = try FaultPlan(parsing: rest[..<colon], within: text)
+      rest = rest[rest.index(after: colon)...]
+    }
+    let colon = rest.lastIndex(of: ":")
+    let size = colon.flatMap { ByteCount.parse(rest[rest.index(after: $0)...]) }
+    let head = size == nil ? rest : rest[..<colon!]
+    if head.isEmpty { throw Self.invalid(text, "names no file") }
+    if size == nil, rest.hasPrefix("mem:") || rest.hasPrefix("null:") || rest == "mem" || rest == "null" {
+      throw Self.invalid(text, "names no size")
+    }
+    switch head {
+    case "mem": self.init(.memory, size: size, faults: faults)
+    case "null": self.init(.null, size: size, faults: faults)
+    default: self.init(.path(String(head)), size: size, faults: faults)
+    }
+  }
+
+  static func invalid(_ text: some StringProtocol, _ problem: String) -> BatonError {
+    BatonError(
+      .invalid, "unit '\(text)'", problem,
+      mend: "a unit is PATH[:SIZE], mem:SIZE or null:SIZE, with fault:RULES: before it for faults on purpose")
+  }
+}
+
+/// What goes wrong with a unit's operations, on purpose.
+public struct FaultPlan: Sendable, Equatable {
+  /// Every operation begins so much later. 0: at once.
+  public var delayNanoseconds: UInt64 = 0
+  /// So many operations succeed, the rest fail with EIO. 0: none fails for this.
+  public var errorAfter: UInt64 = 0
+  /// Every so many operations one fails with EIO. 0: none fails for this.
+  public var errorEvery: UInt64 = 0
+  /// One system call transfers so many bytes at the most. 0: all.
+  public var shortTransferBytes: UInt32 = 0
+
+  /// Nothing goes wrong.
+  public init() {}
+
+  /// Whether there is anything in it.
+  package var isEmpty: Bool { self == FaultPlan() }
+
+  init(parsing rules: some StringProtocol, within text: String) throws(BatonError) {
+    for rule in rules.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let equals = rule.firstIndex(of: "=") else {
+        throw UnitSpecification.invalid(text, "has a rule '\(rule)' that is not NAME=VALUE")
+      }
+      let value = rule[rule.index(after: equals)...]
+      var isUnderstood = true
+      switch rule[..<equals] {
+      case "delay":
+        if let parsed = ByteCount.parseNanoseconds(value) { delayNanoseconds = parsed } else { isUnderstood = false }
+      case "error-after":
+        if let parsed = UInt64(value), parsed > 0 { errorAfter = parsed } else { isUnderstood = false }
+      case "error-every":
+        if let parsed = UInt64(value), parsed > 0 { errorEvery = parsed } else { isUnderstood = false }
+      case "short":
+        if let parsed = ByteCount.parse(value).flatMap({ UInt32(exactly: $0) }), parsed > 0, parsed % 512 == 0 {
+          shortTransferBytes = parsed
+        } else {
+          isUnderstood = false
+        }
+      default: isUnderstood = false
+      }
+      if !isUnderstood {
+        throw UnitSpecification.invalid(
+          text, "has a rule '\(rule)' that is none of delay=5ms, error-after=N, error-every=N, short=512")
+      }
+    }
+  }
+}

@@ -1,0 +1,44 @@
+/// What a controller counts. Lies in its record in the region; only the controller writes, anybody may read.
+public enum Counter: Int, CaseIterable, Sendable {
+  /// Requests taken from channels.
+  case requests
+  /// Of those, requests that found this controller the owner and were served at once.
+  case direct
+  /// Of those, requests that waited in the pending queue for a change of owner.
+  case transferred
+  /// Requests answered.
+  case answered
+  /// Of those, with a status that is an error.
+  case errors
+  /// Bytes read for hosts.
+  case bytesRead
+  /// Bytes written for hosts.
+  case bytesWritten
+  /// Terms begun here: functions claimed or granted to this controller.
+  case terms
+  /// Functions this controller granted to the other.
+  case grants
+  /// Ownership requests made.
+  case ownershipRequests
+  /// Hints sent on the link.
+  case hintsSent
+  /// Hints that found the link full and were lost.
+  case hintsLost
+  /// Requests of the other controller found by looking, not by a hint.
+  case requestsSwept
+  /// Times this controller went to sleep.
+  case parks
+  /// Doorbells rung at the other controller.
+  case peerDoorbells
+  /// Hosts woken.
+  case hostWakes
+  /// Hosts attached since the start.
+  case hostsAttached
+  /// Hosts attached now.
+  case hosts
+  /// Hosts refused, and hosts put out for breaking the protocol.
+  case hostsRefused
+
+  /// The counter's name on the command line and in JSON.
+  public var name: String { "\(self)" }
+}

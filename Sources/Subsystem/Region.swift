@@ -1,0 +1,254 @@
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import CBatonShims
+import Glibc
+
+/// The controllers' region: what the two of them share and no host sees.
+///
+///     header | controller records | link a to b | link b to a | ownership words | units | strings
+///
+/// Invariants:
+/// - it comes into being whole: made under another name, then renamed;
+/// - everything but words is written before that and never again, and is covered by the checksum;
+/// - each word is written by the one whose record it stands in, except ownership words (the arbiter) and unit
+///   states (the owner of management).
+package struct Region: ~Copyable {
+  private let mapping: Mapping
+  /// The file, for the controllers' locks.
+  package let file: OwnedDescriptor
+  /// The fixed part, copied and checked once.
+  package let header: baton_region_header
+  /// One ownership word a function.
+  package let ownership: SharedWords
+  /// One state a unit.
+  package let unitStates: SharedWords
+  package let location: SubsystemLocation
+
+  /// Units that one subsystem can have.
+  package static let unitsMax = 65_536
+
+  /// Units in this one.
+  package var unitCount: Int { Int(header.unit_count) }
+  /// Functions in this one: the units and management.
+  package var functionCount: Int { unitCount + 1 }
+}
+
+extension Region {
+  /// Makes the region of a new subsystem.
+  static func create(
+    _ units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], at location: SubsystemLocation
+  ) throws(BatonError) {
+    var strings: [UInt8] = []
+    var records: [baton_unit_record] = []
+    for unit in units {
+      var record = baton_unit_record()
+      record.size = unit.geometry.size
+      record.block_size = unit.geometry.blockSize
+      record.kind = unit.geometry.kind.rawValue
+      record.is_direct = unit.geometry.isDirect ? 1 : 0
+      record.path_offset = UInt32(strings.count)
+      record.path_count = UInt32(unit.path.utf8.count)
+      record.delay_nanoseconds = unit.faults.delayNanoseconds
+      record.error_after = unit.faults.errorAfter
+      record.error_every = unit.faults.errorEvery
+      record.short_transfer_bytes = unit.faults.shortTransferBytes
+      record.state = UnitState.online.rawValue
+      strings += unit.path.utf8
+      records.append(record)
+    }
+    var header = baton_region_header()
+    header.magic = baton_region_magic
+    header.layout_version = UInt32(BATON_LAYOUT_VERSION)
+    header.unit_count = UInt32(units.count)
+    header.generation = monotonicNanoseconds() << 16 | UInt64(getpid() & 0xffff)
+    header.controllers_offset = 4096
+    header.links_offset = header.controllers_offset + 2 * UInt64(MemoryLayout<baton_controller_record>.stride)
+    header.functions_offset = header.links_offset + 2 * Self.linkBytes
+    header.units_offset =
+      header.functions_offset + UInt64(units.count + 1) * UInt64(MemoryLayout<baton_function_record>.stride)
+    header.strings_offset = header.units_offset + UInt64(units.count * MemoryLayout<baton_unit_record>.stride)
+    header.strings_count = UInt64(strings.count)
+    header.size = (header.strings_offset + header.strings_count + 4095) & ~4095
+
+    let temporary = "\(location.region).\(getpid())"
+    unlink(temporary)
+    let file = OwnedDescriptor(
+      try check(baton_open(temporary, true, false, true), temporary, doing: "making the region"))
+    do throws(BatonError) {
+      try file.setSize(header.size, subject: temporary)
+      let mapping = try Mapping(of: file, count: Int(header.size), subject: temporary)
+      (mapping.base + Int(header.units_offset)).withMemoryRebound(to: baton_unit_record.self, capacity: records.count) {
+        $0.initialize(from: records, count: records.count)
+      }
+      (mapping.base + Int(header.strings_offset)).copyMemory(from: strings, byteCount: strings.count)
+      header.checksum = Self.checksum(header, mapping)
+      mapping.base.storeBytes(of: header, as: baton_region_header.self)
+    } catch {
+      unlink(temporary)
+      throw error
+    }
+    // link(2), not rename(2): it fails where a region is already, and so never takes a running one away.
+    let result = Glibc.link(temporary, location.region)
+    let failure = errno
+    unlink(temporary)
+    if result != 0 {
+      throw BatonError(result: -Int(failure), location.region, doing: "putting the region into place")
+    }
+  }
+
+  /// Opens a region and checks it from end to end.
+  package init(opening location: SubsystemLocation, writable: Bool = true) throws(BatonError) {
+    let path = location.region
+    let number = baton_open(path, writable, false, false)
+    if number == -ENOENT {
+      throw BatonError(
+        .missing, "subsystem '\(location.name)'", "is not there (\(path))",
+        mend: "make it with 'baton create \(location.name) --unit PATH'")
+    }
+    let file = OwnedDescriptor(
+      try check(number, path, doing: "opening the region", mend: "it belongs to the user who created it"))
+    let count = try FileFacts(of: file, subject: path).size
+    guard count >= UInt64(MemoryLayout<baton_region_header>.size) else {
+      throw BatonError(
+        .truncated, path, "is truncated: \(count) bytes do not hold a header", mend: Self.anew(location))
+    }
+    let mapping = try Mapping(of: file, count: Int(count), writable: writable, subject: path)
+    let header = mapping.base.load(as: baton_region_header.self)
+    guard header.magic == baton_region_magic else {
+      throw BatonError(.foreign, path, "is no region of a subsystem", mend: "name another, or remove the file")
+    }
+    guard header.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
+      throw BatonError(
+        .wrongVersion, path,
+        "has layout version \(header.layout_version), and this program works with \(BATON_LAYOUT_VERSION)",
+        mend: "use the program that made it, or \(Self.anew(location))")
+    }
+    guard header.size == count else {
+      throw BatonError(
+        .truncated, path, "is truncated: it has \(count) bytes of \(header.size)", mend: Self.anew(location))
+    }
+    guard Self.isSound(header), header.checksum == Self.checksum(header, mapping) else {
+      throw BatonError(.damaged, path, "is damaged: its checksum does not match", mend: Self.anew(location))
+    }
+    let ownership = SharedWords(
+      base: mapping.base + Int(header.functions_offset), stride: MemoryLayout<baton_function_record>.stride,
+      count: Int(header.unit_count) + 1)
+    let unitStates = SharedWords(
+      base: mapping.base + Int(header.units_offset)
+        + MemoryLayout<baton_unit_record>.offset(of: \baton_unit_record.state)!,
+      stride: MemoryLayout<baton_unit_record>.stride, count: Int(header.unit_count))
+    for index in 0..<Int(header.unit_count) + 1 {
+      guard OwnershipWord(rawValue: ownership.word(index).loadRelaxed()).isValid else {
+        throw BatonError(
+          .damaged, path, "is damaged: the ownership word of \(Function(index: index)) makes no sense",
+          mend: Self.anew(location))
+      }
+    }
+    self.mapping = mapping
+    self.file = file
+    self.header = header
+    self.location = location
+    self.ownership = ownership
+    self.unitStates = unitStates
+  }
+
+  private static func anew(_ location: SubsystemLocation) -> String {
+    "make it anew with 'baton destroy \(location.name)' and 'baton create'"
+  }
+
+  /// Whether the parts lie where `create` puts them. Nothing is reached through an offset before this.
+  private static func isSound(_ header: baton_region_header) -> Bool {
+    let units = UInt64(header.unit_count)
+    return units > 0 && units <= UInt64(unitsMax) && header.controllers_offset == 4096
+      && header.links_offset == 4096 + 2 * UInt64(MemoryLayout<baton_controller_record>.stride)
+      && header.functions_offset == header.links_offset + 2 * linkBytes
+      && header.units_offset
+        == header.functions_offset + (units + 1) * UInt64(MemoryLayout<baton_function_record>.stride)
+      && header.strings_offset == header.units_offset + units * UInt64(MemoryLayout<baton_unit_record>.stride)
+      && header.strings_count <= header.size && header.strings_offset + header.strings_count <= header.size
+  }
+
+  private static var linkBytes: UInt64 { UInt64(BATON_LINK_CAPACITY) * 8 }
+
+  /// FNV-1a, 64 bits: finds damage, not malice.
+  private static func checksum(_ header: baton_region_header, _ mapping: borrowing Mapping) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    func add(_ bytes: UnsafeRawBufferPointer) {
+      for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    }
+    withUnsafeBytes(of: header) {
+      add(UnsafeRawBufferPointer(rebasing: $0[..<MemoryLayout<baton_region_header>.offset(of: \.checksum)!]))
+    }
+    for unit in 0..<Int(header.unit_count) {
+      add(
+        UnsafeRawBufferPointer(
+          start: mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride,
+          count: MemoryLayout<baton_unit_record>.offset(of: \.state)!))
+    }
+    add(
+      UnsafeRawBufferPointer(start: mapping.base + Int(header.strings_offset), count: Int(header.strings_count)))
+    return hash
+  }
+}
+
+extension Region {
+  /// A unit as it was made.
+  package func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
+    precondition(unit >= 0 && unit < unitCount, "no such unit")
+    let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
+      .load(as: baton_unit_record.self)
+    let path = UnsafeRawBufferPointer(
+      start: mapping.base + Int(header.strings_offset) + Int(record.path_offset), count: Int(record.path_count))
+    var faults = FaultPlan()
+    faults.delayNanoseconds = record.delay_nanoseconds
+    faults.errorAfter = record.error_after
+    faults.errorEvery = record.error_every
+    faults.shortTransferBytes = record.short_transfer_bytes
+    let geometry = UnitGeometry(
+      kind: UnitGeometry.Kind(rawValue: record.kind) ?? .null, size: record.size, blockSize: record.block_size,
+      isDirect: record.is_direct != 0)
+    return (geometry, String(decoding: path, as: UTF8.self), faults)
+  }
+
+  /// A controller's record.
+  package func controller(_ controller: ControllerIdentity) -> ControllerRecord {
+    ControllerRecord(
+      base: mapping.base + Int(header.controllers_offset)
+        + controller.index * MemoryLayout<baton_controller_record>.stride)
+  }
+
+  /// The link as `controller` sees it: the ring it writes and the ring it reads.
+  package func link(of controller: ControllerIdentity) -> Link {
+    func ring(from writer: ControllerIdentity) -> SharedWords {
+      SharedWords(
+        base: mapping.base + Int(header.links_offset) + writer.index * Int(Self.linkBytes), stride: 8,
+        count: Int(BATON_LINK_CAPACITY))
+    }
+    let mine = self.controller(controller)
+    let peers = self.controller(controller.peer)
+    return Link(
+      outgoing: HintRing(
+        slots: ring(from: controller), capacity: Int(BATON_LINK_CAPACITY), mine: mine.linkSent,
+        theirs: peers.linkReceived),
+      incoming: HintRing(
+        slots: ring(from: controller.peer), capacity: Int(BATON_LINK_CAPACITY), mine: mine.linkReceived,
+        theirs: peers.linkSent),
+      peerParked: peers.parked)
+  }
+
+  /// Takes the seat of a controller: an OFD lock on the region's file, which the kernel gives up at death.
+  ///
+  /// - Returns: false when a living process has it.
+  package func takeSeat(of controller: ControllerIdentity) throws(BatonError) -> Bool {
+    let result = baton_ofd_try_lock(file.number, Int64(controller.index))
+    if result == -EAGAIN || result == -EACCES { return false }
+    try check(result, location.region, doing: "locking the seat of controller \(controller)")
+    return true
+  }
+
+  /// Whether a process other than this description's holder sits in the seat.
+  package func isSeatTaken(of controller: ControllerIdentity) -> Bool {
+    baton_ofd_is_locked_by_other(file.number, Int64(controller.index)) == 1
+  }
+}

@@ -1,0 +1,49 @@
+import BatonOwnership
+import BatonSharedMemory
+import Glibc
+
+/// Where a subsystem lives: a folder with its region, its control sockets and its memory units.
+public struct SubsystemLocation: Sendable, Equatable {
+  /// The name it was found by.
+  public let name: String
+  /// The folder.
+  public let directory: String
+
+  /// A name stands for a folder in shared memory, `/dev/shm/baton-UID/NAME` (`BATON_HOME` moves it); a name with a
+  /// slash in it is the folder itself.
+  public init(_ name: String) throws(BatonError) {
+    let allowed = name.utf8.allSatisfy { byte in
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"),
+        UInt8(ascii: "/"):
+        true
+      default: false
+      }
+    }
+    guard !name.isEmpty, name.utf8.count <= Self.nameCountMax, allowed, name != ".", name != ".." else {
+      throw BatonError(
+        .invalid, "subsystem '\(name)'", "is no name for a subsystem",
+        mend: "use up to \(Self.nameCountMax) of a-z A-Z 0-9 . _ - or a path")
+    }
+    self.name = name
+    directory = name.contains("/") ? name : "\(Self.home)/\(name)"
+  }
+
+  /// Sockets' paths end at 107 bytes (sun_path, unix(7)).
+  static let nameCountMax = 80
+
+  /// The folder that named subsystems lie in.
+  static var home: String {
+    getenv("BATON_HOME").map { String(cString: $0) } ?? "/dev/shm/baton-\(getuid())"
+  }
+
+  /// The region's file.
+  package var region: String { "\(directory)/region" }
+
+  /// A controller's control socket.
+  package func socket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).socket" }
+
+  /// The file behind a memory unit.
+  package func memory(unit: Int) -> String { "\(directory)/memory.\(unit)" }
+}
