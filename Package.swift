@@ -53,19 +53,20 @@ let package = Package(
       name: "BatonController",
       dependencies: [
         "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CLiburing",
-        "CBatonShims",
+        "CBatonShims", .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Controller", swiftSettings: strict),
     .target(
       name: "BatonHost",
-      dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonChannel", "CBatonShims"],
+      dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonSubsystem", "BatonChannel", "CBatonShims"],
       path: "Sources/Host", swiftSettings: strict),
 
     // Front ends.
     .target(
       name: "Baton",
       dependencies: [
-        "BatonSharedMemory", "BatonOwnership", "BatonSubsystem", "BatonChannel", "BatonController", "BatonHost",
+        "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "BatonController",
+        "BatonHost",
       ],
       path: "Sources/Baton", swiftSettings: strict),
     .executableTarget(
@@ -78,5 +79,9 @@ let package = Package(
         .product(name: "Histogram", package: "hdrhistogram-swift"),
       ],
       path: "Sources/Command", swiftSettings: strict),
+
+    // Tests: one target a floor, and one for the floors together.
+    .testTarget(
+      name: "EmbeddedTests", dependencies: ["Baton"], path: "Tests/Embedded", swiftSettings: strict),
   ]
 )

@@ -39,7 +39,7 @@ int baton_membarrier_register(void) {
 
 int baton_membarrier(void) { return result(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)); }
 
-int baton_pidfd_open(pid_t pid) {
+int baton_pidfd_open(int32_t pid) {
   int fd = result(syscall(SYS_pidfd_open, pid, 0));
   return fd;
 }
@@ -141,7 +141,7 @@ int baton_socket_connect(const char *path) {
 
 int baton_socket_accept(int fd) { return result(accept4(fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 
-ssize_t baton_socket_send(int fd, const void *bytes, size_t count, int passed) {
+long baton_socket_send(int fd, const void *bytes, size_t count, int passed) {
   struct iovec part = {(void *)bytes, count};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
   union {
@@ -162,7 +162,7 @@ ssize_t baton_socket_send(int fd, const void *bytes, size_t count, int passed) {
   return sent < 0 ? -errno : sent;
 }
 
-ssize_t baton_socket_receive(int fd, void *bytes, size_t count, int *passed) {
+long baton_socket_receive(int fd, void *bytes, size_t count, int *passed) {
   *passed = -1;
   struct iovec part = {bytes, count};
   // Room for several, so that a sender of more than one is seen and every one of them is closed again.
@@ -188,7 +188,7 @@ ssize_t baton_socket_receive(int fd, void *bytes, size_t count, int *passed) {
   return received;
 }
 
-int baton_socket_peer(int fd, pid_t *pid, uid_t *uid) {
+int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
   struct ucred peer;
   socklen_t length = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length)) return -errno;

@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
+
+// No other header here: liburing's defines feature macros of its own, and a system header that two modules have
+// seen under different ones does not import. Hence int32_t for pid_t, uint32_t for uid_t, long for ssize_t.
 
 // A barrier for the compiler alone. Swift's Synchronization module has no signal fence. It is the fast side of
 // an asymmetric fence: the slow side makes the processors agree with membarrier(2).
@@ -31,7 +33,7 @@ int baton_membarrier_register(void);
 int baton_membarrier(void);
 
 // pidfd_open(2), pidfd_send_signal(2): no wrappers in glibc before 2.36, variadic syscall otherwise.
-int baton_pidfd_open(pid_t pid);
+int baton_pidfd_open(int32_t pid);
 int baton_pidfd_send_signal(int pidfd, int signal);
 
 // memfd_create(2) and the seals need _GNU_SOURCE, which Swift's importer does not set. A new descriptor or -errno.
@@ -58,11 +60,11 @@ int baton_socket_listen(const char *path);
 int baton_socket_connect(const char *path);
 int baton_socket_accept(int fd);
 // Sends one record, with one descriptor attached when passed >= 0. Bytes sent or -errno; never raises SIGPIPE.
-ssize_t baton_socket_send(int fd, const void *bytes, size_t count, int passed);
+long baton_socket_send(int fd, const void *bytes, size_t count, int passed);
 // Receives one record; *passed is a descriptor received with it (close-on-exec), or -1. Bytes or -errno; 0 at end.
-ssize_t baton_socket_receive(int fd, void *bytes, size_t count, int *passed);
+long baton_socket_receive(int fd, void *bytes, size_t count, int *passed);
 // SO_PEERCRED fills struct ucred, which needs _GNU_SOURCE.
-int baton_socket_peer(int fd, pid_t *pid, uid_t *uid);
+int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid);
 
 // signalfd(2) with SIGTERM and SIGINT blocked in this thread: sigset_t macros. A new descriptor or -errno.
 int baton_termination_signals(void);

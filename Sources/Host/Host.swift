@@ -1,0 +1,230 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+/// How a host attaches and waits.
+public struct HostOptions: Sendable {
+  /// Request lines to each controller: one more than requests that can be outstanding there. A power of two.
+  public var linesPerChannel = 256
+  /// Bytes of the arena, a multiple of 4096.
+  public var arenaSize: UInt64 = 16 << 20
+  /// How `wait` waits.
+  public var waiting = WaitStrategy.standard
+
+  /// The defaults.
+  public init() {}
+}
+
+/// A request that has been answered.
+@frozen
+public struct Completion: Sendable {
+  /// What the submitter gave along.
+  public let cookie: UInt64
+  /// How it ended.
+  public let status: Status
+  /// Bytes transferred for block I/O; what was asked for otherwise (a unit's state, a count).
+  public let value: UInt64
+  /// Who served it, in which term, and whether it waited for a change of owner.
+  public let service: Service
+}
+
+/// A host entity: submits requests to either controller and polls for their completions.
+///
+/// One thread, no locks. `submit` and `next` make no system call and allocate nothing while the controllers are
+/// awake. Data moves through the arena, memory that the host shares with the two controllers and nobody else.
+public struct Host: ~Copyable {
+  let memory: HostMemory
+  let location: SubsystemLocation
+  let options: HostOptions
+  let usesMembarrier: Bool
+  var channelA: HostChannel
+  var channelB: HostChannel
+  /// Units of the subsystem, once attached.
+  public private(set) var unitCount = 0
+  private var idlePolls: UInt32 = 0
+  private var reconnectAt: UInt64 = 0
+  private var prefersB = false
+  /// Requests that were asked of the other controller because theirs left.
+  public private(set) var rerouted: UInt64 = 0
+
+  /// Idle polls between two looks at the control sockets.
+  private static let idlePollsPerLook: UInt32 = 4096
+  /// Nanoseconds between two attempts to reach a controller that is not there.
+  private static let reconnectNanoseconds: UInt64 = 50_000_000
+  /// The longest sleep: a controller that died wakes nobody.
+  private static let sleepNanosecondsMax: Int64 = 100_000_000
+
+  /// Makes the host's memory and asks both controllers to attach it; does not wait for them.
+  ///
+  /// - Throws: `.missing` when neither controller is there.
+  public init(of subsystem: Subsystem, options: HostOptions = HostOptions()) throws(BatonError) {
+    let memory = try HostMemory(linesPerChannel: options.linesPerChannel, arenaSize: options.arenaSize)
+    var channelA = HostChannel(memory, to: .a)
+    var channelB = HostChannel(memory, to: .b)
+    let missingA = channelA.connect(memory, subsystem.location)
+    let missingB = channelB.connect(memory, subsystem.location)
+    if let missingA, missingB != nil {
+      throw BatonError(
+        missingA.code, "subsystem '\(subsystem.location.name)'", "no controller can be reached: \(missingA)",
+        mend: missingA.mend.isEmpty ? "start 'baton controller \(subsystem.location.name) a' and b" : "")
+    }
+    self.memory = memory
+    location = subsystem.location
+    self.options = options
+    usesMembarrier = AsymmetricFence.isSupported
+    self.channelA = channelA
+    self.channelB = channelB
+  }
+
+  /// Where data lies that is written, and where data goes that is read.
+  public var arena: UnsafeMutableRawBufferPointer { memory.arena }
+
+  /// Whether a controller has accepted this host.
+  public func isAttached(to controller: ControllerIdentity) -> Bool {
+    controller == .a ? channelA.isAttached : channelB.isAttached
+  }
+
+  /// Requests submitted and not completed.
+  public var outstanding: Int { channelA.outstanding + channelB.outstanding }
+
+  /// Requests that can be submitted to that controller now.
+  public func room(to controller: ControllerIdentity) -> Int {
+    isAttached(to: controller) ? (controller == .a ? channelA.freeCount : channelB.freeCount) : 0
+  }
+
+  /// Submits a request to that controller, or to the other one where that one is not attached; nil: to either.
+  ///
+  /// Cost: one line moved; a system call only when the controller sleeps.
+  ///
+  /// - Returns: false when there is no room, or no controller: poll and try again.
+  @discardableResult
+  public mutating func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool
+  {
+    if controller ?? (prefersB ? .b : .a) == .a {
+      if channelA.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier) { return true }
+      if controller != nil && channelA.isAttached { return false }
+      return channelB.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier)
+    }
+    if channelB.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier) { return true }
+    if controller != nil && channelB.isAttached { return false }
+    return channelA.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier)
+  }
+
+  /// The next request that has been answered, or nil when none is at present. Never blocks.
+  public mutating func next() -> Completion? {
+    if let outcome = channelA.next() ?? channelB.next() {
+      idlePolls = 0
+      switch outcome {
+      case .completion(let completion): return completion
+      case .notExecuted(let request, let cookie, let service): return reroute(request, cookie, service)
+      }
+    }
+    idlePolls &+= 1
+    if idlePolls % Self.idlePollsPerLook == 0 || isAttaching { maintain() }
+    return nil
+  }
+
+  private var isAttaching: Bool {
+    if case .attaching = channelA.phase { return true }
+    if case .attaching = channelB.phase { return true }
+    return false
+  }
+
+  /// The controller has not executed this and leaves: asks the other one.
+  private mutating func reroute(_ request: Request, _ cookie: UInt64, _ service: Service) -> Completion? {
+    let other = service.controller.peer
+    prefersB = other == .b
+    if isAttached(to: other), submit(request, to: other, cookie: cookie) {
+      rerouted += 1
+      return nil
+    }
+    return Completion(cookie: cookie, status: .leaving, value: 0, service: service)
+  }
+
+  // MARK: Control
+
+  /// Looks after the control sockets: replies, farewells, controllers that come back. `next` and `wait` call this
+  /// now and then.
+  public mutating func maintain() {
+    unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
+    let now = monotonicNanoseconds()
+    if now < reconnectAt { return }
+    reconnectAt = now + Self.reconnectNanoseconds
+    if case .detached = channelA.phase { _ = channelA.connect(memory, location) }
+    if case .detached = channelB.phase { _ = channelB.connect(memory, location) }
+  }
+
+  // MARK: Waiting
+
+  /// Waits until there is probably something for `next`, as the waiting strategy says; `nanoseconds` at the most.
+  ///
+  /// Returns early without reason now and then: call `next` again.
+  public mutating func wait(nanoseconds: Int64 = 100_000_000) {
+    var waiter = Waiter(options.waiting)
+    let deadline = monotonicNanoseconds() &+ UInt64(max(nanoseconds, 0))
+    var looks = 0
+    while true {
+      if channelA.anyAnswered() || channelB.anyAnswered() { return }
+      if waiter.idle() == .park { break }
+      looks += 1
+      if looks % 1024 == 0 {
+        maintain()
+        if monotonicNanoseconds() >= deadline { return }
+      }
+    }
+    let now = monotonicNanoseconds()
+    if now >= deadline { return maintain() }
+    park(nanoseconds: min(Int64(deadline - now), Self.sleepNanosecondsMax))
+    maintain()
+  }
+
+  private func park(nanoseconds: Int64) {
+    let word = memory.hostParked
+    word.storeRelaxed(1)
+    // Sync point "sleep": the announcement is visible before the look; controllers answer before they look for it.
+    let isComplete = AsymmetricFence.heavy()
+    if !channelA.anyAnswered(), !channelB.anyAnswered() {
+      word.wait(while: 1, nanoseconds: isComplete ? nanoseconds : min(nanoseconds, AsymmetricFence.sleepNanosecondsMax))
+    }
+    word.storeRelaxed(0)
+  }
+
+  /// Waits until every controller that was reached has accepted or refused this host.
+  ///
+  /// - Throws: what the refusing controller said, when none accepted.
+  public mutating func waitUntilAttached(nanoseconds: UInt64 = 5_000_000_000) throws(BatonError) {
+    let deadline = monotonicNanoseconds() + nanoseconds
+    while true {
+      maintain()
+      if !isAttaching { break }
+      if monotonicNanoseconds() >= deadline { break }
+      usleep(200)
+    }
+    if isAttached(to: .a) || isAttached(to: .b) { return }
+    throw BatonError(
+      .busy, "subsystem '\(location.name)'",
+      "no controller accepted this host: \(channelA.refusal ?? channelB.refusal ?? "no answer in time")")
+  }
+
+  /// Submits one request and waits for it. Nothing else may be outstanding.
+  public mutating func perform(
+    _ request: Request, on controller: ControllerIdentity? = nil
+  ) throws(BatonError) -> Completion {
+    precondition(outstanding == 0, "`perform` is for a host with nothing outstanding")
+    let deadline = monotonicNanoseconds() + 60_000_000_000
+    while !submit(request, to: controller) {
+      maintain()
+      usleep(1000)
+      if monotonicNanoseconds() > deadline {
+        throw BatonError(.missing, "subsystem '\(location.name)'", "no controller is attached")
+      }
+    }
+    while true {
+      if let completion = next() { return completion }
+      wait()
+    }
+  }
+}

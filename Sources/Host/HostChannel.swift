@@ -1,0 +1,306 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+/// A host's side of the channel to one controller: which lines are free, and which wait for an answer.
+///
+/// Each request names the line of the next one, so the controller looks at one line and nowhere else, and a line
+/// whose request takes long blocks no other. One line is therefore always reserved.
+struct HostChannel: ~Copyable {
+  enum Phase {
+    /// No connection.
+    case detached
+    /// The attach request is sent, the reply has not come.
+    case attaching
+    /// Requests go.
+    case attached
+    /// The controller is gone; what was outstanding is being given up or asked of the other one.
+    case abandoned(wasFarewell: Bool)
+  }
+
+  let controller: ControllerIdentity
+  let capacity: Int
+  let lines: UnsafeMutableRawPointer
+  let controllerParked: SharedWord
+
+  var phase = Phase.detached
+  var socket: CInt = -1
+  var saidFarewell = false
+  var incarnation: UInt64 = 0
+  /// Why the controller refused, when it did.
+  var refusal: String?
+
+  /// The line that the next request will use, promised in the last one.
+  private var reserved = 0
+  private var sequence: UInt64 = 1
+  // Free lines, oldest first, so that the lines are walked in order and a line rests before it is used again.
+  private let freeLines: UnsafeMutablePointer<UInt16>
+  private var freeHead = 0
+  private(set) var freeCount = 0
+  // Outstanding lines, a list in the order of submission.
+  private let following: UnsafeMutablePointer<Int16>
+  private let preceding: UnsafeMutablePointer<Int16>
+  private(set) var first: Int16 = -1
+  private var last: Int16 = -1
+  private var cursor: Int16 = -1
+  private(set) var outstanding = 0
+  /// What was submitted in each line, for asking the other controller instead.
+  let requests: UnsafeMutablePointer<Request>
+  let cookies: UnsafeMutablePointer<UInt64>
+  let sequences: UnsafeMutablePointer<UInt64>
+
+  /// Lines looked at from the oldest on, and from the cursor on, in one poll.
+  private static let looksMax = 4
+
+  init(_ memory: borrowing HostMemory, to controller: ControllerIdentity) {
+    self.controller = controller
+    capacity = memory.linesPerChannel
+    lines = memory.lines(to: controller)
+    controllerParked = memory.controllerParked(controller)
+    freeLines = .allocate(capacity: capacity)
+    following = .allocate(capacity: capacity)
+    preceding = .allocate(capacity: capacity)
+    requests = .allocate(capacity: capacity)
+    cookies = .allocate(capacity: capacity)
+    sequences = .allocate(capacity: capacity)
+    freeLines.initialize(repeating: 0, count: capacity)
+    following.initialize(repeating: -1, count: capacity)
+    preceding.initialize(repeating: -1, count: capacity)
+    requests.initialize(repeating: Request(.flush), count: capacity)
+    cookies.initialize(repeating: 0, count: capacity)
+    sequences.initialize(repeating: 0, count: capacity)
+    reset()
+  }
+
+  deinit {
+    if socket >= 0 { close(socket) }
+    freeLines.deallocate()
+    following.deallocate()
+    preceding.deallocate()
+    requests.deallocate()
+    cookies.deallocate()
+    sequences.deallocate()
+  }
+
+  /// All lines blank and free, the numbers from the start: as a controller that attaches expects it.
+  mutating func reset() {
+    for index in 0..<capacity {
+      line(index).flag.storeReleasing(0)
+      freeLines[index] = UInt16(truncatingIfNeeded: index)
+    }
+    // Line 0 is where the first request is looked for.
+    reserved = 0
+    freeHead = 1
+    freeCount = capacity - 1
+    sequence = 1
+    first = -1
+    last = -1
+    cursor = -1
+    outstanding = 0
+  }
+
+  @inline(__always)
+  func line(_ index: Int) -> RequestLine { RequestLine(lines + index &* 64) }
+
+  /// Puts a request into the reserved line. The caller has seen that `freeCount` is not 0.
+  @inline(__always)
+  mutating func submit(_ request: Request, cookie: UInt64) {
+    let slot = reserved
+    let next = freeLines[freeHead]
+    freeHead = (freeHead &+ 1) & (capacity &- 1)
+    freeCount &-= 1
+    requests[slot] = request
+    cookies[slot] = cookie
+    sequences[slot] = sequence
+    line(slot).submit(request, sequence: sequence, next: next)
+    sequence &+= 1
+    reserved = Int(next)
+    // Last in the list of outstanding lines.
+    let name = Int16(truncatingIfNeeded: slot)
+    following[slot] = -1
+    preceding[slot] = last
+    if last >= 0 { following[Int(last)] = name } else { first = name }
+    last = name
+    outstanding &+= 1
+  }
+
+  /// Takes a line out of the outstanding ones and frees it.
+  @inline(__always)
+  mutating func retire(_ slot: Int) {
+    let before = preceding[slot]
+    let after = following[slot]
+    if before >= 0 { following[Int(before)] = after } else { first = after }
+    if after >= 0 { preceding[Int(after)] = before } else { last = before }
+    if cursor == Int16(truncatingIfNeeded: slot) { cursor = after }
+    freeLines[(freeHead &+ freeCount) & (capacity &- 1)] = UInt16(truncatingIfNeeded: slot)
+    freeCount &+= 1
+    outstanding &-= 1
+  }
+
+  /// An outstanding line that has been answered, or -1. Looks at the oldest ones, where in-order answers are found
+  /// at the first look, and at a few from a cursor on that goes round, where all others are.
+  @inline(__always)
+  mutating func answered() -> Int {
+    var slot = first
+    var looks = 0
+    while slot >= 0, looks < Self.looksMax {
+      if isAnswered(Int(slot)) { return Int(slot) }
+      slot = following[Int(slot)]
+      looks &+= 1
+    }
+    if slot < 0 { return -1 }
+    slot = cursor >= 0 ? cursor : slot
+    looks = 0
+    while slot >= 0, looks < Self.looksMax {
+      if isAnswered(Int(slot)) {
+        cursor = slot
+        return Int(slot)
+      }
+      slot = following[Int(slot)]
+      looks &+= 1
+    }
+    cursor = slot
+    return -1
+  }
+
+  /// Whether any outstanding line has been answered: looks at all of them.
+  func anyAnswered() -> Bool {
+    var slot = first
+    while slot >= 0 {
+      if isAnswered(Int(slot)) { return true }
+      slot = following[Int(slot)]
+    }
+    return false
+  }
+
+  @inline(__always)
+  private func isAnswered(_ slot: Int) -> Bool {
+    // Acquire: sync point "answer", the controller's release of the flag.
+    RequestFlag(rawValue: line(slot).flag.loadAcquiring()).isAnswered
+  }
+
+  var isAttached: Bool {
+    @inline(__always) get { if case .attached = phase { true } else { false } }
+  }
+
+  /// Submits, and rings the controller if it sleeps. False when there is no room or no controller.
+  @inline(__always)
+  mutating func submitAndRing(_ request: Request, cookie: UInt64, usesMembarrier: Bool) -> Bool {
+    guard isAttached, freeCount > 0 else { return false }
+    submit(request, cookie: cookie)
+    // Sync point "sleep": the request is published before the look whether the controller sleeps.
+    AsymmetricFence.light(supported: usesMembarrier)
+    if controllerParked.loadRelaxed() != 0 { ring() }
+    return true
+  }
+
+  private func ring() {
+    // Who turns the word back rings; a socket that is full or broken means that the controller wakes anyhow.
+    if controllerParked.exchange(0) != 0 { ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) }
+  }
+
+  /// What `next` found.
+  enum Outcome {
+    case completion(Completion)
+    /// The controller leaves and has not executed this.
+    case notExecuted(Request, cookie: UInt64, Service)
+  }
+
+  /// The next outstanding request that has ended.
+  @inline(__always)
+  mutating func next() -> Outcome? {
+    if outstanding == 0 { return nil }
+    let slot = answered()
+    if slot < 0 { return nextAbandoned() }
+    let line = line(slot)
+    let flag = RequestFlag(rawValue: line.flag.loadRelaxed())
+    let response = line.response
+    let cookie = cookies[slot]
+    precondition(flag.sequence == sequences[slot], "a controller answered what was not asked")
+    retire(slot)
+    if outstanding == 0, case .abandoned = phase { finishAbandoning() }
+    if flag.status == .leaving { return .notExecuted(requests[slot], cookie: cookie, response.service) }
+    return .completion(
+      Completion(cookie: cookie, status: flag.status, value: response.value, service: response.service))
+  }
+
+  /// One of the requests that a controller has taken with it when it went.
+  private mutating func nextAbandoned() -> Outcome? {
+    // Answers come before what was abandoned, wherever in the list they are.
+    guard case .abandoned(let wasFarewell) = phase, first >= 0, !anyAnswered() else { return nil }
+    let slot = Int(first)
+    let request = requests[slot]
+    let cookie = cookies[slot]
+    let service = Service(controller: controller, isTransferred: false, term: 0)
+    retire(slot)
+    if outstanding == 0 { finishAbandoning() }
+    // After a farewell nothing is executed any more: what has no answer was not executed.
+    if wasFarewell { return .notExecuted(request, cookie: cookie, service) }
+    return .completion(Completion(cookie: cookie, status: .controllerLost, value: 0, service: service))
+  }
+
+  private mutating func finishAbandoning() {
+    reset()
+    phase = .detached
+    saidFarewell = false
+  }
+
+  // MARK: Control
+
+  /// Connects and asks to be attached. Does not wait for the reply; returns what prevented it.
+  mutating func connect(_ memory: borrowing HostMemory, _ location: SubsystemLocation) -> BatonError? {
+    do throws(BatonError) {
+      let connection = try ControlMessage.connect(path: location.socket(of: controller), to: controller)
+      try ControlMessage.sendAttach(
+        over: connection, kind: UInt32(BATON_ATTACH_HOST), descriptor: memory.descriptor.number)
+      socket = connection.release()
+      saidFarewell = false
+      phase = .attaching
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  /// Reads what the controller has sent: a reply, a farewell, the end. Returns the unit count of a reply.
+  mutating func receiveControl() -> Int? {
+    var unitCount: Int?
+    while socket >= 0 {
+      var reply = baton_attach_reply()
+      var passed: CInt = -1
+      let count = baton_socket_receive(socket, &reply, MemoryLayout<baton_attach_reply>.size, &passed)
+      _ = OwnedDescriptor(passed)
+      if count == -Int(EAGAIN) || count == -Int(EINTR) { break }
+      if count == MemoryLayout<baton_attach_reply>.size, case .attaching = phase, reply.magic == baton_host_magic {
+        if reply.refusal == 0 {
+          phase = .attached
+          incarnation = reply.incarnation
+          refusal = nil
+          unitCount = Int(reply.unit_count)
+        } else {
+          refusal = ControlMessage.reason(reply)
+        }
+      } else if count == 1 {
+        saidFarewell = true
+      } else {
+        disconnected()
+      }
+    }
+    return unitCount
+  }
+
+  /// The connection has ended.
+  private mutating func disconnected() {
+    close(socket)
+    socket = -1
+    if isAttached {
+      phase = .abandoned(wasFarewell: saidFarewell)
+      if outstanding == 0 { finishAbandoning() }
+    } else {
+      phase = .detached
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import Baton
+import Testing
+
+@Suite("Dispatch, embedded: two controllers and a host polled by the test's own loop")
+struct DispatchTests {
+  @Test("What is written through one controller is read through the other")
+  func readsThroughTheOther() throws {
+    var laboratory = try Laboratory(units: ["mem:1M", "%/file:1M", "null:1M"])
+    for unit in [UInt32(0), 1] {
+      for turn in 0..<200 {
+        let writer: ControllerIdentity = turn % 2 == 0 ? .a : .b
+        let pattern = UInt8(truncatingIfNeeded: turn + 1)
+        laboratory.fill(0..<4096, with: pattern)
+        let write = try laboratory.perform(
+          Request(.write, unit: unit, offset: UInt64(turn) * 4096, length: 4096), on: writer)
+        #expect(write.status == .success)
+        #expect(write.service.controller == writer)
+        let read = try laboratory.perform(
+          Request(.read, unit: unit, offset: UInt64(turn) * 4096, length: 4096, buffer: 8192), on: writer.peer)
+        #expect(read.status == .success)
+        #expect(read.service.controller == writer.peer)
+        #expect(read.service.isTransferred)
+        #expect(laboratory.host.arena[8192..<12288].allSatisfy { $0 == pattern })
+      }
+    }
+  }
+}
