@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -236,6 +237,8 @@ int baton_available_cpus(void) {
   if (sched_getaffinity(0, sizeof set, &set)) return 1;
   return CPU_COUNT(&set);
 }
+
+int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
 
 int baton_open(const char *path, bool writable, bool direct, bool create) {
   int flags = O_CLOEXEC | (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | (create ? O_CREAT | O_EXCL : 0);

@@ -78,6 +78,9 @@ int baton_pin_to_cpu(int cpu);
 // How many CPUs this process may run on.
 int baton_available_cpus(void);
 
+// prctl(2) is variadic: this process gets SIGTERM when its parent ends. 0 or -errno.
+int baton_die_with_parent(void);
+
 // open(2) is variadic and O_DIRECT needs _GNU_SOURCE. A new descriptor (close-on-exec) or -errno.
 int baton_open(const char *path, bool writable, bool direct, bool create);
 
