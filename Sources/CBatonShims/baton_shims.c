@@ -232,6 +232,12 @@ int baton_pin_to_cpu(int cpu) {
   return result(sched_setaffinity(0, sizeof set, &set));
 }
 
+int baton_unpin(void) {
+  cpu_set_t set;
+  memset(&set, 0xff, sizeof set);
+  return result(sched_setaffinity(0, sizeof set, &set));
+}
+
 int baton_available_cpus(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set)) return 1;

@@ -75,6 +75,8 @@ int baton_read_signal(int fd);
 
 // sched_setaffinity(2) takes cpu_set_t, which is macros. 0 or -errno.
 int baton_pin_to_cpu(int cpu);
+// Undoes the pinning: every CPU again. 0 or -errno.
+int baton_unpin(void);
 // How many CPUs this process may run on.
 int baton_available_cpus(void);
 
