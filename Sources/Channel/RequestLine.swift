@@ -103,11 +103,13 @@ package struct RequestLine {
   /// host may change meanwhile.
   @inlinable @inline(__always)
   package func copy() -> RequestCopy {
-    let fields = self.fields
+    // Atomic loads, though relaxed: a compiler may fetch a plain field twice, and find two values.
+    let head = SharedWord(base + 8).loadRelaxed()
     return RequestCopy(
-      operation: fields.pointee.operation, flags: fields.pointee.flags, next: fields.pointee.next,
-      unit: fields.pointee.unit, offset: fields.pointee.offset, length: fields.pointee.length,
-      buffer: fields.pointee.buffer)
+      operation: UInt8(truncatingIfNeeded: head), flags: UInt8(truncatingIfNeeded: head >> 8),
+      next: UInt16(truncatingIfNeeded: head >> 16), unit: UInt32(truncatingIfNeeded: head >> 32),
+      offset: SharedWord(base + 16).loadRelaxed(), length: SharedWord(base + 24).loadRelaxed(),
+      buffer: SharedWord(base + 32).loadRelaxed())
   }
 
   /// Controller: answers. Sync point "answer": the release of the flag, and the acquire in the host's poll; also

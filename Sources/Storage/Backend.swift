@@ -6,7 +6,13 @@ import Glibc
 package struct UnitGeometry: Equatable {
   /// What the blocks lie on.
   @frozen
-  package enum Kind: UInt8 { case file = 1, blockDevice = 2, memory = 3, null = 4 }
+  package enum Kind: UInt8 {
+    case file = 1, blockDevice = 2, memory = 3, null = 4
+
+    /// Whether the kernel does the work, through an open file description.
+    @inlinable @inline(__always)
+    package var isFile: Bool { self == .file || self == .blockDevice }
+  }
 
   package var kind: Kind
   /// Bytes, a multiple of `blockSize`.

@@ -74,6 +74,9 @@ package struct Ring: ~Copyable {
     return BatonError(result: -Int(errno), "io_uring", doing: "setting up a ring", mend: mend)
   }
 
+  /// Whether the submission queue has room for an entry.
+  package var hasRoom: Bool { io_uring_sq_space_left(ring) > 0 }
+
   /// A blank entry; the caller prepares it and sets its token last. Submits what is prepared when the queue is full.
   ///
   /// - Returns: nil when the kernel takes nothing at present: completions must be taken first.

@@ -40,6 +40,8 @@ package struct Storage: ~Copyable {
     @usableFromInline var operation: Operation = .read
     @usableFromInline var isDurable = false
     @usableFromInline var phase: Phase = .transfer
+    /// How this one writes zeroes: the backend's best way when it was issued, which another may have moved since.
+    @usableFromInline var zeroing = Backend.ZeroingMethod.zeroRange
     @usableFromInline var retries: UInt16 = 0
     @usableFromInline var token: UInt64 = 0
     @usableFromInline var offset: UInt64 = 0
@@ -59,6 +61,8 @@ package struct Storage: ~Copyable {
   @usableFromInline let backends: UnsafeMutableBufferPointer<Backend>
   @usableFromInline let steps: UnsafeMutableBufferPointer<Step>
   @usableFromInline var firstFree: Int32
+  /// Steps for which the ring had no room, a list.
+  @usableFromInline var firstStalled: Int32 = -1
   /// Operations that can be started before one must complete.
   package private(set) var freeSteps: Int
   /// Where write-zeroes comes from when the file system has no better way.
@@ -114,7 +118,9 @@ package struct Storage: ~Copyable {
 
   /// Waits until the kernel works on nothing any more, and starts nothing that is left: the storage is done for
   /// after this. Before a host's arena is unmapped: the kernel writes into arenas until the last operation has ended.
-  package func drain() {
+  ///
+  /// - Returns: false when something is still under way after `drainWaitsMax`.
+  package func drain() -> Bool {
     var underWay = inFlight
     var waits = 0
     while underWay > 0, waits < Self.drainWaitsMax {
@@ -124,6 +130,7 @@ package struct Storage: ~Copyable {
       }
       waits += 1
     }
+    return underWay == 0
   }
 
   /// Operations under way.
@@ -184,12 +191,42 @@ package struct Storage: ~Copyable {
     step.pointee.remaining = length
     step.pointee.address = address
     step.pointee.phase = isDelayed ? .delay : .transfer
+    step.pointee.zeroing = backend.pointee.zeroing
     if isDelayed {
       step.pointee.delay = __kernel_timespec(
         tv_sec: Int64(faults.delayNanoseconds / 1_000_000_000),
         tv_nsec: Int64(faults.delayNanoseconds % 1_000_000_000))
     }
-    return issue(index) ? .started : release(index, result: -EAGAIN)
+    if !issue(index) { stall(index) }
+    return .started
+  }
+
+  /// The ring takes nothing at present: the step waits for the next submission.
+  private mutating func stall(_ index: Int32) {
+    steps[Int(index)].next = firstStalled
+    firstStalled = index
+  }
+
+  /// Whether anything is to be given to the kernel.
+  @inlinable @inline(__always)
+  package var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
+
+  /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
+  package mutating func submit() -> CInt {
+    let result = ring.submit()
+    while firstStalled >= 0, ring.hasRoom {
+      let index = firstStalled
+      firstStalled = steps[Int(index)].next
+      if !issue(index) { stall(index) }
+    }
+    return result
+  }
+
+  /// Whether an operation on this unit takes one of the places, or is over when `start` returns.
+  @inlinable @inline(__always)
+  package func needsStep(unit: Int) -> Bool {
+    let backend = backends.baseAddress! + unit
+    return backend.pointee.geometry.kind.isFile || backend.pointee.hasFaults
   }
 
   private mutating func release(_ index: Int32, result: Int32) -> Disposition {
@@ -206,7 +243,10 @@ package struct Storage: ~Copyable {
     let backend = backends.baseAddress! + Int(step.pointee.unit)
     let descriptor = backend.pointee.descriptor
     switch step.pointee.phase {
-    case .delay: baton_prep_timeout(sqe, &step.pointee.delay)
+    case .delay:
+      // Not `&step.pointee.delay`: the kernel reads it after this call, and such a pointer is good for the call only.
+      let delay = UnsafeMutableRawPointer(step) + MemoryLayout<Step>.offset(of: \.delay)!
+      baton_prep_timeout(sqe, delay.assumingMemoryBound(to: __kernel_timespec.self))
     case .sync: baton_prep_data_sync(sqe, descriptor)
     case .transfer:
       switch step.pointee.operation {
@@ -215,7 +255,8 @@ package struct Storage: ~Copyable {
         var count = UInt32(min(step.pointee.remaining, 1 << 30))
         let short = backend.pointee.faults.shortTransferBytes
         if short > 0 {
-          count = min(count, max(short, backend.pointee.geometry.isDirect ? backend.pointee.geometry.blockSize : short))
+          let blockSize = backend.pointee.geometry.blockSize
+          count = min(count, backend.pointee.geometry.isDirect ? max(short / blockSize, 1) * blockSize : short)
         }
         if step.pointee.operation == .read {
           io_uring_prep_read(sqe, descriptor, step.pointee.address, count, step.pointee.offset)
@@ -228,7 +269,10 @@ package struct Storage: ~Copyable {
         io_uring_prep_fallocate(
           sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
       case .writeZeroes:
-        switch backend.pointee.zeroing {
+        if step.pointee.zeroing.rawValue < backend.pointee.zeroing.rawValue {
+          step.pointee.zeroing = backend.pointee.zeroing
+        }
+        switch step.pointee.zeroing {
         case .zeroRange:
           io_uring_prep_fallocate(
             sqe, descriptor, baton_fallocate_zero_range(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
@@ -314,13 +358,14 @@ package struct Storage: ~Copyable {
       return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0))
     case .read, .write: return transferred(index, result)
     case .writeZeroes:
-      switch backend.pointee.zeroing {
-      case .writeZeroes: return transferred(index, result)
-      case .zeroRange, .punchHole:
-        guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else { return finish(index, min(result, 0)) }
-        backend.pointee.zeroing = backend.pointee.zeroing == .zeroRange ? .punchHole : .writeZeroes
-        return again(index)
+      let method = step.pointee.zeroing
+      if method == .writeZeroes { return transferred(index, result) }
+      guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else { return finish(index, min(result, 0)) }
+      step.pointee.zeroing = method == .zeroRange ? .punchHole : .writeZeroes
+      if backend.pointee.zeroing.rawValue < step.pointee.zeroing.rawValue {
+        backend.pointee.zeroing = step.pointee.zeroing
       }
+      return again(index)
     }
   }
 
@@ -347,7 +392,8 @@ package struct Storage: ~Copyable {
   }
 
   private mutating func again(_ index: Int32) -> Event {
-    issue(index) ? .progressed : end(index, -EAGAIN)
+    if !issue(index) { stall(index) }
+    return .progressed
   }
 
   private mutating func end(_ index: Int32, _ result: Int32) -> Event {
@@ -360,11 +406,11 @@ package struct Storage: ~Copyable {
     _ operation: Operation, _ backend: Backend, _ offset: UInt64, _ length: UInt64,
     _ address: UnsafeMutableRawPointer?
   ) {
-    let block = backend.base! + Int(offset)
+    let base = backend.base!
     switch operation {
-    case .read: memcpy(address!, block, Int(length))
-    case .write: memcpy(block, address!, Int(length))
-    case .discard, .writeZeroes: memset(block, 0, Int(length))
+    case .read: memcpy(address!, base + Int(offset), Int(length))
+    case .write: memcpy(base + Int(offset), address!, Int(length))
+    case .discard, .writeZeroes: memset(base + Int(offset), 0, Int(length))
     case .flush: break
     }
   }
