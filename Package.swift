@@ -3,6 +3,9 @@ import PackageDescription
 
 // One target a floor: the compiler holds the architecture. A floor names only floors below it, so an import
 // that points upwards does not build.
+//
+// Every target names all floors that it is compiled with, not only those it imports: the package manager rebuilds a
+// target when a module that it names has changed, and the layout of a structure reaches through to whoever holds it.
 let strict: [SwiftSetting] = [
   .swiftLanguageMode(.v6),
   .enableUpcomingFeature("ExistentialAny"),
@@ -58,7 +61,9 @@ let package = Package(
       path: "Sources/Controller", swiftSettings: strict),
     .target(
       name: "BatonHost",
-      dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonSubsystem", "BatonChannel", "CBatonShims"],
+      dependencies: [
+        "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CBatonShims",
+      ],
       path: "Sources/Host", swiftSettings: strict),
 
     // Front ends.
@@ -72,7 +77,8 @@ let package = Package(
     .executableTarget(
       name: "BatonCommand",
       dependencies: [
-        "Baton", "CBatonShims",
+        "Baton", "BatonController", "BatonHost", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
+        "BatonSharedMemory", "CBatonShims",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
@@ -82,6 +88,11 @@ let package = Package(
 
     // Tests: one target a floor, and one for the floors together.
     .testTarget(
-      name: "EmbeddedTests", dependencies: ["Baton"], path: "Tests/Embedded", swiftSettings: strict),
+      name: "EmbeddedTests",
+      dependencies: [
+        "Baton", "BatonController", "BatonHost", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
+        "BatonSharedMemory", "CBatonShims",
+      ],
+      path: "Tests/Embedded", swiftSettings: strict),
   ]
 )

@@ -7,14 +7,14 @@ import Glibc
 /// transfers, and says how each ended.
 ///
 /// Knows nothing of who may do what; the caller has decided. Fixed tables, no allocation after `init`.
-package struct Storage: ~Copyable {
+public struct Storage: ~Copyable {
   /// What can be done to a unit.
   @frozen
-  package enum Operation: UInt8 { case read, write, flush, discard, writeZeroes }
+  public enum Operation: UInt8 { case read, write, flush, discard, writeZeroes }
 
   /// How `start` went.
   @frozen
-  package enum Disposition {
+  public enum Disposition {
     /// Over already: bytes transferred, or -errno.
     case completed(Int32)
     /// Under way: a completion with the caller's token follows.
@@ -23,7 +23,7 @@ package struct Storage: ~Copyable {
 
   /// What `next` found.
   @frozen
-  package enum Event {
+  public enum Event {
     /// An operation ended: the caller's token, and 0 or -errno.
     case completed(token: UInt64, result: Int32)
     /// A descriptor that the caller watches has something; watch it again unless `hasMore`.
@@ -57,19 +57,19 @@ package struct Storage: ~Copyable {
   @usableFromInline
   enum Phase: UInt8 { case delay, transfer, sync }
 
-  package var ring: Ring
+  public var ring: Ring
   @usableFromInline let backends: UnsafeMutableBufferPointer<Backend>
   @usableFromInline let steps: UnsafeMutableBufferPointer<Step>
   @usableFromInline var firstFree: Int32
   /// Steps for which the ring had no room, a list.
   @usableFromInline var firstStalled: Int32 = -1
   /// Operations that can be started before one must complete.
-  package private(set) var freeSteps: Int
+  public private(set) var freeSteps: Int
   /// Where write-zeroes comes from when the file system has no better way.
   private let zeroes: UnsafeMutableRawPointer
 
   /// How many operations can be under way at once.
-  package static let operationsMax = 4096
+  public static let operationsMax = 4096
   /// EAGAIN and EINTR are retried this often in a row before they count as failures.
   private static let retriesMax: UInt16 = 1000
   private static let zeroesCount = 262_144
@@ -77,7 +77,7 @@ package struct Storage: ~Copyable {
   private static let drainWaitsMax = 3000
 
   /// Opens every unit for controller number `controllerIndex`. Each file is locked for it (see `Backend.open`).
-  package init(
+  public init(
     units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], controllerIndex: Int
   ) throws(BatonError) {
     let ring = try Ring()
@@ -120,7 +120,7 @@ package struct Storage: ~Copyable {
   /// after this. Before a host's arena is unmapped: the kernel writes into arenas until the last operation has ended.
   ///
   /// - Returns: false when something is still under way after `drainWaitsMax`.
-  package func drain() -> Bool {
+  public func drain() -> Bool {
     var underWay = inFlight
     var waits = 0
     while underWay > 0, waits < Self.drainWaitsMax {
@@ -134,14 +134,14 @@ package struct Storage: ~Copyable {
   }
 
   /// Operations under way.
-  package var inFlight: Int { Self.operationsMax - freeSteps }
+  public var inFlight: Int { Self.operationsMax - freeSteps }
 
   /// Begins an operation on a unit. The caller has checked extent and buffer, and that `freeSteps` is not 0.
   ///
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Null and memory units are done when
   /// this returns; on others nothing is given to the kernel before `ring.submit`.
   @inlinable @inline(__always)
-  package mutating func start(
+  public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
     isDurable: Bool, token: UInt64
   ) -> Disposition {
@@ -209,10 +209,10 @@ package struct Storage: ~Copyable {
 
   /// Whether anything is to be given to the kernel.
   @inlinable @inline(__always)
-  package var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
+  public var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
 
   /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
-  package mutating func submit() -> CInt {
+  public mutating func submit() -> CInt {
     let result = ring.submit()
     while firstStalled >= 0, ring.hasRoom {
       let index = firstStalled
@@ -224,7 +224,7 @@ package struct Storage: ~Copyable {
 
   /// Whether an operation on this unit takes one of the places, or is over when `start` returns.
   @inlinable @inline(__always)
-  package func needsStep(unit: Int) -> Bool {
+  public func needsStep(unit: Int) -> Bool {
     let backend = backends.baseAddress! + unit
     return backend.pointee.geometry.kind.isFile || backend.pointee.hasFaults
   }
@@ -293,7 +293,7 @@ package struct Storage: ~Copyable {
   /// Asks to be told whenever `descriptor` can be read: `Event.ready` with this kind (not 0) and index.
   ///
   /// - Returns: false when the ring takes nothing at present.
-  package mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
+  public mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
     precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
     let token = UInt64(kind) << 56 | UInt64(index)
     guard let sqe = ring.entry() else { return false }
@@ -305,7 +305,7 @@ package struct Storage: ~Copyable {
   /// Ends a watch. Needed before the descriptor is closed: the ring holds on to the file until then.
   ///
   /// - Returns: false when the ring takes nothing at present.
-  package mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
+  public mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = ring.entry() else { return false }
     io_uring_prep_poll_remove(sqe, UInt64(kind) << 56 | UInt64(index))
     baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
@@ -314,7 +314,7 @@ package struct Storage: ~Copyable {
 
   /// The next thing that happened, if anything did.
   @inlinable @inline(__always)
-  package mutating func next() -> Event? {
+  public mutating func next() -> Event? {
     guard let completion = ring.next() else { return nil }
     let kind = UInt8(truncatingIfNeeded: completion.token >> 56)
     if kind != 0 {

@@ -1,5 +1,7 @@
 import ArgumentParser
 import Baton
+import BatonOwnership
+import BatonSharedMemory
 import CBatonShims
 import Glibc
 

@@ -1,4 +1,5 @@
 import Baton
+import BatonSharedMemory
 import FoundationEssentials
 import Glibc
 

@@ -1,4 +1,5 @@
 import Baton
+import BatonSharedMemory
 import Crypto
 import FoundationEssentials
 import Glibc

@@ -1,4 +1,5 @@
 import Baton
+import BatonSharedMemory
 import CBatonShims
 
 /// SIGINT and SIGTERM as something to ask for, so that a command can clean up before it ends.

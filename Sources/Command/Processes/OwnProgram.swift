@@ -1,4 +1,5 @@
 import Baton
+import BatonSharedMemory
 import Glibc
 
 /// This very program, started again as another process.

@@ -1,4 +1,5 @@
 import Baton
+import BatonSharedMemory
 import Glibc
 
 /// What people see. Results go to standard output, everything else to standard error.

@@ -1,5 +1,6 @@
 import Baton
 import FoundationEssentials
+import BatonSharedMemory
 import Glibc
 import Histogram
 

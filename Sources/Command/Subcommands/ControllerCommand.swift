@@ -1,5 +1,6 @@
 import ArgumentParser
 import Baton
+import BatonSharedMemory
 import CBatonShims
 import Glibc
 import Logging

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Baton
+import BatonSharedMemory
 import CBatonShims
 
 /// Which requests, in what order: fio's words.
