@@ -80,8 +80,18 @@ let package = Package(
       ],
       path: "Sources/Command", swiftSettings: strict),
 
-    // Tests: one target a floor, and one for the floors together.
+    // Tests: one target a floor, and one for the floors together. What several of them use lies in a target of its
+    // own.
+    .target(
+      name: "BatonTestSupport", dependencies: ["BatonSharedMemory"], path: "Tests/Support", swiftSettings: strict),
     .testTarget(
-      name: "EmbeddedTests", dependencies: ["Baton"], path: "Tests/Embedded", swiftSettings: strict),
+      name: "SharedMemoryTests", dependencies: ["BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
+      path: "Tests/SharedMemory", swiftSettings: strict),
+    .testTarget(
+      name: "OwnershipTests", dependencies: ["BatonOwnership", "BatonTestSupport"],
+      path: "Tests/Ownership", swiftSettings: strict),
+    .testTarget(
+      name: "EmbeddedTests", dependencies: ["Baton", "CBatonShims", "BatonTestSupport"], path: "Tests/Embedded",
+      swiftSettings: strict),
   ]
 )
