@@ -41,6 +41,8 @@ package struct Storage: ~Copyable {
     @usableFromInline var isDurable = false
     @usableFromInline var phase: Phase = .transfer
     @usableFromInline var retries: UInt16 = 0
+    /// How this step writes zeroes: what the unit's file system had not refused when it began.
+    @usableFromInline var zeroing = Backend.ZeroingMethod.zeroRange
     @usableFromInline var token: UInt64 = 0
     @usableFromInline var offset: UInt64 = 0
     @usableFromInline var remaining: UInt64 = 0
@@ -228,7 +230,8 @@ package struct Storage: ~Copyable {
         io_uring_prep_fallocate(
           sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
       case .writeZeroes:
-        switch backend.pointee.zeroing {
+        step.pointee.zeroing = backend.pointee.zeroing
+        switch step.pointee.zeroing {
         case .zeroRange:
           io_uring_prep_fallocate(
             sqe, descriptor, baton_fallocate_zero_range(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
@@ -314,11 +317,17 @@ package struct Storage: ~Copyable {
       return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0))
     case .read, .write: return transferred(index, result)
     case .writeZeroes:
-      switch backend.pointee.zeroing {
+      // By the step's own way, not by the unit's: another step may have moved the unit on while this one was under
+      // way, and what this one's result means depends on what was asked for.
+      switch step.pointee.zeroing {
       case .writeZeroes: return transferred(index, result)
       case .zeroRange, .punchHole:
-        guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else { return finish(index, min(result, 0)) }
-        backend.pointee.zeroing = backend.pointee.zeroing == .zeroRange ? .punchHole : .writeZeroes
+        guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else {
+          return finish(index, min(result, 0))
+        }
+        if backend.pointee.zeroing == step.pointee.zeroing {
+          backend.pointee.zeroing = step.pointee.zeroing == .zeroRange ? .punchHole : .writeZeroes
+        }
         return again(index)
       }
     }
