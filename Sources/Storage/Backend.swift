@@ -93,19 +93,17 @@ extension Backend {
   private static func examine(
     _ path: String, _ specification: UnitSpecification
   ) throws(BatonError) -> UnitGeometry {
+    // Before it is opened: a folder cannot be opened for writing, and opening a device can do something to it.
+    if let facts = FileFacts(path: path) { try checkKind(facts, path) }
     let file = try openFile(path, direct: false)
     let facts = try FileFacts(of: file, subject: path)
+    try checkKind(facts, path)
     var size = facts.size
     var sector: UInt32 = 512
-    let kind: UnitGeometry.Kind
-    switch facts.kind {
-    case .regular: kind = .file
-    case .blockDevice:
-      kind = .blockDevice
+    let kind: UnitGeometry.Kind = facts.kind == .blockDevice ? .blockDevice : .file
+    if kind == .blockDevice {
       try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
       try check(baton_block_device_sector(file.number, &sector), path, doing: "asking for its sector size")
-    case .directory, .other:
-      throw BatonError(.invalid, path, "is no file and no block device", mend: "name one that is")
     }
     if let wanted = specification.size, size < wanted {
       throw BatonError(
@@ -128,6 +126,12 @@ extension Backend {
     }
     return try geometry(
       kind, specification, size: specification.size ?? size, blockSize: blockSize, isDirect: isDirect, path)
+  }
+
+  private static func checkKind(_ facts: FileFacts, _ path: String) throws(BatonError) {
+    guard facts.kind == .regular || facts.kind == .blockDevice else {
+      throw BatonError(.invalid, path, "is no file and no block device", mend: "name one that is")
+    }
   }
 
   private static func geometry(
