@@ -18,6 +18,17 @@ package struct OwnedDescriptor: ~Copyable {
     }
   }
 
+  /// Sets the size of the file behind it, and takes the room for it now. Memory that is mapped and turns out not to
+  /// be there is a SIGBUS at the first touch; this fails with `.exhausted` before.
+  package func reserve(_ bytes: UInt64, subject: String) throws(BatonError) {
+    let failure = posix_fallocate(number, 0, off_t(bytes))
+    if failure != 0 {
+      throw BatonError(
+        result: -Int(failure), subject, doing: "taking room for \(bytes) bytes",
+        mend: "ask for less, or set BATON_HOME to a folder with more room (df)")
+    }
+  }
+
   /// Gives the descriptor away: the caller closes it.
   package consuming func release() -> CInt {
     let number = self.number

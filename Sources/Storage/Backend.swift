@@ -74,7 +74,7 @@ extension Backend {
         .memory, specification, size: specification.size ?? 0, blockSize: 512, isDirect: false)
       let path = memoryPath()
       let file = OwnedDescriptor(try check(baton_open(path, true, false, true), path, doing: "making"))
-      try file.setSize(geometry.size, subject: path)
+      try file.reserve(geometry.size, subject: path)
       return geometry
     case .path(let path):
       if let size = specification.size, FileFacts(path: path) == nil {

@@ -76,7 +76,7 @@ extension Region {
     let file = OwnedDescriptor(
       try check(baton_open(temporary, true, false, true), temporary, doing: "making the region"))
     do throws(BatonError) {
-      try file.setSize(header.size, subject: temporary)
+      try file.reserve(header.size, subject: temporary)
       let mapping = try Mapping(of: file, count: Int(header.size), subject: temporary)
       (mapping.base + Int(header.units_offset)).withMemoryRebound(to: baton_unit_record.self, capacity: records.count) {
         $0.initialize(from: records, count: records.count)
