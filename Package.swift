@@ -91,6 +91,13 @@ let package = Package(
       name: "OwnershipTests", dependencies: ["BatonOwnership", "BatonTestSupport"],
       path: "Tests/Ownership", swiftSettings: strict),
     .testTarget(
+      name: "StorageTests", dependencies: ["BatonStorage", "CBatonShims", "BatonTestSupport"],
+      path: "Tests/Storage", swiftSettings: strict),
+    .testTarget(
+      name: "SubsystemTests",
+      dependencies: ["BatonSubsystem", "CBatonShims", "BatonTestSupport"],
+      path: "Tests/Subsystem", swiftSettings: strict),
+    .testTarget(
       name: "EmbeddedTests", dependencies: ["Baton", "CBatonShims", "BatonTestSupport"], path: "Tests/Embedded",
       swiftSettings: strict),
   ]
