@@ -87,6 +87,21 @@ package struct FileFacts {
   package let size: UInt64
   /// Whether anybody at all has write permission.
   package let hasWritePermission: Bool
+  /// Which file or device it is, whatever paths lead to it.
+  package let identity: Identity
+
+  /// Of a device its number, of anything else its file system and its number there.
+  package struct Identity: Hashable {
+    private let isDevice: Bool
+    private let fileSystem: UInt64
+    private let number: UInt64
+
+    fileprivate init(_ facts: stat) {
+      isDevice = facts.st_mode & S_IFMT == S_IFBLK
+      fileSystem = isDevice ? 0 : UInt64(facts.st_dev)
+      number = isDevice ? UInt64(facts.st_rdev) : UInt64(facts.st_ino)
+    }
+  }
 
   /// Of an open descriptor: fstat(2).
   package init(of descriptor: borrowing OwnedDescriptor, subject: String) throws(BatonError) {
@@ -112,5 +127,6 @@ package struct FileFacts {
       }
     size = kind == .regular ? UInt64(facts.st_size) : 0
     hasWritePermission = facts.st_mode & 0o222 != 0
+    identity = Identity(facts)
   }
 }

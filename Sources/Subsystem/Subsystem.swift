@@ -31,7 +31,7 @@ public struct Subsystem: Sendable, Equatable {
     var made: [String] = []
     do throws(BatonError) {
       var prepared: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
-      var seen: Set<String> = []
+      var seen: Set<FileFacts.Identity> = []
       for (index, unit) in units.enumerated() {
         let memoryPath = location.memory(unit: index)
         var path = ""
@@ -47,7 +47,8 @@ public struct Subsystem: Sendable, Equatable {
         }
         let geometry = try Backend.prepare(unit, memoryPath: memoryPath)
         if case .path(let named) = unit.backing { path = absolute(named) }
-        if !path.isEmpty, !seen.insert(path).inserted {
+        // By what it is and not by its name: a file can have several, and two units on one would not be locked apart.
+        if let facts = FileFacts(path: path), !seen.insert(facts.identity).inserted {
           throw BatonError(.invalid, path, "is named for two units", mend: "name each file once")
         }
         prepared.append((geometry, path, unit.faults))
