@@ -47,6 +47,8 @@ public struct Host: ~Copyable {
   private var idlePolls: UInt32 = 0
   private var reconnectAt: UInt64 = 0
   private var prefersB = false
+  /// Whose channel `next` looks at first: each in turn, or one that always has something would hide the other.
+  private var looksAtB = false
   /// Requests that were asked of the other controller because theirs left.
   public private(set) var rerouted: UInt64 = 0
 
@@ -115,7 +117,8 @@ public struct Host: ~Copyable {
 
   /// The next request that has been answered, or nil when none is at present. Never blocks.
   public mutating func next() -> Completion? {
-    if let outcome = channelA.next() ?? channelB.next() {
+    looksAtB.toggle()
+    if let outcome = looksAtB ? channelB.next() ?? channelA.next() : channelA.next() ?? channelB.next() {
       idlePolls = 0
       switch outcome {
       case .completion(let completion): return completion
