@@ -109,12 +109,13 @@ extension Controller {
       control.connections[connection].kind = .peer
       welcome(connection)
     case UInt32(BATON_ATTACH_HOST):
-      guard channelCount < options.hostsMax else {
+      // By places, not by hosts attached: one that went with requests in flight keeps its place until they end.
+      guard let place = (0..<options.hostsMax).first(where: { channels[$0].phase == .vacant }) else {
         return refuse(connection, "\(options.hostsMax) hosts are attached already")
       }
       do throws(BatonError) {
         let memory = try HostMemory(attaching: handed)
-        addChannel(memory, connection, pid: pid)
+        addChannel(memory, place, connection, pid: pid)
         welcome(connection)
       } catch {
         refuse(connection, error.description)
@@ -123,10 +124,11 @@ extension Controller {
     }
   }
 
-  private mutating func addChannel(_ memory: consuming HostMemory, _ connection: Int, pid: pid_t) {
-    var place = 0
-    while channels[place].phase != .vacant { place += 1 }
+  private mutating func addChannel(_ memory: consuming HostMemory, _ place: Int, _ connection: Int, pid: pid_t) {
+    // The place's last host may have been answered in this very turn: it stands in `touched` once, and no more.
+    let isTouched = channels[place].isTouched
     channels[place] = ChannelState(memory, lines: memory.lines(to: identity), connection: connection)
+    channels[place].isTouched = isTouched
     (hostMemories + place).initialize(to: memory)
     hostMemories[place].controllerParked(identity).storeRelaxed(0)
     // Hot until it has shown itself idle: swap it in front of the first cold one.
