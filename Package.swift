@@ -86,12 +86,30 @@ let package = Package(
       ],
       path: "Sources/Command", swiftSettings: strict),
 
-    // Tests: one target a floor, and one for the floors together.
+    // Tests: one target a floor, and one for the floors together. What several of them use lies in a target of its
+    // own.
+    .target(
+      name: "BatonTestSupport", dependencies: ["BatonSharedMemory"], path: "Tests/Support", swiftSettings: strict),
+    .testTarget(
+      name: "SharedMemoryTests", dependencies: ["BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
+      path: "Tests/SharedMemory", swiftSettings: strict),
+    .testTarget(
+      name: "OwnershipTests", dependencies: ["BatonOwnership", "BatonSharedMemory", "BatonTestSupport"],
+      path: "Tests/Ownership", swiftSettings: strict),
+    .testTarget(
+      name: "StorageTests", dependencies: ["BatonStorage", "BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
+      path: "Tests/Storage", swiftSettings: strict),
+    .testTarget(
+      name: "SubsystemTests",
+      dependencies: [
+        "BatonSubsystem", "BatonStorage", "BatonOwnership", "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
+      ],
+      path: "Tests/Subsystem", swiftSettings: strict),
     .testTarget(
       name: "EmbeddedTests",
       dependencies: [
         "Baton", "BatonController", "BatonHost", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
-        "BatonSharedMemory", "CBatonShims",
+        "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
       ],
       path: "Tests/Embedded", swiftSettings: strict),
   ]

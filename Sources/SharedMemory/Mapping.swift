@@ -18,6 +18,17 @@ public struct OwnedDescriptor: ~Copyable {
     }
   }
 
+  /// Sets the size of the file behind it, and takes the room for it now. Memory that is mapped and turns out not to
+  /// be there is a SIGBUS at the first touch; this fails with `.exhausted` before.
+  public func reserve(_ bytes: UInt64, subject: String) throws(BatonError) {
+    let failure = posix_fallocate(number, 0, off_t(bytes))
+    if failure != 0 {
+      throw BatonError(
+        result: -Int(failure), subject, doing: "taking room for \(bytes) bytes",
+        mend: "ask for less, or set BATON_HOME to a folder with more room (df)")
+    }
+  }
+
   /// Gives the descriptor away: the caller closes it.
   public consuming func release() -> CInt {
     let number = self.number
@@ -76,6 +87,21 @@ public struct FileFacts {
   public let size: UInt64
   /// Whether anybody at all has write permission.
   public let hasWritePermission: Bool
+  /// Which file or device it is, whatever paths lead to it.
+  public let identity: Identity
+
+  /// Of a device its number, of anything else its file system and its number there.
+  public struct Identity: Hashable {
+    private let isDevice: Bool
+    private let fileSystem: UInt64
+    private let number: UInt64
+
+    fileprivate init(_ facts: stat) {
+      isDevice = facts.st_mode & S_IFMT == S_IFBLK
+      fileSystem = isDevice ? 0 : UInt64(facts.st_dev)
+      number = isDevice ? UInt64(facts.st_rdev) : UInt64(facts.st_ino)
+    }
+  }
 
   /// Of an open descriptor: fstat(2).
   public init(of descriptor: borrowing OwnedDescriptor, subject: String) throws(BatonError) {
@@ -101,5 +127,6 @@ public struct FileFacts {
       }
     size = kind == .regular ? UInt64(facts.st_size) : 0
     hasWritePermission = facts.st_mode & 0o222 != 0
+    identity = Identity(facts)
   }
 }

@@ -80,10 +80,12 @@ extension Backend {
         .memory, specification, size: specification.size ?? 0, blockSize: 512, isDirect: false)
       let path = memoryPath()
       let file = OwnedDescriptor(try check(baton_open(path, true, false, true), path, doing: "making"))
-      try file.setSize(geometry.size, subject: path)
+      try file.reserve(geometry.size, subject: path)
       return geometry
     case .path(let path):
       if let size = specification.size, FileFacts(path: path) == nil {
+        // Before the file is made: its size is a signed number, and nothing of a unit that cannot be remains.
+        try checkSize(size, path)
         let file = OwnedDescriptor(
           try check(
             baton_open(path, true, false, true), path, doing: "making the unit's file",
@@ -97,19 +99,17 @@ extension Backend {
   private static func examine(
     _ path: String, _ specification: UnitSpecification
   ) throws(BatonError) -> UnitGeometry {
+    // Before it is opened: a folder cannot be opened for writing, and opening a device can do something to it.
+    if let facts = FileFacts(path: path) { try checkKind(facts, path) }
     let file = try openFile(path, direct: false)
     let facts = try FileFacts(of: file, subject: path)
+    try checkKind(facts, path)
     var size = facts.size
     var sector: UInt32 = 512
-    let kind: UnitGeometry.Kind
-    switch facts.kind {
-    case .regular: kind = .file
-    case .blockDevice:
-      kind = .blockDevice
+    let kind: UnitGeometry.Kind = facts.kind == .blockDevice ? .blockDevice : .file
+    if kind == .blockDevice {
       try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
       try check(baton_block_device_sector(file.number, &sector), path, doing: "asking for its sector size")
-    case .directory, .other:
-      throw BatonError(.invalid, path, "is no file and no block device", mend: "name one that is")
     }
     if let wanted = specification.size, size < wanted {
       throw BatonError(
@@ -134,6 +134,12 @@ extension Backend {
       kind, specification, size: specification.size ?? size, blockSize: blockSize, isDirect: isDirect, path)
   }
 
+  private static func checkKind(_ facts: FileFacts, _ path: String) throws(BatonError) {
+    guard facts.kind == .regular || facts.kind == .blockDevice else {
+      throw BatonError(.invalid, path, "is no file and no block device", mend: "name one that is")
+    }
+  }
+
   private static func geometry(
     _ kind: UnitGeometry.Kind, _ specification: UnitSpecification, size: UInt64, blockSize: UInt32, isDirect: Bool,
     _ path: String = ""
@@ -152,10 +158,15 @@ extension Backend {
         .truncated, subject, "is too small: it has \(size) bytes and a block has \(blockSize)",
         mend: "enlarge it, or name a SIZE behind it")
     }
-    guard whole <= UnitGeometry.sizeMax else {
-      throw BatonError(.invalid, subject, "is larger than \(ByteCount.describe(UnitGeometry.sizeMax))")
-    }
+    try checkSize(whole, subject)
     return UnitGeometry(kind: kind, size: whole, blockSize: blockSize, isDirect: isDirect)
+  }
+
+  private static func checkSize(_ size: UInt64, _ subject: String) throws(BatonError) {
+    guard size <= UnitGeometry.sizeMax else {
+      throw BatonError(
+        .invalid, subject, "would be larger than \(ByteCount.describe(UnitGeometry.sizeMax))", mend: "ask for less")
+    }
   }
 
   private static func openFile(_ path: String, direct: Bool) throws(BatonError) -> OwnedDescriptor {
@@ -175,9 +186,9 @@ extension Backend {
   ///
   /// The lock is what the drain proof rests on: the kernel gives it up when the last in-flight request lets go of
   /// the description, so a lock that is held by nobody living is I/O of somebody dead. A controller that starts
-  /// anew therefore waits here for its own earlier life, up to `drainAttemptsMax` milliseconds.
+  /// anew therefore waits here for its own earlier life, up to `drainMillisecondsMax`.
   static func open(
-    _ geometry: UnitGeometry, path: String, faults: FaultPlan, controllerIndex: Int
+    _ geometry: UnitGeometry, path: String, faults: FaultPlan, controllerIndex: Int, drainMillisecondsMax: Int
   ) throws(BatonError) -> Backend {
     switch geometry.kind {
     case .null:
@@ -204,21 +215,22 @@ extension Backend {
       while true {
         let result = baton_ofd_try_lock(file.number, offset)
         if result == 0 { break }
-        attempts += 1
-        guard -result == EAGAIN || -result == EACCES, attempts < drainAttemptsMax else {
+        let controller = controllerIndex == 0 ? "a" : "b"
+        guard -result == EAGAIN || -result == EACCES else {
+          throw BatonError(result: Int(result), path, doing: "locking it for controller \(controller)")
+        }
+        guard attempts < drainMillisecondsMax else {
           throw BatonError(
-            result: Int(result), path, doing: "locking it for controller \(controllerIndex == 0 ? "a" : "b")",
+            .busy, path, "is locked by another controller \(controller)",
             mend: "another subsystem uses this file, or I/O of a dead controller has not ended")
         }
+        attempts += 1
         usleep(1000)
       }
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty)
     }
   }
-
-  /// Milliseconds that the I/O of a controller's earlier life may take to end.
-  private static var drainAttemptsMax: Int { 10_000 }
 
   /// Closes what `open` opened.
   func close() {

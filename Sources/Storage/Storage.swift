@@ -76,9 +76,13 @@ public struct Storage: ~Copyable {
   /// Hundredths of a second that operations under way `drain` waits for.
   private static let drainWaitsMax = 3000
 
+  /// Milliseconds that the I/O of a controller's earlier life may take to end.
+  public static let drainMillisecondsMax = 10_000
+
   /// Opens every unit for controller number `controllerIndex`. Each file is locked for it (see `Backend.open`).
   public init(
-    units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], controllerIndex: Int
+    units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], controllerIndex: Int,
+    drainMillisecondsMax: Int = Storage.drainMillisecondsMax
   ) throws(BatonError) {
     let ring = try Ring()
     let limit = baton_raise_open_file_limit()
@@ -91,7 +95,9 @@ public struct Storage: ~Copyable {
     do throws(BatonError) {
       for unit in units {
         opened.append(
-          try Backend.open(unit.geometry, path: unit.path, faults: unit.faults, controllerIndex: controllerIndex))
+          try Backend.open(
+            unit.geometry, path: unit.path, faults: unit.faults, controllerIndex: controllerIndex,
+            drainMillisecondsMax: drainMillisecondsMax))
       }
     } catch {
       for backend in opened { backend.close() }

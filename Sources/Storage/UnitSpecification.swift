@@ -5,6 +5,7 @@ import BatonSharedMemory
 ///     PATH[:SIZE]      a file or a block device; with SIZE, a file that is not there yet is made
 ///     mem:SIZE         shared memory, gone with the subsystem
 ///     null:SIZE        nothing: writes vanish, reads leave the buffer as it is
+///                      (a PATH that begins with mem:, null: or fault: is written ./mem:...)
 ///     fault:RULES:REST any of these with faults; RULES are comma-separated:
 ///                      delay=5ms      every operation begins that much later
 ///                      error-after=N  every operation after the first N fails with an I/O error
@@ -57,6 +58,10 @@ public struct UnitSpecification: Sendable, Equatable {
     if size == nil, rest.hasPrefix("mem:") || rest.hasPrefix("null:") || rest == "mem" || rest == "null" {
       throw Self.invalid(text, "names no size")
     }
+    // Else a slip of the pen would make a file of that name.
+    if head.hasPrefix("mem:") || head.hasPrefix("null:") || head.hasPrefix("fault:") {
+      throw Self.invalid(text, "has a '\(head)' that is none of mem, null and a path")
+    }
     switch head {
     case "mem": self.init(.memory, size: size, faults: faults)
     case "null": self.init(.null, size: size, faults: faults)
@@ -99,9 +104,9 @@ public struct FaultPlan: Sendable, Equatable {
       case "delay":
         if let parsed = ByteCount.parseNanoseconds(value) { delayNanoseconds = parsed } else { isUnderstood = false }
       case "error-after":
-        if let parsed = UInt64(value), parsed > 0 { errorAfter = parsed } else { isUnderstood = false }
+        if let parsed = ByteCount.digits(value), parsed > 0 { errorAfter = parsed } else { isUnderstood = false }
       case "error-every":
-        if let parsed = UInt64(value), parsed > 0 { errorEvery = parsed } else { isUnderstood = false }
+        if let parsed = ByteCount.digits(value), parsed > 0 { errorEvery = parsed } else { isUnderstood = false }
       case "short":
         if let parsed = ByteCount.parse(value).flatMap({ UInt32(exactly: $0) }), parsed > 0, parsed % 512 == 0 {
           shortTransferBytes = parsed

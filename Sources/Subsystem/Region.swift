@@ -76,7 +76,7 @@ extension Region {
     let file = OwnedDescriptor(
       try check(baton_open(temporary, true, false, true), temporary, doing: "making the region"))
     do throws(BatonError) {
-      try file.setSize(header.size, subject: temporary)
+      try file.reserve(header.size, subject: temporary)
       let mapping = try Mapping(of: file, count: Int(header.size), subject: temporary)
       (mapping.base + Int(header.units_offset)).withMemoryRebound(to: baton_unit_record.self, capacity: records.count) {
         $0.initialize(from: records, count: records.count)
@@ -124,9 +124,13 @@ extension Region {
         "has layout version \(header.layout_version), and this program works with \(BATON_LAYOUT_VERSION)",
         mend: "use the program that made it, or \(Self.anew(location))")
     }
-    guard header.size == count else {
+    guard header.size <= count else {
       throw BatonError(
         .truncated, path, "is truncated: it has \(count) bytes of \(header.size)", mend: Self.anew(location))
+    }
+    guard header.size == count else {
+      throw BatonError(
+        .damaged, path, "is damaged: it has \(count) bytes and should have \(header.size)", mend: Self.anew(location))
     }
     guard Self.isSound(header), header.checksum == Self.checksum(header, mapping) else {
       throw BatonError(.damaged, path, "is damaged: its checksum does not match", mend: Self.anew(location))
@@ -143,6 +147,12 @@ extension Region {
         throw BatonError(
           .damaged, path, "is damaged: the ownership word of \(Function(index: index)) makes no sense",
           mend: Self.anew(location))
+      }
+    }
+    for unit in 0..<Int(header.unit_count) {
+      guard UnitState(rawValue: unitStates.word(unit).loadRelaxed()) != nil else {
+        throw BatonError(
+          .damaged, path, "is damaged: the state of unit \(unit) makes no sense", mend: Self.anew(location))
       }
     }
     self.mapping = mapping

@@ -27,11 +27,12 @@ public struct Subsystem: Sendable, Equatable {
         .busy, "subsystem '\(name)'", "is there already (\(location.directory))",
         mend: "use it, or remove it first with 'baton destroy \(name)'")
     }
-    try makeDirectories(location.directory)
     var made: [String] = []
+    var madeDirectories: [String] = []
     do throws(BatonError) {
+      try makeDirectories(location.directory, &madeDirectories)
       var prepared: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
-      var seen: Set<String> = []
+      var seen: Set<FileFacts.Identity> = []
       for (index, unit) in units.enumerated() {
         let memoryPath = location.memory(unit: index)
         var path = ""
@@ -47,7 +48,8 @@ public struct Subsystem: Sendable, Equatable {
         }
         let geometry = try Backend.prepare(unit, memoryPath: memoryPath)
         if case .path(let named) = unit.backing { path = absolute(named) }
-        if !path.isEmpty, !seen.insert(path).inserted {
+        // By what it is and not by its name: a file can have several, and two units on one would not be locked apart.
+        if let facts = FileFacts(path: path), !seen.insert(facts.identity).inserted {
           throw BatonError(.invalid, path, "is named for two units", mend: "name each file once")
         }
         prepared.append((geometry, path, unit.faults))
@@ -55,7 +57,7 @@ public struct Subsystem: Sendable, Equatable {
       try Region.create(prepared, at: location)
     } catch {
       for path in made { unlink(path) }
-      rmdir(location.directory)
+      for path in madeDirectories.reversed() { rmdir(path) }
       throw error
     }
     return subsystem
@@ -95,11 +97,13 @@ public struct Subsystem: Sendable, Equatable {
     return String(cString: resolved)
   }
 
-  private static func makeDirectories(_ directory: String) throws(BatonError) {
+  private static func makeDirectories(_ directory: String, _ made: inout [String]) throws(BatonError) {
     var path = directory.hasPrefix("/") ? "" : "."
     for part in directory.split(separator: "/") {
       path += "/\(part)"
-      if mkdir(path, 0o700) != 0, errno != EEXIST {
+      if mkdir(path, 0o700) == 0 {
+        made.append(path)
+      } else if errno != EEXIST {
         throw BatonError(result: -Int(errno), path, doing: "making the subsystem's folder")
       }
     }

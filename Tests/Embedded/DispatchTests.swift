@@ -1,11 +1,18 @@
 import Baton
+import BatonChannel
+import BatonController
+import BatonHost
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
 import Testing
 
 @Suite("Dispatch, embedded: two controllers and a host polled by the test's own loop")
 struct DispatchTests {
   @Test("What is written through one controller is read through the other")
   func readsThroughTheOther() throws {
-    var laboratory = try Laboratory(units: ["mem:1M", "%/file:1M", "null:1M"])
+    let laboratory = try Laboratory(units: ["mem:1M", "%/file:1M", "null:1M"])
     for unit in [UInt32(0), 1] {
       for turn in 0..<200 {
         let writer: ControllerIdentity = turn % 2 == 0 ? .a : .b
@@ -20,7 +27,7 @@ struct DispatchTests {
         #expect(read.status == .success)
         #expect(read.service.controller == writer.peer)
         #expect(read.service.isTransferred)
-        #expect(laboratory.host.arena[8192..<12288].allSatisfy { $0 == pattern })
+        #expect(laboratory.host.holds(8192..<12288, pattern))
       }
     }
   }

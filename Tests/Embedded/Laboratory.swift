@@ -1,97 +1,196 @@
 import Baton
+import BatonChannel
+import BatonController
+import BatonHost
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
+import BatonTestSupport
 import Glibc
 import Logging
 
-/// A subsystem with both controllers and a host, in one process and on one thread: the test's own loop polls them.
-struct Laboratory: ~Copyable {
+/// A subsystem with both controllers and hosts, in one process and on one thread: the test's own loop polls them.
+final class Laboratory {
+  let folder: ScratchFolder
   let subsystem: Subsystem
-  var a: Controller
-  var b: Controller
-  var host: Host
-  private let directory: String
+  /// The region as a bystander sees it.
+  let region: Region
+  private let options: ControllerOptions
+  var a: TestController?
+  var b: TestController?
+  private(set) var hosts: [TestHost] = []
+  /// Called after each controller's turn.
+  var afterTurn: () -> Void = {}
+
+  /// The host that is attached from the start.
+  var host: TestHost { hosts[0] }
 
   static var controllerOptions: ControllerOptions {
     var options = ControllerOptions()
-    options.logger.logLevel = .error
+    options.logger.logLevel = .critical
     return options
   }
 
+  /// Units as `UnitSpecification` has them, with `%` for the test's own folder.
   init(
     units: [String] = ["mem:1M"], controllers: ControllerOptions = controllerOptions,
     hosts: HostOptions = HostOptions()
   ) throws {
-    let directory = try Self.makeDirectory()
-    self = try Self.make(directory, units, controllers, hosts)
+    let folder = try ScratchFolder()
+    self.folder = folder
+    options = controllers
+    subsystem = try Subsystem.create(
+      folder("subsystem"), units: units.map { try UnitSpecification(parsing: $0.replacing("%", with: folder.path)) })
+    region = try Region(opening: subsystem.location, writable: false)
+    try start(.a)
+    try start(.b)
+    try attach(hosts)
   }
 
-  private static func make(
-    _ directory: String, _ units: [String], _ controllers: ControllerOptions, _ hosts: HostOptions
-  ) throws -> Laboratory {
-    let specifications = try units.map { try UnitSpecification(parsing: $0.replacing("%", with: directory)) }
-    let subsystem = try Subsystem.create("\(directory)/subsystem", units: specifications)
-    let a = try Controller(.a, of: subsystem, options: controllers)
-    let b = try Controller(.b, of: subsystem, options: controllers)
-    let host = try Host(of: subsystem, options: hosts)
-    var laboratory = Laboratory(directory, subsystem, a, b, host)
-    try laboratory.turn(until: { $0.isAttached(to: .a) && $0.isAttached(to: .b) })
-    return laboratory
+  /// Attaches another host to both controllers.
+  @discardableResult
+  func attach(_ options: HostOptions = HostOptions()) throws -> TestHost {
+    let host = TestHost(try Host(of: subsystem, options: options))
+    hosts.append(host)
+    try turn { host.isAttached(to: .a) && host.isAttached(to: .b) }
+    return host
   }
 
-  private init(
-    _ directory: String, _ subsystem: Subsystem, _ a: consuming Controller, _ b: consuming Controller,
-    _ host: consuming Host
-  ) {
-    self.directory = directory
-    self.subsystem = subsystem
-    self.a = a
-    self.b = b
-    self.host = host
+  /// Takes over a host that is attached already.
+  func adopt(_ host: TestHost) { hosts.append(host) }
+
+  /// Lets go of a host, whatever it has outstanding: as if it had died.
+  func kill(_ host: TestHost) { hosts.removeAll { $0 === host } }
+
+  /// Turns both controllers' loops once.
+  func poll() {
+    a?.poll()
+    afterTurn()
+    b?.poll()
+    afterTurn()
   }
 
-  deinit {
-    // The controllers still have their seats here; what they hold goes with them.
-    system("rm -rf '\(directory)'")
-  }
-
-  static func makeDirectory() throws -> String {
-    var template = Array("/tmp/baton-test-XXXXXX".utf8CString)
-    guard mkdtemp(&template) != nil else { throw BatonError(.system, "/tmp", "mkdtemp failed") }
-    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  /// Turns one controller's loop once.
+  func poll(_ controller: ControllerIdentity) {
+    (controller == .a ? a : b)?.poll()
+    afterTurn()
   }
 
   /// Turns every loop until the condition holds. Bounded by turns, not by time.
-  mutating func turn(
-    turnsMax: Int = 10_000_000, until condition: (borrowing Host) -> Bool
-  ) throws {
+  func turn(turnsMax: Int = 10_000_000, until condition: () throws -> Bool) throws {
     for _ in 0..<turnsMax {
-      a.poll()
-      b.poll()
-      host.maintain()
-      if condition(host) { return }
+      poll()
+      for host in hosts { host.maintain() }
+      if try condition() { return }
     }
     throw BatonError(.system, "laboratory", "nothing came of \(turnsMax) turns")
   }
 
-  /// Fills a part of the host's arena.
-  func fill(_ range: Range<Int>, with byte: UInt8) {
-    UnsafeMutableRawBufferPointer(rebasing: host.arena[range]).initializeMemory(as: UInt8.self, repeating: byte)
-  }
-
-  /// Submits one request and turns the loops until it is answered.
-  mutating func perform(_ request: Request, on controller: ControllerIdentity) throws -> Completion {
+  /// Submits one request and turns the loops until it is answered. Nothing else may be outstanding.
+  func perform(
+    _ request: Request, on controller: ControllerIdentity, from host: TestHost? = nil
+  ) throws -> Completion {
+    let host = host ?? self.host
     guard host.submit(request, to: controller) else {
       throw BatonError(.system, "laboratory", "no room for a request")
     }
-    return try complete()
+    return try complete(host)
   }
 
   /// Turns the loops until something is answered.
-  mutating func complete(turnsMax: Int = 10_000_000) throws -> Completion {
+  func complete(_ host: TestHost? = nil, turnsMax: Int = 10_000_000) throws -> Completion {
+    let host = host ?? self.host
     for _ in 0..<turnsMax {
-      a.poll()
-      b.poll()
+      poll()
       if let completion = host.next() { return completion }
     }
     throw BatonError(.system, "laboratory", "no answer in \(turnsMax) turns")
+  }
+
+  /// Fills a part of the first host's arena.
+  func fill(_ range: Range<Int>, with byte: UInt8) { host.fill(range, with: byte) }
+
+  /// What a controller has counted.
+  func count(_ counter: Counter, of controller: ControllerIdentity) -> UInt64 {
+    region.controller(controller).counters.word(counter.rawValue).loadRelaxed()
+  }
+
+  /// What a function's ownership word says.
+  func owner(of function: Function) -> OwnershipWord {
+    OwnershipWord(rawValue: region.ownership.word(function.index).loadAcquiring())
+  }
+
+  // MARK: Controllers that come and go
+
+  /// Stops a controller gracefully and lets go of it.
+  func stop(_ controller: ControllerIdentity) throws {
+    beginStop(controller)
+    try turn { isStopped(controller) }
+    drop(controller)
+  }
+
+  func beginStop(_ controller: ControllerIdentity) {
+    (controller == .a ? a : b)?.beginStop()
+  }
+
+  func isStopped(_ controller: ControllerIdentity) -> Bool {
+    (controller == .a ? a : b)?.isStopped ?? true
+  }
+
+  /// Lets go of a controller where it stands: as if it had died, except that its I/O has ended.
+  func drop(_ controller: ControllerIdentity) {
+    if controller == .a { a = nil } else { b = nil }
+  }
+
+  /// Starts a controller that is not there.
+  func start(_ controller: ControllerIdentity) throws {
+    let new = TestController(try Controller(controller, of: subsystem, options: options))
+    if controller == .a { a = new } else { b = new }
+  }
+}
+
+/// A controller that a test can let go of and make anew.
+final class TestController {
+  private var controller: Controller
+
+  init(_ controller: consuming Controller) { self.controller = controller }
+
+  var incarnation: UInt64 { controller.incarnation }
+  var isStopped: Bool { controller.isStopped }
+  func beginStop() { controller.beginStop() }
+
+  @discardableResult
+  func poll() -> Bool { controller.poll() }
+}
+
+/// A host that a test can hold several of.
+final class TestHost {
+  private var host: Host
+
+  init(_ host: consuming Host) { self.host = host }
+
+  var arena: UnsafeMutableRawBufferPointer { host.arena }
+  var outstanding: Int { host.outstanding }
+  var rerouted: UInt64 { host.rerouted }
+  var unitCount: Int { host.unitCount }
+  func isAttached(to controller: ControllerIdentity) -> Bool { host.isAttached(to: controller) }
+  func room(to controller: ControllerIdentity) -> Int { host.room(to: controller) }
+  func next() -> Completion? { host.next() }
+  func maintain() { host.maintain() }
+
+  func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool {
+    host.submit(request, to: controller, cookie: cookie)
+  }
+
+  func fill(_ range: Range<Int>, with byte: UInt8) {
+    UnsafeMutableRawBufferPointer(rebasing: arena[range]).initializeMemory(as: UInt8.self, repeating: byte)
+  }
+
+  /// Whether a part of the arena holds this byte and nothing else.
+  func holds(_ range: Range<Int>, _ byte: UInt8) -> Bool {
+    // Each byte is the same as the one before it, and the first one is right.
+    arena[range.lowerBound] == byte
+      && memcmp(arena.baseAddress! + range.lowerBound, arena.baseAddress! + range.lowerBound + 1, range.count - 1) == 0
   }
 }

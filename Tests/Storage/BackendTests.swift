@@ -1,0 +1,343 @@
+import BatonSharedMemory
+import BatonStorage
+import BatonTestSupport
+import CBatonShims
+import Glibc
+import Testing
+
+@Suite("Backends: what is written is there")
+struct BackendTests {
+  static let backends: [(unit: String, onTmpfs: Bool)] = [
+    ("%/file:1M", false), ("buffered:%/file:1M", false), ("%/file:1M", true), ("mem:1M", false),
+    ("fault:short=512:%/file:1M", false), ("buffered:fault:short=512:%/file:1M", false),
+    ("fault:short=4k:%/file:1M", true), ("fault:delay=1us:%/file:1M", true), ("fault:delay=1us:mem:1M", true),
+  ]
+
+  /// Random operations of every kind against a copy in an array.
+  @Test("Reads, writes, zeroes, discards and flushes do what they do to an array", arguments: backends)
+  func againstModel(unit: String, onTmpfs: Bool) throws {
+    let rig = try StorageRig([unit], onTmpfs: onTmpfs)
+    let block = Int(rig.units[0].geometry.blockSize)
+    let count = Int(rig.units[0].geometry.size)
+    #expect(count == 1 << 20)
+    // Plain memory: an array costs minutes in a debug build.
+    let model = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 4096)
+    defer { model.deallocate() }
+    memset(model.baseAddress!, 0, count)
+    var random = SeededRandom(seed: 1)
+    // Every piece of a durable write is durable: few of them, and short ones, where the pieces are small.
+    let blocksMax = rig.units[0].faults.shortTransferBytes > 0 ? 16 : 64
+    for turn in 0..<200 {
+      let length = Int.random(in: 1...blocksMax, using: &random) * block
+      let offset = Int.random(in: 0...(count - length) / block, using: &random) * block
+      let isDurable = turn % 23 == 0
+      let place = model.baseAddress! + offset
+      switch Int.random(in: 0..<10, using: &random) {
+      case 0..<4:
+        for piece in stride(from: 0, to: length, by: 512) {
+          memset(rig.buffer.baseAddress! + piece, CInt(UInt8(truncatingIfNeeded: piece / 512 + turn)), 512)
+        }
+        memcpy(place, rig.buffer.baseAddress!, length)
+        #expect(
+          try rig.perform(.write, offset: UInt64(offset), length: UInt64(length), isDurable: isDurable) == 0)
+      case 4:
+        memset(place, 0, length)
+        #expect(
+          try rig.perform(.writeZeroes, offset: UInt64(offset), length: UInt64(length), isDurable: isDurable) == 0)
+      case 5:
+        // Advice in general; the file systems used here make holes, and holes read as zeroes.
+        memset(place, 0, length)
+        #expect(try rig.perform(.discard, offset: UInt64(offset), length: UInt64(length)) == 0)
+      case 6: #expect(try rig.perform(.flush) == 0)
+      default:
+        rig.fill(0..<length, with: 0xee)
+        #expect(try rig.perform(.read, offset: UInt64(offset), length: UInt64(length)) == 0)
+        #expect(memcmp(rig.buffer.baseAddress!, place, length) == 0, "turn \(turn)")
+      }
+    }
+    #expect(try rig.perform(.flush) == 0)
+    if rig.units[0].geometry.kind == .file {
+      #expect(try readBytes(of: rig.units[0].path).withUnsafeBytes { memcmp($0.baseAddress!, model.baseAddress!, count) } == 0)
+    }
+    #expect(rig.storage.inFlight == 0)
+  }
+
+  @Test("A whole unit in one transfer, at its largest")
+  func wholeUnit() throws {
+    let rig = try StorageRig(["%/file:1M", "mem:1M"])
+    for unit in 0..<2 {
+      for position in 0..<1 << 20 { rig.buffer[position] = UInt8(truncatingIfNeeded: position / 512 &* 7) }
+      #expect(try rig.perform(.write, unit: unit, length: 1 << 20, isDurable: true) == 0)
+      rig.fill(0..<1 << 20, with: 0)
+      #expect(try rig.perform(.read, unit: unit, length: 1 << 20) == 0)
+      #expect((0..<1 << 20).allSatisfy { rig.buffer[$0] == UInt8(truncatingIfNeeded: $0 / 512 &* 7) })
+    }
+  }
+
+  @Test("A null unit takes everything, and a read leaves the buffer as it is", arguments: ["", "fault:delay=1us:"])
+  func null(faults: String) throws {
+    let rig = try StorageRig(["\(faults)null:1G"])
+    rig.fill(0..<8192, with: 0x5a)
+    for operation in [Storage.Operation.read, .write, .flush, .discard, .writeZeroes] {
+      #expect(try rig.perform(operation, offset: 1 << 29, length: 4096) == 0)
+    }
+    #expect(rig.buffer[..<8192].allSatisfy { $0 == 0x5a })
+  }
+
+  @Test("Units do not touch each other, and an operation not its neighbours")
+  func neighbours() throws {
+    let rig = try StorageRig(["mem:64k", "%/file:64k", "mem:64k"])
+    for unit in 0..<3 {
+      rig.fill(0..<65536, with: UInt8(unit + 1))
+      #expect(try rig.perform(.write, unit: unit, length: 65536) == 0)
+    }
+    #expect(try rig.perform(.writeZeroes, unit: 0, offset: 4096, length: 4096) == 0)
+    #expect(try rig.perform(.writeZeroes, unit: 1, offset: 4096, length: 4096) == 0)
+    for unit in 0..<3 {
+      #expect(try rig.perform(.read, unit: unit, length: 65536) == 0)
+      for position in stride(from: 0, to: 65536, by: 512) {
+        let isZeroed = unit < 2 && position >= 4096 && position < 8192
+        #expect(rig.buffer[position] == (isZeroed ? 0 : UInt8(unit + 1)), "unit \(unit) at \(position)")
+      }
+    }
+  }
+
+  /// tmpfs has no zero-range, and each operation that is under way finds that out for itself.
+  @Test("Many write-zeroes at once where the file system refuses the best way: every one falls back", arguments: 1...3)
+  func zeroingFallsBack(round: Int) throws {
+    let rig = try StorageRig(["%/file:1M"], onTmpfs: true)
+    rig.fill(0..<1 << 20, with: 0xff)
+    #expect(try rig.perform(.write, length: 1 << 20) == 0)
+    var tokens: Set<UInt64> = []
+    for index in 0..<64 {
+      let (token, result) = rig.start(
+        .writeZeroes, offset: UInt64(index) * 16384, length: 8192, isDurable: index % 2 == 0)
+      #expect(result == nil)
+      tokens.insert(token)
+    }
+    while !tokens.isEmpty {
+      let ended = try rig.next()
+      #expect(ended.result == 0)
+      #expect(tokens.remove(ended.token) != nil)
+    }
+    #expect(try rig.perform(.read, length: 1 << 20) == 0)
+    for position in stride(from: 0, to: 1 << 20, by: 512) {
+      #expect(rig.buffer[position] == (position % 16384 < 8192 ? 0 : 0xff), "at \(position)")
+    }
+  }
+
+  @Test("As many operations at once as there may be, and all of them end")
+  func manyAtOnce() throws {
+    let rig = try StorageRig(["%/file:1M", "fault:delay=1ms:null:1M"], onTmpfs: true)
+    var tokens: Set<UInt64> = []
+    for index in 0..<Storage.operationsMax {
+      #expect(rig.storage.freeSteps == Storage.operationsMax - index)
+      let (token, result) = rig.start(.read, unit: index % 2, offset: UInt64(index % 256) * 4096, length: 4096)
+      #expect(result == nil)
+      tokens.insert(token)
+    }
+    #expect(rig.storage.freeSteps == 0)
+    while !tokens.isEmpty {
+      let ended = try rig.next()
+      #expect(ended.result == 0)
+      #expect(tokens.remove(ended.token) != nil)
+    }
+    #expect(rig.storage.freeSteps == Storage.operationsMax)
+  }
+}
+
+@Suite("Backends: faults on purpose")
+struct FaultTests {
+  @Test("error-after: so many succeed, all others fail", arguments: ["mem:1M", "%/file:1M", "null:1M"])
+  func errorAfter(unit: String) throws {
+    let rig = try StorageRig(["fault:error-after=3:\(unit)"])
+    for turn in 1...8 {
+      #expect(try rig.perform(turn % 2 == 0 ? .write : .read, length: 4096) == (turn <= 3 ? 0 : -EIO))
+    }
+  }
+
+  @Test("error-every: each so-and-so-many fails", arguments: ["mem:1M", "%/file:1M", "null:1M"])
+  func errorEvery(unit: String) throws {
+    let rig = try StorageRig(["fault:error-every=3:\(unit)", unit.replacing("file", with: "other")])
+    for turn in 1...12 {
+      #expect(try rig.perform(.write, length: 4096) == (turn % 3 == 0 ? -EIO : 0))
+      #expect(try rig.perform(.write, unit: 1, length: 4096) == 0)
+    }
+  }
+
+  @Test("delay: what would be over at once is under way, and ends as it would have", arguments: ["mem:64k", "null:64k"])
+  func delay(unit: String) throws {
+    let rig = try StorageRig(["fault:delay=1ms:\(unit)", unit])
+    let (token, result) = rig.start(.write, length: 4096)
+    #expect(result == nil)
+    #expect(rig.start(.write, unit: 1, length: 4096).result == 0)
+    #expect(rig.storage.inFlight == 1)
+    #expect(try rig.next() == (token, 0))
+    #expect(rig.storage.inFlight == 0)
+  }
+
+  @Test("short: one system call moves so much and no more, and the whole arrives", arguments: [512, 1024, 4608, 65536])
+  func short(bytes: Int) throws {
+    let rig = try StorageRig(["buffered:fault:short=\(bytes):%/file:256k"])
+    for position in 0..<262_144 { rig.buffer[position] = UInt8(truncatingIfNeeded: position / 100) }
+    #expect(try rig.perform(.write, length: 262_144, isDurable: true) == 0)
+    let written = try readBytes(of: rig.folder("file"))
+    #expect(written.elementsEqual(rig.buffer[..<262_144]))
+    rig.fill(0..<262_144, with: 0)
+    #expect(try rig.perform(.read, offset: 4096, length: 131_072) == 0)
+    #expect(rig.buffer[..<131_072].elementsEqual(written[4096..<4096 + 131_072]))
+  }
+}
+
+@Suite("Backends: what is not as it should be")
+struct BadStorageTests {
+  let folder: ScratchFolder
+
+  init() throws { folder = try ScratchFolder() }
+
+  func prepare(_ text: String) throws -> UnitGeometry {
+    try Backend.prepare(UnitSpecification(parsing: text.replacing("%", with: folder.path)), memoryPath: folder("mem"))
+  }
+
+  func open(_ path: String, size: UInt64 = 65536, isDirect: Bool = false) throws {
+    let geometry = UnitGeometry(kind: .file, size: size, blockSize: 512, isDirect: isDirect)
+    _ = try Storage(units: [(geometry, path, FaultPlan())], controllerIndex: 0, drainMillisecondsMax: 0)
+  }
+
+  @Test("A file that is not there")
+  func missing() throws {
+    expectError(.missing, naming: folder("file")) { try prepare("%/file") }
+    expectError(.missing, naming: folder("nothing/file")) { try prepare("%/nothing/file:1M") }
+    expectError(.missing, naming: folder("file")) { try open(folder("file")) }
+    #expect(folder.contents == [])
+  }
+
+  @Test("A file with a size is made when it is not there, and taken as it is when it is")
+  func made() throws {
+    #expect(try prepare("%/file:1M").size == 1 << 20)
+    #expect(FileFacts(path: folder("file"))?.size == 1 << 20)
+    #expect(try prepare("%/file:64k").size == 65536)
+    #expect(try prepare("%/file").size == 1 << 20)
+    #expect(FileFacts(path: folder("file"))?.size == 1 << 20)
+  }
+
+  @Test("A file that is too small")
+  func tooSmall() throws {
+    let path = try folder.file("file", count: 65535)
+    expectError(.truncated, naming: path) { try prepare("%/file:64k") }
+    expectError(.truncated, naming: path) { try open(path) }
+    let tiny = try folder.file("tiny", count: 100)
+    expectError(.truncated, naming: tiny) { try prepare("%/tiny") }
+    try folder.file("empty", count: 0)
+    expectError(.truncated, naming: folder("empty")) { try prepare("%/empty") }
+    expectError(.truncated, naming: "0 bytes") { try prepare("null:0") }
+    expectError(.truncated, naming: "0 bytes") { try prepare("mem:0") }
+  }
+
+  @Test("A size that no file can have", arguments: [UInt64.max, 1 << 63, (1 << 60) + 4096] as [UInt64])
+  func tooLarge(size: UInt64) throws {
+    expectError(.invalid, naming: folder("file"), hasMend: false) { try prepare("%/file:\(size)") }
+    expectError(.invalid, naming: "bytes", hasMend: false) { try prepare("mem:\(size)") }
+    expectError(.invalid, naming: "bytes", hasMend: false) { try prepare("null:\(size)") }
+    #expect(folder.contents == [])
+  }
+
+  @Test("Bytes at the end that fill no block are not part of the unit")
+  func wholeBlocks() throws {
+    try folder.file("file", count: 3 * 65536 + 100)
+    let geometry = try prepare("%/file")
+    #expect(geometry.size == 3 * 65536)
+    #expect(geometry.kind == .file)
+    #expect(geometry.size % UInt64(geometry.blockSize) == 0)
+  }
+
+  @Test("A file that nobody may write, also for root, who could")
+  func readOnly() throws {
+    let path = try folder.file("file", count: 65536)
+    chmod(path, 0o444)
+    expectError(.permission, naming: path) { try prepare("%/file") }
+    expectError(.permission, naming: path) { try open(path) }
+    chmod(path, 0o600)
+    _ = try prepare("%/file")
+  }
+
+  @Test("A folder, a pipe, a character device instead of a file")
+  func noFile() throws {
+    expectError(.invalid, naming: folder.path) { try prepare("%") }
+    expectError(.invalid, naming: folder.path) { try prepare("%:1M") }
+    mkfifo(folder("pipe"), 0o600)
+    expectError(.invalid, naming: folder("pipe")) { try prepare("%/pipe") }
+    expectError(.invalid, naming: "/dev/null") { try prepare("/dev/null") }
+  }
+
+  @Test("A file that is cut short underneath: reads behind the end fail, before it they do not", arguments: [true, false])
+  func shrunk(isBuffered: Bool) throws {
+    let rig = try StorageRig([isBuffered ? "buffered:%/file:1M" : "%/file:1M"])
+    rig.fill(0..<1 << 20, with: 7)
+    #expect(try rig.perform(.write, length: 1 << 20, isDurable: true) == 0)
+    #expect(truncate(rig.folder("file"), 65536) == 0)
+    #expect(try rig.perform(.read, offset: 65536, length: 65536) == -EIO)
+    #expect(try rig.perform(.read, offset: 32768, length: 65536) == -EIO)
+    #expect(try rig.perform(.read, offset: 0, length: 65536) == 0)
+    #expect(rig.buffer[..<65536].allSatisfy { $0 == 7 })
+    #expect(truncate(rig.folder("file"), 0) == 0)
+    #expect(try rig.perform(.read, offset: 0, length: 4096) == -EIO)
+    #expect(rig.storage.inFlight == 0)
+  }
+
+  @Test("Each controller opens a file once: the other one may have it too, the same one not")
+  func locks() throws {
+    let rig = try StorageRig(["%/file:1M"], controllerIndex: 0)
+    let other = try Storage(units: rig.units, controllerIndex: 1, drainMillisecondsMax: 0)
+    expectError(.busy, naming: rig.folder("file")) {
+      _ = try Storage(units: rig.units, controllerIndex: 0, drainMillisecondsMax: 0)
+    }
+    expectError(.busy, naming: rig.folder("file")) {
+      _ = try Storage(units: rig.units, controllerIndex: 1, drainMillisecondsMax: 0)
+    }
+    _ = consume other
+    _ = try Storage(units: rig.units, controllerIndex: 1, drainMillisecondsMax: 0)
+  }
+
+  @Test("A storage that fails to open its last unit has let go of the others")
+  func halfOpened() throws {
+    try folder.file("first", count: 65536)
+    let first = (try prepare("%/first"), folder("first"), FaultPlan())
+    let geometry = UnitGeometry(kind: .file, size: 65536, blockSize: 512, isDirect: false)
+    expectError(.missing, naming: folder("second")) {
+      _ = try Storage(
+        units: [first, (geometry, folder("second"), FaultPlan())], controllerIndex: 0, drainMillisecondsMax: 0)
+    }
+    _ = try Storage(units: [first], controllerIndex: 0, drainMillisecondsMax: 0)
+  }
+
+  @Test(
+    "A full disk: the write says so, what was written stays",
+    .enabled(if: SmallFileSystem.isPossible, Comment(rawValue: SmallFileSystem.reason)))
+  func full() throws {
+    let small = try #require(SmallFileSystem())
+    let path = small.folder("file")
+    let units = try StorageRig.prepare(["\(path):4M"], in: small.folder)
+    let rig = try StorageRig(["null:1M"])
+    rig.storage = try Storage(units: units, controllerIndex: 0, drainMillisecondsMax: 0)
+    rig.fill(0..<1 << 20, with: 3)
+    #expect(try rig.perform(.write, offset: 0, length: 524_288) == 0)
+    #expect(try rig.perform(.write, offset: 524_288, length: 1 << 20) == -ENOSPC)
+    #expect(try rig.perform(.read, offset: 0, length: 524_288) == 0)
+    #expect(rig.buffer[..<524_288].allSatisfy { $0 == 3 })
+    #expect(try rig.perform(.discard, offset: 0, length: 4 << 20) == 0)
+    #expect(try rig.perform(.write, offset: 2 << 20, length: 524_288) == 0)
+  }
+
+  /// Memory that is promised and not there is a SIGBUS at the first touch.
+  @Test(
+    "A memory unit that does not fit is refused when it is made",
+    .enabled(if: SmallFileSystem.isPossible, Comment(rawValue: SmallFileSystem.reason)))
+  func memoryDoesNotFit() throws {
+    let small = try #require(SmallFileSystem())
+    let path = small.folder("memory")
+    expectError(.exhausted, naming: path) {
+      try Backend.prepare(UnitSpecification(.memory, size: 4 << 20), memoryPath: path)
+    }
+  }
+}

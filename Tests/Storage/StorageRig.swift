@@ -1,0 +1,88 @@
+import BatonSharedMemory
+import BatonStorage
+import BatonTestSupport
+import Glibc
+
+/// One storage over units made from words, and a buffer for it, without anything above it.
+final class StorageRig {
+  let folder: ScratchFolder
+  let buffer: UnsafeMutableRawBufferPointer
+  let units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)]
+  var storage: Storage
+  private var tokens: UInt64 = 0
+
+  static let bufferCount = 1 << 20
+
+  /// Units as `UnitSpecification` has them, with `%` for the test's own folder; `buffered:` before one keeps the
+  /// page cache.
+  init(_ texts: [String], onTmpfs: Bool = false, controllerIndex: Int = 0) throws {
+    let folder = try ScratchFolder(onTmpfs: onTmpfs)
+    units = try Self.prepare(texts, in: folder)
+    storage = try Storage(units: units, controllerIndex: controllerIndex, drainMillisecondsMax: 0)
+    self.folder = folder
+    buffer = .allocate(byteCount: Self.bufferCount, alignment: 65536)
+    buffer.initializeMemory(as: UInt8.self, repeating: 0)
+  }
+
+  deinit {
+    precondition(storage.drain(), "the storage drains")
+    buffer.deallocate()
+  }
+
+  static func prepare(
+    _ texts: [String], in folder: ScratchFolder
+  ) throws -> [(geometry: UnitGeometry, path: String, faults: FaultPlan)] {
+    try texts.enumerated().map { index, text in
+      let isBuffered = text.hasPrefix("buffered:")
+      let words = (isBuffered ? String(text.dropFirst("buffered:".count)) : text).replacing("%", with: folder.path)
+      var specification = try UnitSpecification(parsing: words)
+      specification.isBuffered = isBuffered
+      let memory = folder("memory.\(index)")
+      let geometry = try Backend.prepare(specification, memoryPath: memory)
+      if case .path(let path) = specification.backing { return (geometry, path, specification.faults) }
+      return (geometry, memory, specification.faults)
+    }
+  }
+
+  /// Begins an operation. Returns its token and, where it is over already, its result.
+  func start(
+    _ operation: Storage.Operation, unit: Int = 0, offset: UInt64 = 0, length: UInt64 = 0, at buffered: Int = 0,
+    isDurable: Bool = false
+  ) -> (token: UInt64, result: Int32?) {
+    tokens += 1
+    let disposition = storage.start(
+      operation, unit: unit, offset: offset, length: length, address: buffer.baseAddress! + buffered,
+      isDurable: isDurable, token: tokens)
+    if case .completed(let result) = disposition { return (tokens, result) }
+    _ = storage.ring.submit()
+    return (tokens, nil)
+  }
+
+  /// The next operation that ended.
+  func next() throws -> (token: UInt64, result: Int32) {
+    for _ in 0..<10_000 {
+      while let event = storage.next() {
+        if case .completed(let token, let result) = event { return (token, result) }
+      }
+      storage.ring.wait(nanoseconds: 10_000_000)
+    }
+    throw BatonError(.system, "storage", "an operation does not end")
+  }
+
+  /// Does one operation from beginning to end: 0 or -errno.
+  func perform(
+    _ operation: Storage.Operation, unit: Int = 0, offset: UInt64 = 0, length: UInt64 = 0, at buffered: Int = 0,
+    isDurable: Bool = false
+  ) throws -> Int32 {
+    let (token, result) = start(
+      operation, unit: unit, offset: offset, length: length, at: buffered, isDurable: isDurable)
+    if let result { return result }
+    let ended = try next()
+    guard ended.token == token else { throw BatonError(.system, "storage", "another operation ended") }
+    return ended.result
+  }
+
+  func fill(_ range: Range<Int>, with byte: UInt8) {
+    UnsafeMutableRawBufferPointer(rebasing: buffer[range]).initializeMemory(as: UInt8.self, repeating: byte)
+  }
+}

@@ -1,0 +1,190 @@
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
+import BatonTestSupport
+import CBatonShims
+import Glibc
+import Testing
+
+@Suite("Region: missing, truncated, foreign, of another version, damaged")
+struct DamageTests {
+  let folder: ScratchFolder
+  let subsystem: Subsystem
+  let sound: [UInt8]
+  let fixed: baton_region_header
+
+  var path: String { subsystem.location.region }
+
+  init() throws {
+    folder = try ScratchFolder()
+    let file = folder("a-unit")
+    subsystem = try Subsystem.create(
+      folder("subsystem"),
+      units: [UnitSpecification(.path(file), size: 65536), UnitSpecification(.null, size: 1 << 20)])
+    sound = try readBytes(of: subsystem.location.region)
+    fixed = try Region(opening: subsystem.location).header
+  }
+
+  func open() throws { _ = try Region(opening: subsystem.location) }
+
+  /// Opens the region with some bytes changed: the error.
+  func errorWith(_ change: (inout [UInt8]) -> Void) throws -> BatonError? {
+    var bytes = sound
+    change(&bytes)
+    try writeBytes(bytes, to: path)
+    let error = errorOf { try open() }
+    try writeBytes(sound, to: path)
+    return error
+  }
+
+  func expectDamage(
+    _ codes: Set<BatonError.Code>, _ what: String, sourceLocation: SourceLocation = #_sourceLocation,
+    _ change: (inout [UInt8]) -> Void
+  ) throws {
+    let error = try #require(try errorWith(change), "\(what)", sourceLocation: sourceLocation)
+    #expect(codes.contains(error.code), "\(what): \(error)", sourceLocation: sourceLocation)
+    #expect(error.description.contains(path), "\(what): \(error)", sourceLocation: sourceLocation)
+    #expect(!error.mend.isEmpty, "\(what): \(error)", sourceLocation: sourceLocation)
+  }
+
+  @Test("A sound one opens, also after all this")
+  func unharmed() throws {
+    try open()
+    _ = try errorWith { $0[0] ^= 1 }
+    try open()
+  }
+
+  @Test("A region that is not there")
+  func missing() throws {
+    unlink(path)
+    expectError(.missing, naming: path) { try open() }
+  }
+
+  @Test("A folder where the region should be, and a file where its folder should be")
+  func noFile() throws {
+    unlink(path)
+    mkdir(path, 0o700)
+    expectError(.system, naming: path) { try open() }
+    let file = try folder.file("file", count: 10)
+    let location = try SubsystemLocation(file)
+    expectError(.missing, naming: file) { try Region(opening: location) }
+  }
+
+  @Test("A region that is too short, at every kind of length")
+  func truncated() throws {
+    for count in [0, 1, 7, 8, 87, 88, 89, 4095, 4096, 4097, 12_288, sound.count / 2, sound.count - 4096, sound.count - 1] {
+      try expectDamage([.truncated], "\(count) bytes") { $0.removeLast($0.count - count) }
+    }
+  }
+
+  @Test("A region that is too long")
+  func tooLong() throws {
+    for count in [1, 4096] {
+      try expectDamage([.damaged], "\(count) bytes more") { $0 += [UInt8](repeating: 0, count: count) }
+    }
+  }
+
+  @Test("A file of somebody else")
+  func foreign() throws {
+    try expectDamage([.foreign], "another magic") { $0[3] ^= 0x10 }
+    try expectDamage([.foreign], "zeroes") { $0 = [UInt8](repeating: 0, count: $0.count) }
+    var random = SeededRandom(seed: 3)
+    try expectDamage([.foreign], "noise") { bytes in
+      for index in bytes.indices { bytes[index] = UInt8.random(in: 0...255, using: &random) }
+    }
+  }
+
+  @Test("Another layout version, older and newer")
+  func wrongVersion() throws {
+    try expectDamage([.wrongVersion], "version 0") { $0[8] = 0 }
+    try expectDamage([.wrongVersion], "the next version") { $0[8] += 1 }
+    try expectDamage([.wrongVersion], "a far version") { $0[11] = 0xff }
+  }
+
+  @Test("Every byte of the header, with each of its bits turned")
+  func header() throws {
+    for index in 0..<MemoryLayout<baton_region_header>.size {
+      let codes: Set<BatonError.Code> =
+        switch index {
+        case 0..<8: [.foreign]
+        case 8..<12: [.wrongVersion]
+        case 16..<24: [.truncated, .damaged]
+        default: [.damaged]
+        }
+      for bit in 0..<8 {
+        try expectDamage(codes, "byte \(index), bit \(bit)") { $0[index] ^= 1 << UInt8(bit) }
+      }
+    }
+  }
+
+  @Test("Every byte of the fixed half of each unit's record")
+  func unitRecords() throws {
+    for unit in 0..<2 {
+      for index in 0..<MemoryLayout<baton_unit_record>.offset(of: \.state)! {
+        let offset = Int(fixed.units_offset) + unit * MemoryLayout<baton_unit_record>.stride + index
+        try expectDamage([.damaged], "unit \(unit), byte \(index)") { $0[offset] ^= 0x40 }
+      }
+    }
+  }
+
+  @Test("Every byte of the strings")
+  func strings() throws {
+    #expect(Int(fixed.strings_count) == folder("a-unit").utf8.count)
+    for index in 0..<Int(fixed.strings_count) {
+      try expectDamage([.damaged], "byte \(index)") { $0[Int(fixed.strings_offset) + index] ^= 1 }
+    }
+  }
+
+  @Test("An ownership word that no transition can have written, for each function")
+  func ownershipWords() throws {
+    for function in 0..<3 {
+      let offset = Int(fixed.functions_offset) + function * MemoryLayout<baton_function_record>.stride
+      for low in [UInt8](0...255) where !OwnershipWord(rawValue: UInt64(low)).isValid {
+        try expectDamage([.damaged], "function \(function), \(low)") { $0[offset] = low }
+      }
+      let error = try errorWith { $0[offset + 1] = 0x80 }
+      #expect(error?.code == .damaged)
+      #expect(error?.problem.contains("\(Function(index: function))") == true)
+    }
+  }
+
+  @Test("A unit's state that is none")
+  func unitStates() throws {
+    for unit in 0..<2 {
+      let offset =
+        Int(fixed.units_offset) + unit * MemoryLayout<baton_unit_record>.stride
+        + MemoryLayout<baton_unit_record>.offset(of: \.state)!
+      for (byte, value) in [(0, 3), (0, 0xff), (3, 1), (7, 0x80)] as [(Int, UInt8)] {
+        try expectDamage([.damaged], "unit \(unit)") { $0[offset + byte] = value }
+      }
+    }
+  }
+
+  @Test("Words that change are no damage: owners, states, counters, the link")
+  func changingWords() throws {
+    do {
+      let region = try Region(opening: subsystem.location)
+      _ = Arbiter<SharedWord>(for: .b).request(region.ownership.word(1))
+      region.unitStates.word(1).storeRelaxed(UnitState.offline.rawValue)
+      region.controller(.b).setPhase(.serving, incarnation: 9)
+      region.controller(.b).counters.word(3).storeRelaxed(.max)
+      var link = region.link(of: .b)
+      let isSent = link.hint(.management)
+      #expect(isSent)
+    }
+    let again = try Region(opening: subsystem.location, writable: false)
+    let word = OwnershipWord(rawValue: again.ownership.word(1).loadRelaxed())
+    let phase = again.controller(.b).phase
+    #expect(word.isOwned(by: .b))
+    #expect(phase == (.serving, 9))
+  }
+
+  @Test("A damaged subsystem can be destroyed and made anew: the mend that its error names")
+  func mended() throws {
+    try writeBytes(Array(sound.prefix(100)), to: path)
+    try subsystem.destroy()
+    _ = try Subsystem.create(folder("subsystem"), units: [UnitSpecification(.null, size: 4096)])
+    try open()
+  }
+}

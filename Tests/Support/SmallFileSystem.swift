@@ -1,0 +1,25 @@
+import BatonSharedMemory
+import Glibc
+
+/// A file system of 1 MiB that a test may fill: tmpfs, mounted on a folder of the test's own.
+///
+/// Mounting takes root. A file size limit would do without, but it fails with EFBIG and a signal, not with ENOSPC.
+package final class SmallFileSystem {
+  /// Where it is mounted.
+  package let folder: ScratchFolder
+
+  /// Mounts it, or nil where that is not allowed.
+  package init?() {
+    guard geteuid() == 0, let folder = try? ScratchFolder(),
+      system("mount -t tmpfs -o size=1M,mode=0700 baton-test '\(folder.path)' 2>/dev/null") == 0
+    else { return nil }
+    self.folder = folder
+  }
+
+  deinit { _ = system("umount -l '\(folder.path)' 2>/dev/null") }
+
+  /// Whether this process may mount one.
+  package static let isPossible = SmallFileSystem() != nil
+  /// Why not, for a test that is skipped.
+  package static let reason = "a full disk needs a small file system, and mounting one needs root"
+}
