@@ -114,6 +114,8 @@ final class Laboratory {
     OwnershipWord(rawValue: region.ownership.word(function.index).loadAcquiring())
   }
 
+  func isSeatTaken(of controller: ControllerIdentity) -> Bool { region.isSeatTaken(of: controller) }
+
   // MARK: Controllers that come and go
 
   /// Stops a controller gracefully and lets go of it.
