@@ -3,6 +3,9 @@ import PackageDescription
 
 // One target a floor: the compiler holds the architecture. A floor names only floors below it, so an import
 // that points upwards does not build.
+//
+// Every target names all floors that it is compiled with, not only those it imports: the package manager rebuilds a
+// target when a module that it names has changed, and the layout of a structure reaches through to whoever holds it.
 let strict: [SwiftSetting] = [
   .swiftLanguageMode(.v6),
   .enableUpcomingFeature("ExistentialAny"),
@@ -58,7 +61,9 @@ let package = Package(
       path: "Sources/Controller", swiftSettings: strict),
     .target(
       name: "BatonHost",
-      dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonSubsystem", "BatonChannel", "CBatonShims"],
+      dependencies: [
+        "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CBatonShims",
+      ],
       path: "Sources/Host", swiftSettings: strict),
 
     // Front ends.
@@ -72,7 +77,8 @@ let package = Package(
     .executableTarget(
       name: "BatonCommand",
       dependencies: [
-        "Baton", "BatonStorage",
+        "Baton", "BatonController", "BatonHost", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
+        "BatonSharedMemory", "CBatonShims",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
@@ -88,17 +94,23 @@ let package = Package(
       name: "SharedMemoryTests", dependencies: ["BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
       path: "Tests/SharedMemory", swiftSettings: strict),
     .testTarget(
-      name: "OwnershipTests", dependencies: ["BatonOwnership", "BatonTestSupport"],
+      name: "OwnershipTests", dependencies: ["BatonOwnership", "BatonSharedMemory", "BatonTestSupport"],
       path: "Tests/Ownership", swiftSettings: strict),
     .testTarget(
-      name: "StorageTests", dependencies: ["BatonStorage", "CBatonShims", "BatonTestSupport"],
+      name: "StorageTests", dependencies: ["BatonStorage", "BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
       path: "Tests/Storage", swiftSettings: strict),
     .testTarget(
       name: "SubsystemTests",
-      dependencies: ["BatonSubsystem", "CBatonShims", "BatonTestSupport"],
+      dependencies: [
+        "BatonSubsystem", "BatonStorage", "BatonOwnership", "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
+      ],
       path: "Tests/Subsystem", swiftSettings: strict),
     .testTarget(
-      name: "EmbeddedTests", dependencies: ["Baton", "CBatonShims", "BatonTestSupport"], path: "Tests/Embedded",
-      swiftSettings: strict),
+      name: "EmbeddedTests",
+      dependencies: [
+        "Baton", "BatonController", "BatonHost", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
+        "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
+      ],
+      path: "Tests/Embedded", swiftSettings: strict),
   ]
 )

@@ -1,8 +1,24 @@
-// The library: everything an embedder needs with one import.
-@_exported import BatonChannel
-@_exported import BatonController
-@_exported import BatonHost
-@_exported import BatonOwnership
-@_exported import BatonSharedMemory
-@_exported import BatonStorage
-@_exported import BatonSubsystem
+// The library: what an embedder needs with one import. The floors behind it are public to each other, because only
+// what is public and inlinable is compiled into the floor that calls it; they are not products, and this list is
+// what the library promises.
+@_exported import struct BatonChannel.Request
+@_exported import enum BatonChannel.Operation
+@_exported import enum BatonChannel.Status
+@_exported import struct BatonChannel.Service
+@_exported import struct BatonController.Controller
+@_exported import struct BatonController.ControllerOptions
+@_exported import struct BatonHost.Completion
+@_exported import struct BatonHost.Host
+@_exported import struct BatonHost.HostOptions
+@_exported import enum BatonOwnership.ControllerIdentity
+@_exported import enum BatonOwnership.ResidencyPolicy
+@_exported import struct BatonSharedMemory.BatonError
+@_exported import enum BatonSharedMemory.WaitStrategy
+@_exported import enum BatonStorage.ByteCount
+@_exported import struct BatonStorage.FaultPlan
+@_exported import struct BatonStorage.UnitSpecification
+@_exported import enum BatonSubsystem.Counter
+@_exported import struct BatonSubsystem.Subsystem
+@_exported import struct BatonSubsystem.SubsystemLocation
+@_exported import struct BatonSubsystem.SubsystemStatus
+@_exported import enum BatonSubsystem.UnitState

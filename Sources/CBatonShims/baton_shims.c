@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -231,11 +232,19 @@ int baton_pin_to_cpu(int cpu) {
   return result(sched_setaffinity(0, sizeof set, &set));
 }
 
+int baton_unpin(void) {
+  cpu_set_t set;
+  memset(&set, 0xff, sizeof set);
+  return result(sched_setaffinity(0, sizeof set, &set));
+}
+
 int baton_available_cpus(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set)) return 1;
   return CPU_COUNT(&set);
 }
+
+int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
 
 int baton_open(const char *path, bool writable, bool direct, bool create) {
   int flags = O_CLOEXEC | (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | (create ? O_CREAT | O_EXCL : 0);

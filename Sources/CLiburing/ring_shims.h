@@ -2,6 +2,11 @@
 #ifndef BATON_RING_SHIMS_H
 #define BATON_RING_SHIMS_H
 
+// First, so that the C library settles its feature macros as it does for every other module: liburing.h defines
+// _XOPEN_SOURCE and _GNU_SOURCE for itself, under which fd_set has another member, and Swift refuses to import one
+// type with two definitions. Seen only where every declaration is read: a first debug build, which indexes modules.
+#include <features.h>
+
 #include <liburing.h>
 
 // Set-up flags newer than Debian's liburing 2.3 headers or written as (1U << n), which Swift imports only for

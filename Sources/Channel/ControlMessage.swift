@@ -4,15 +4,15 @@ import CBatonShims
 import Glibc
 
 /// What goes over a control socket: attaching, doorbells, a farewell. One record each (SOCK_SEQPACKET).
-package enum ControlMessage {
+public enum ControlMessage {
   /// Why a controller refuses to attach somebody.
-  package struct Refusal: Error {
-    package let reason: String
-    package init(_ reason: String) { self.reason = reason }
+  public struct Refusal: Error {
+    public let reason: String
+    public init(_ reason: String) { self.reason = reason }
   }
 
   /// A connection to a controller's control socket.
-  package static func connect(path: String, to controller: ControllerIdentity) throws(BatonError) -> OwnedDescriptor {
+  public static func connect(path: String, to controller: ControllerIdentity) throws(BatonError) -> OwnedDescriptor {
     OwnedDescriptor(
       try check(
         baton_socket_connect(path), "controller \(controller)", doing: "connecting to \(path)",
@@ -20,7 +20,7 @@ package enum ControlMessage {
   }
 
   /// Host or peer: asks to be attached, handing `descriptor` over (-1: none).
-  package static func sendAttach(
+  public static func sendAttach(
     over socket: borrowing OwnedDescriptor, kind: UInt32, descriptor: CInt
   ) throws(BatonError) {
     var message = baton_attach_request()
@@ -36,20 +36,20 @@ package enum ControlMessage {
   ///
   /// - Returns: false when the other side is gone.
   @discardableResult
-  package static func send(byte: CInt, over socket: CInt) -> Bool {
+  public static func send(byte: CInt, over socket: CInt) -> Bool {
     var value = UInt8(truncatingIfNeeded: byte)
     let sent = baton_socket_send(socket, &value, 1, -1)
     return sent == 1 || sent == -Int(EAGAIN)
   }
 
   /// Controller: accepts or refuses.
-  package static func sendReply(over socket: CInt, _ reply: baton_attach_reply) -> Bool {
+  public static func sendReply(over socket: CInt, _ reply: baton_attach_reply) -> Bool {
     var reply = reply
     return baton_socket_send(socket, &reply, MemoryLayout<baton_attach_reply>.size, -1) > 0
   }
 
   /// A reply that refuses, for this reason.
-  package static func refusal(_ reason: String) -> baton_attach_reply {
+  public static func refusal(_ reason: String) -> baton_attach_reply {
     var reply = baton_attach_reply()
     reply.magic = baton_host_magic
     reply.layout_version = UInt32(BATON_LAYOUT_VERSION)
@@ -62,7 +62,7 @@ package enum ControlMessage {
   }
 
   /// The reason in a refusal.
-  package static func reason(_ reply: baton_attach_reply) -> String {
+  public static func reason(_ reply: baton_attach_reply) -> String {
     var reply = reply
     return withUnsafeBytes(of: &reply.reason) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
   }

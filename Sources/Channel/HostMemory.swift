@@ -10,20 +10,20 @@ import Glibc
 /// A sealed memfd that the host makes and hands to both controllers; no other host ever sees it. Sealed, because a
 /// host that shrank it would kill the controllers with SIGBUS; on small pages, because huge ones can run out.
 /// Controllers copy and check the header when they attach, and go by their copy.
-package struct HostMemory: ~Copyable {
+public struct HostMemory: ~Copyable {
   private let mapping: Mapping
   /// The memfd, in the host that made it; -1 in a controller.
-  package let descriptor: OwnedDescriptor
+  public let descriptor: OwnedDescriptor
   /// The header as it was when this was made or attached.
-  package let header: baton_host_header
+  public let header: baton_host_header
 
   /// The most that one host's arena may have.
-  package static let arenaMax: UInt64 = 1 << 36
+  public static let arenaMax: UInt64 = 1 << 36
 
   /// Makes the memory of a new host.
   ///
   /// `descriptor` is what to hand over.
-  package init(linesPerChannel: Int, arenaSize: UInt64) throws(BatonError) {
+  public init(linesPerChannel: Int, arenaSize: UInt64) throws(BatonError) {
     let subject = "host memory"
     guard linesPerChannel >= Int(BATON_LINES_MIN), linesPerChannel <= Int(BATON_LINES_MAX),
       linesPerChannel & (linesPerChannel - 1) == 0
@@ -54,7 +54,7 @@ package struct HostMemory: ~Copyable {
   }
 
   /// Attaches the memory that a host handed over, after checking everything that could hurt.
-  package init(attaching descriptor: borrowing OwnedDescriptor) throws(BatonError) {
+  public init(attaching descriptor: borrowing OwnedDescriptor) throws(BatonError) {
     let subject = "host memory"
     let sealed = baton_is_sealed_against_shrink(descriptor.number)
     guard sealed == 1 else {
@@ -109,26 +109,26 @@ package struct HostMemory: ~Copyable {
   }
 
   /// Request lines in each channel.
-  package var linesPerChannel: Int { Int(header.lines_per_channel) }
+  public var linesPerChannel: Int { Int(header.lines_per_channel) }
 
   /// The first request line of the channel to `controller`. The others follow, 64 bytes each.
-  package func lines(to controller: ControllerIdentity) -> UnsafeMutableRawPointer {
+  public func lines(to controller: ControllerIdentity) -> UnsafeMutableRawPointer {
     mapping.base + Int(BATON_HOST_HEADER_SIZE)
       + controller.index * linesPerChannel * MemoryLayout<baton_request_line>.stride
   }
 
   /// Where data lies.
-  package var arena: UnsafeMutableRawBufferPointer {
+  public var arena: UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(start: mapping.base + Int(header.arena_offset), count: Int(header.arena_size))
   }
 
   /// 1 while the host sleeps or is about to. Sync point "sleep", see `AsymmetricFence`.
-  package var hostParked: SharedFutexWord {
+  public var hostParked: SharedFutexWord {
     SharedFutexWord(mapping.base + MemoryLayout<baton_host_header>.offset(of: \.host_parked)!)
   }
 
   /// 1 while that controller sleeps or is about to.
-  package func controllerParked(_ controller: ControllerIdentity) -> SharedWord {
+  public func controllerParked(_ controller: ControllerIdentity) -> SharedWord {
     SharedWord(
       mapping.base
         + MemoryLayout<baton_host_header>.offset(

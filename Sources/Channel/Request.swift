@@ -29,11 +29,11 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
 
   /// Whether blocks move to or from the arena.
   @inlinable @inline(__always)
-  package var usesBuffer: Bool { rawValue <= 2 || rawValue == 16 || rawValue == 17 || rawValue == 20 }
+  public var usesBuffer: Bool { rawValue <= 2 || rawValue == 16 || rawValue == 17 || rawValue == 20 }
 
   /// Whether this changes the unit's blocks.
   @inlinable @inline(__always)
-  package var changesUnit: Bool { self == .write || self == .discard || self == .writeZeroes }
+  public var changesUnit: Bool { self == .write || self == .discard || self == .writeZeroes }
 }
 
 /// A service request: block I/O on a unit, or management of the subsystem.

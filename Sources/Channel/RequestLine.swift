@@ -15,35 +15,35 @@ import CBatonShims
 ///     |                 sequence (48)                 |  status  |    0     |state|
 ///     +-----------------------------------------------+----------+----------+-----+
 @frozen
-package struct RequestFlag: Equatable {
-  package let rawValue: UInt64
+public struct RequestFlag: Equatable {
+  public let rawValue: UInt64
 
   @inlinable @inline(__always)
-  package init(rawValue: UInt64) { self.rawValue = rawValue }
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Submitted by the host: the controller's turn.
   @inlinable @inline(__always)
-  package static func submitted(_ sequence: UInt64) -> RequestFlag { RequestFlag(rawValue: sequence << 16 | 1) }
+  public static func submitted(_ sequence: UInt64) -> RequestFlag { RequestFlag(rawValue: sequence << 16 | 1) }
 
   /// Answered: the host's turn.
   @inlinable @inline(__always)
-  package static func answered(_ sequence: UInt64, _ status: Status) -> RequestFlag {
+  public static func answered(_ sequence: UInt64, _ status: Status) -> RequestFlag {
     RequestFlag(rawValue: sequence << 16 | UInt64(status.rawValue) << 8 | 2)
   }
 
   @inlinable @inline(__always)
-  package var isSubmitted: Bool { rawValue & 3 == 1 }
+  public var isSubmitted: Bool { rawValue & 3 == 1 }
 
   @inlinable @inline(__always)
-  package var isAnswered: Bool { rawValue & 3 == 2 }
+  public var isAnswered: Bool { rawValue & 3 == 2 }
 
   /// Counts the requests of a channel, from 1.
   @inlinable @inline(__always)
-  package var sequence: UInt64 { rawValue >> 16 }
+  public var sequence: UInt64 { rawValue >> 16 }
 
   /// Of an answer.
   @inlinable @inline(__always)
-  package var status: Status { Status(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8)) ?? .inputOutputError }
+  public var status: Status { Status(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8)) ?? .inputOutputError }
 }
 
 /// What a controller says of an answer beside its status.
@@ -52,11 +52,11 @@ public struct Service: Sendable, Equatable {
   @usableFromInline let rawValue: UInt64
 
   @inlinable @inline(__always)
-  package init(rawValue: UInt64) { self.rawValue = rawValue }
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// The parts: who served, in which term, and whether the request waited for a change of owner.
   @inlinable @inline(__always)
-  package init(controller: ControllerIdentity, isTransferred: Bool, term: UInt64) {
+  public init(controller: ControllerIdentity, isTransferred: Bool, term: UInt64) {
     rawValue = term << 16 | (isTransferred ? 0x100 : 0) | UInt64(controller.rawValue)
   }
 
@@ -71,15 +71,15 @@ public struct Service: Sendable, Equatable {
 /// A request line in host memory: one cache line that goes to the controller with the request and comes back with
 /// the answer. An address and nothing more.
 @frozen
-package struct RequestLine {
+public struct RequestLine {
   @usableFromInline let base: UnsafeMutableRawPointer
 
   @inlinable @inline(__always)
-  package init(_ base: UnsafeMutableRawPointer) { self.base = base }
+  public init(_ base: UnsafeMutableRawPointer) { self.base = base }
 
   /// The word that says whose turn it is.
   @inlinable @inline(__always)
-  package var flag: SharedWord { SharedWord(base) }
+  public var flag: SharedWord { SharedWord(base) }
 
   @inlinable @inline(__always)
   var fields: UnsafeMutablePointer<baton_request_line> { base.assumingMemoryBound(to: baton_request_line.self) }
@@ -87,7 +87,7 @@ package struct RequestLine {
   /// Host: writes a request and submits it. Cost: one line moved. Sync point "submit": the release of the flag, and
   /// the acquire in the controller's look at it.
   @inlinable @inline(__always)
-  package func submit(_ request: Request, sequence: UInt64, next: UInt16) {
+  public func submit(_ request: Request, sequence: UInt64, next: UInt16) {
     let fields = self.fields
     fields.pointee.operation = request.operation.rawValue
     fields.pointee.flags = request.isDurable ? 1 : 0
@@ -102,18 +102,20 @@ package struct RequestLine {
   /// Controller: copies the request out, once; what it does rests on the copy, never on the line, which a hostile
   /// host may change meanwhile.
   @inlinable @inline(__always)
-  package func copy() -> RequestCopy {
-    let fields = self.fields
+  public func copy() -> RequestCopy {
+    // Atomic loads, though relaxed: a compiler may fetch a plain field twice, and find two values.
+    let head = SharedWord(base + 8).loadRelaxed()
     return RequestCopy(
-      operation: fields.pointee.operation, flags: fields.pointee.flags, next: fields.pointee.next,
-      unit: fields.pointee.unit, offset: fields.pointee.offset, length: fields.pointee.length,
-      buffer: fields.pointee.buffer)
+      operation: UInt8(truncatingIfNeeded: head), flags: UInt8(truncatingIfNeeded: head >> 8),
+      next: UInt16(truncatingIfNeeded: head >> 16), unit: UInt32(truncatingIfNeeded: head >> 32),
+      offset: SharedWord(base + 16).loadRelaxed(), length: SharedWord(base + 24).loadRelaxed(),
+      buffer: SharedWord(base + 32).loadRelaxed())
   }
 
   /// Controller: answers. Sync point "answer": the release of the flag, and the acquire in the host's poll; also
   /// publishes what the controller wrote into the arena.
   @inlinable @inline(__always)
-  package func answer(_ sequence: UInt64, _ status: Status, value: UInt64, service: Service) {
+  public func answer(_ sequence: UInt64, _ status: Status, value: UInt64, service: Service) {
     let fields = self.fields
     fields.pointee.value = value
     fields.pointee.service = service.rawValue
@@ -122,21 +124,21 @@ package struct RequestLine {
 
   /// Host: what came with the answer. Only after the flag said that it is answered.
   @inlinable @inline(__always)
-  package var response: (value: UInt64, service: Service) {
+  public var response: (value: UInt64, service: Service) {
     (fields.pointee.value, Service(rawValue: fields.pointee.service))
   }
 }
 
 /// A request as it was found in a line: not checked yet.
 @frozen
-package struct RequestCopy {
-  package let operation: UInt8
-  package let flags: UInt8
-  package let next: UInt16
-  package let unit: UInt32
-  package let offset: UInt64
-  package let length: UInt64
-  package let buffer: UInt64
+public struct RequestCopy {
+  public let operation: UInt8
+  public let flags: UInt8
+  public let next: UInt16
+  public let unit: UInt32
+  public let offset: UInt64
+  public let length: UInt64
+  public let buffer: UInt64
 
   @inlinable @inline(__always)
   init(
@@ -153,5 +155,5 @@ package struct RequestCopy {
 
   /// Whether the answer waits for stable storage.
   @inlinable @inline(__always)
-  package var isDurable: Bool { flags & 1 != 0 }
+  public var isDurable: Bool { flags & 1 != 0 }
 }

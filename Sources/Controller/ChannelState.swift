@@ -5,8 +5,9 @@ import BatonSharedMemory
 ///
 /// Plain addresses into the host's memory, which the controller keeps mapped beside this (`hostMemories`).
 struct ChannelState {
-  /// Free places of the table are `vacant`; a host that went is `closing` until its last request has ended.
-  enum Phase { case vacant, attached, closing }
+  /// Free places of the table are `vacant`; a host that broke the protocol is `expelled` until the end of the turn;
+  /// a host that went is `closing` until its last request has ended.
+  enum Phase { case vacant, attached, expelled, closing }
 
   var phase = Phase.vacant
   /// Whether an answer went out in this turn of the loop, so that the host may have to be woken.

@@ -14,6 +14,8 @@ struct ControlConnections: ~Copyable {
     var kind = Kind.vacant
     var descriptor: CInt = -1
     var generation: UInt16 = 0
+    /// When it was accepted, in monotonic nanoseconds.
+    var since: UInt64 = 0
   }
 
   /// Connections at once: every host, the peer, and some that have not said what they are.
@@ -39,7 +41,6 @@ struct ControlConnections: ~Copyable {
   }
 
   deinit {
-    unlink(path)
     for connection in connections where connection.descriptor >= 0 { Glibc.close(connection.descriptor) }
     if toPeer >= 0 { Glibc.close(toPeer) }
     if signals >= 0 { Glibc.close(signals) }
@@ -52,6 +53,7 @@ struct ControlConnections: ~Copyable {
         connections[index].kind = .unknown
         connections[index].descriptor = descriptor
         connections[index].generation &+= 1
+        connections[index].since = monotonicNanoseconds()
         return index
       }
     }
@@ -74,6 +76,13 @@ struct ControlConnections: ~Copyable {
   mutating func close(_ index: Int) {
     let descriptor = connections[index].descriptor
     if descriptor >= 0 {
+      // A socket that is closed with something unread resets the other end, which may then miss what was sent to it
+      // before (unix(7)): a doorbell that came late must not cost a farewell.
+      var unread: UInt64 = 0
+      var passed: CInt = -1
+      while baton_socket_receive(descriptor, &unread, MemoryLayout<UInt64>.size, &passed) > 0 {
+        _ = OwnedDescriptor(passed)
+      }
       shutdown(descriptor, CInt(SHUT_RDWR))
       Glibc.close(descriptor)
     }

@@ -69,7 +69,7 @@ extension Controller {
   private mutating func pollChannel(_ index: Int) -> Int {
     let channel = channels + index
     var taken = 0
-    while taken < Self.channelBatchMax, requests.free > 0 {
+    while taken < Self.channelBatchMax, mayTake(channel) {
       let slot = channel.pointee.next
       let line = channel.pointee.line(slot)
       // Acquire: sync point "submit", the host's release of the flag.
@@ -79,10 +79,11 @@ extension Controller {
         if flag.isSubmitted { expel(index, "a request with number \(flag.sequence) where \(sequence) was due") }
         break
       }
-      if channel.pointee.phase != .attached { break }
       let copy = line.copy()
-      guard Int(copy.next) <= channel.pointee.lineMask, Int(copy.next) != slot else {
-        expel(index, "a request that names line \(copy.next) as the next")
+      guard Int(copy.next) <= channel.pointee.lineMask, Int(copy.next) != slot,
+        channel.pointee.outstanding < channel.pointee.lineMask
+      else {
+        expel(index, "a request that names line \(copy.next) as the next, with \(channel.pointee.outstanding) outstanding")
         break
       }
       channel.pointee.next = Int(copy.next)
@@ -93,6 +94,15 @@ extension Controller {
     }
     if taken > 0 { channel.pointee.idleTurns = 0 }
     return taken
+  }
+
+  /// Whether another request of this host can be taken. When half of the table is full, a host that has its share
+  /// waits: nobody's requests, however slow, keep the others out.
+  @inline(__always)
+  private func mayTake(_ channel: UnsafeMutablePointer<ChannelState>) -> Bool {
+    channel.pointee.phase == .attached
+      && (requests.free > Self.requestsMax / 2
+        || requests.free > 0 && channel.pointee.outstanding < Self.requestsMax / 2 / options.hostsMax)
   }
 
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
@@ -124,13 +134,15 @@ extension Controller {
     request.pointee.isDurable = copy.isDurable
     request.pointee.isTransferred = false
     request.pointee.unit = copy.unit
-    request.pointee.offset = copy.offset
-    request.pointee.length = copy.length
-    request.pointee.buffer = copy.buffer
+    // A flush has no extent: what stands there was not checked, and must not be used.
+    let hasExtent = operation != .flush
+    request.pointee.offset = hasExtent ? copy.offset : 0
+    request.pointee.length = hasExtent ? copy.length : 0
+    request.pointee.buffer = hasExtent ? copy.buffer : 0
 
     let state = functions + function.index
     let word = arbiter.look(region.ownership.word(function.index))
-    if word.isOwned(by: identity), state.pointee.admits, storage.freeSteps > 0 {
+    if word.isOwned(by: identity), state.pointee.admits, hasRoom(function) {
       count(.direct)
       let index = requests.candidate
       if serve(request, token: UInt64(truncatingIfNeeded: index), term: word.term) {

@@ -15,6 +15,8 @@ extension Controller {
 
   /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
   private static var messagesMax: Int { 1024 }
+  /// How long a connection may stay without saying what it is.
+  private static var silenceNanosecondsMax: UInt64 { 5_000_000_000 }
 
   mutating func watchControl() {
     _ = storage.watch(control.listener.number, kind: Watch.listener, index: 0)
@@ -44,10 +46,25 @@ extension Controller {
     case Watch.connection:
       guard let connection = control.index(of: index) else { return }
       receiveMessages(connection)
-      if !hasMore, control.index(of: index) != nil {
-        _ = storage.watch(control.connections[connection].descriptor, kind: Watch.connection, index: index)
+      if !hasMore, control.index(of: index) != nil,
+        !storage.watch(control.connections[connection].descriptor, kind: Watch.connection, index: index)
+      {
+        disconnect(connection, "its socket cannot be watched")
       }
     default: break
+    }
+  }
+
+  /// Slow control work, a few times a second: connections whose arrival was not told of, and such as never say
+  /// what they are.
+  mutating func tendConnections(at now: UInt64) {
+    if stop != .running { return }
+    acceptConnections()
+    for index in control.connections.indices {
+      guard case .unknown = control.connections[index].kind else { continue }
+      if now &- control.connections[index].since > Self.silenceNanosecondsMax {
+        disconnect(index, "nothing said for seconds")
+      }
     }
   }
 
@@ -56,13 +73,26 @@ extension Controller {
       let descriptor = baton_socket_accept(control.listener.number)
       // EAGAIN: that was all. Anything else (a connection that went, descriptors short) concerns that one alone.
       if descriptor < 0 { return }
+      // Before anything is received: a descriptor from a stranger is not even closed here.
+      var pid: pid_t = 0
+      var uid: uid_t = 0
+      guard baton_socket_peer(descriptor, &pid, &uid) == 0, uid == geteuid() || uid == 0 else {
+        _ = ControlMessage.sendReply(
+          over: descriptor, ControlMessage.refusal("this subsystem belongs to another user"))
+        close(descriptor)
+        continue
+      }
       guard let connection = control.add(descriptor) else {
         options.logger.warning("controller \(identity): refuses a connection, \(ControlConnections.connectionsMax) are open")
         _ = ControlMessage.sendReply(over: descriptor, ControlMessage.refusal("too many connections"))
         close(descriptor)
         continue
       }
-      _ = storage.watch(descriptor, kind: Watch.connection, index: control.token(connection))
+      guard storage.watch(descriptor, kind: Watch.connection, index: control.token(connection)) else {
+        // What cannot be watched would never be heard again.
+        control.close(connection)
+        continue
+      }
       // It may have spoken before it was watched; what is edge-triggered does not tell of that.
       receiveMessages(connection)
     }
@@ -95,9 +125,8 @@ extension Controller {
     let descriptor = control.connections[connection].descriptor
     var pid: pid_t = 0
     var uid: uid_t = 0
-    guard baton_socket_peer(descriptor, &pid, &uid) == 0, uid == geteuid() || uid == 0 else {
-      return refuse(connection, "this subsystem belongs to another user")
-    }
+    // Settled by the kernel when the other end connected; whether the user is the right one was looked at then.
+    _ = baton_socket_peer(descriptor, &pid, &uid)
     guard message.magic == baton_host_magic else { return refuse(connection, "that is no attach request") }
     guard message.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
       return refuse(
@@ -109,7 +138,7 @@ extension Controller {
       control.connections[connection].kind = .peer
       welcome(connection)
     case UInt32(BATON_ATTACH_HOST):
-      // By places, not by hosts attached: one that went with requests in flight keeps its place until they end.
+      // A host that went keeps its place until its last request has ended: places are what is counted.
       guard let place = (0..<options.hostsMax).first(where: { channels[$0].phase == .vacant }) else {
         return refuse(connection, "\(options.hostsMax) hosts are attached already")
       }
@@ -124,8 +153,10 @@ extension Controller {
     }
   }
 
-  private mutating func addChannel(_ memory: consuming HostMemory, _ place: Int, _ connection: Int, pid: pid_t) {
-    // The place's last host may have been answered in this very turn: it stands in `touched` once, and no more.
+  private mutating func addChannel(
+    _ memory: consuming HostMemory, _ place: Int, _ connection: Int, pid: pid_t
+  ) {
+    // The place may still stand in the list of those answered in this turn: it must not be listed twice.
     let isTouched = channels[place].isTouched
     channels[place] = ChannelState(memory, lines: memory.lines(to: identity), connection: connection)
     channels[place].isTouched = isTouched
@@ -167,9 +198,22 @@ extension Controller {
   }
 
   /// A host broke the protocol: it is put out, and nobody else notices.
+  ///
+  /// Not at once: the caller walks the list that the host stands in. `poll` does it at the end of the turn.
   mutating func expel(_ channel: Int, _ reason: String) {
+    if channels[channel].phase != .attached { return }
+    channels[channel].phase = .expelled
     count(.hostsRefused)
-    disconnect(channels[channel].connection, reason)
+    options.logger.warning("controller \(identity): puts a host out: \(reason)")
+    hasExpelled = true
+  }
+
+  /// Disconnects those that were expelled in this turn.
+  mutating func disconnectExpelled() {
+    hasExpelled = false
+    for channel in 0..<options.hostsMax where channels[channel].phase == .expelled {
+      disconnect(channels[channel].connection, nil)
+    }
   }
 
   /// Ends a connection, and the channel that came by it.

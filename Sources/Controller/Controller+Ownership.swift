@@ -9,6 +9,7 @@ extension Controller {
   @inline(__always)
   mutating func enqueue(_ index: Int32, _ function: Function) {
     let state = functions + function.index
+    state.pointee.pendingCount += 1
     if state.pointee.pendingTail >= 0 {
       requests.base[Int(state.pointee.pendingTail)].next = index
     } else {
@@ -29,11 +30,7 @@ extension Controller {
 
   private mutating func askArbiter(_ function: Function) {
     let state = functions + function.index
-    var pending = state.pointee.pendingHead
-    while pending >= 0 {
-      requests.base[Int(pending)].isTransferred = true
-      pending = requests.base[Int(pending)].next
-    }
+    markTransferred(function)
     state.pointee.isRequesting = true
     switch arbiter.request(region.ownership.word(function.index)) {
     case .owned: break  // claimed: attending to the function notices it like a grant
@@ -87,13 +84,16 @@ extension Controller {
   @inline(__always)
   mutating func attend() -> Int {
     if attentionCount == 0 { return 0 }
-    return attendToList()
+    return attendToList(most: Self.attentionBatchMax)
   }
 
-  private mutating func attendToList() -> Int {
+  /// The same without the bound on a turn: before sleeping every function must have been looked at.
+  mutating func attendToAll() -> Int { attendToList(most: attentionCount) }
+
+  private mutating func attendToList(most: Int) -> Int {
     awaitsResidency = false
     var work = 0
-    var looks = min(attentionCount, Self.attentionBatchMax)
+    var looks = min(attentionCount, most)
     while looks > 0, attentionCount > 0 {
       looks -= 1
       if attentionCursor >= attentionCount { attentionCursor = 0 }
@@ -134,14 +134,17 @@ extension Controller {
       state.pointee.isRequesting = false
       count(.terms)
       worked += 1
+      state.pointee.owed = state.pointee.pendingCount
       state.pointee.residency.began(contended: word.isRequested)
     }
-    while state.pointee.hasPending, !state.pointee.isRelinquishing, storage.freeSteps > 0 {
+    // A request that was withdrawn meanwhile: there is nobody to relinquish to, and admission goes on.
+    if !word.isRequested { state.pointee.isRelinquishing = false }
+    while state.pointee.hasPending, !state.pointee.isRelinquishing, hasRoom(function) {
       servePending(function, term: word.term)
       worked += 1
     }
     if word.isRequested {
-      if relinquish(function) { return (worked + 1, state.pointee.isRequesting) }
+      if relinquish(function) { return (worked + 1, state.pointee.isRequesting || state.pointee.hasPending) }
       return (worked, true)
     }
     return (worked, state.pointee.hasPending)
@@ -154,6 +157,8 @@ extension Controller {
     let request = requests.base + Int(index)
     state.pointee.pendingHead = request.pointee.next
     if state.pointee.pendingHead < 0 { state.pointee.pendingTail = -1 }
+    state.pointee.pendingCount -= 1
+    if state.pointee.owed > 0 { state.pointee.owed -= 1 }
     request.pointee.next = -1
     if channels[Int(request.pointee.channel)].phase == .closing {
       drop(index)
@@ -175,7 +180,7 @@ extension Controller {
     let state = functions + function.index
     if !state.pointee.isRelinquishing {
       // What was pending at the grant comes first: no thrashing.
-      if state.pointee.hasPending { return false }
+      if state.pointee.owed > 0 { return false }
       if stop == .running, !state.pointee.residency.isOver(policy: options.residency) {
         awaitsResidency = true
         return false
@@ -184,8 +189,10 @@ extension Controller {
       state.pointee.residency.draining(state.pointee.inFlight > 0)
     }
     if state.pointee.inFlight > 0 { return false }
-    // Requests that came meanwhile wait: they ask for the function back in the same step.
-    let asking = state.pointee.hasPending && stop == .running
+    // Requests that came meanwhile wait: they ask for the function back in the same step. A controller that leaves
+    // asks for nothing: they go back to their hosts, which ask the other one.
+    if stop != .running { refusePending(function, .leaving) }
+    let asking = state.pointee.hasPending
     let granted = arbiter.grant(region.ownership.word(function.index), asking: asking)
     state.pointee.isRelinquishing = false
     if !granted { return false }

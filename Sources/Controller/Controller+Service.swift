@@ -47,6 +47,18 @@ extension Controller {
     }
   }
 
+  /// Whether the storage can begin another operation of this function. When half of the places are taken, a unit
+  /// that has its share waits: a disk that hangs keeps no other from being served.
+  @inline(__always)
+  func hasRoom(_ function: Function) -> Bool {
+    guard let unit = function.unit, storage.needsStep(unit: unit) else { return true }
+    return storage.freeSteps > Storage.operationsMax / 2
+      || storage.freeSteps > 0 && functions[function.index].inFlight < Self.unitShare
+  }
+
+  /// Operations that one unit may have under way when places are short.
+  private static var unitShare: Int32 { 32 }
+
   private func refusal(_ operation: Operation, _ state: UInt64) -> Status? {
     switch UnitState(rawValue: state) {
     case .online: nil

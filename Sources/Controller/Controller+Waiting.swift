@@ -13,6 +13,8 @@ extension Controller {
   private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
   /// How often a controller that waits for a grant looks whether the owner lives.
   private static var ownerCheckNanoseconds: UInt64 { 50_000_000 }
+  /// How often the control sockets are looked after without having been heard of.
+  private static var tendNanoseconds: UInt64 { 250_000_000 }
 
   /// Turns the loop until the controller has stopped, waiting as its strategy says.
   ///
@@ -41,11 +43,12 @@ extension Controller {
     announceSleep(1)
     // Sync point "sleep": the announcement is visible before the look; senders publish before they look for it.
     let isComplete = AsymmetricFence.heavy()
-    if !poll(), pollAllChannels() == 0, stop == .running {
+    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit {
       count(.parks)
       var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
       if !isComplete { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
       storage.ring.wait(nanoseconds: nanoseconds)
+      if attentionCount == 0 { sweep(all: true) }
       keepHouse()
     }
     announceSleep(0)
@@ -66,17 +69,24 @@ extension Controller {
     for function in found where function.index >= 0 && function.index < region.functionCount {
       wantAttention(function)
     }
-    if attentionCount > 0 { checkOwnerLives() } else { waitingForPeerSince = 0 }
+    let now = monotonicNanoseconds()
+    if attentionCount > 0 { checkOwner(at: now) } else { waitingForPeerSince = 0 }
+    if now &- tendedAt > Self.tendNanoseconds {
+      tendedAt = now
+      tendConnections(at: now)
+    }
   }
 
-  /// A function that is owned by a controller whose process is gone is granted by nobody: its waiters end with an
-  /// error instead of never.
-  private mutating func checkOwnerLives() {
-    let now = monotonicNanoseconds()
+  /// Who waits long for a grant hints again, because the first hint may have been lost; and a function that is owned
+  /// by a controller whose process is gone is granted by nobody: its waiters end with an error instead of never.
+  private mutating func checkOwner(at now: UInt64) {
     if waitingForPeerSince == 0 { waitingForPeerSince = now }
     if now - waitingForPeerSince < Self.ownerCheckNanoseconds { return }
     waitingForPeerSince = now
-    if region.isSeatTaken(of: identity.peer) { return }
+    if region.isSeatTaken(of: identity.peer) {
+      for function in functionsRequested() { sendHint(function) }
+      return
+    }
     for function in functionsRequested() where arbiter.withdraw(region.ownership.word(function.index)) {
       functions[function.index].isRequesting = false
       refusePending(function, .ownerUnavailable)
@@ -88,11 +98,12 @@ extension Controller {
   }
 
   /// Answers everything in a function's pending queue with the same refusal.
-  private mutating func refusePending(_ function: Function, _ status: Status) {
+  mutating func refusePending(_ function: Function, _ status: Status) {
     let state = functions + function.index
     while state.pointee.hasPending {
       let index = state.pointee.pendingHead
       state.pointee.pendingHead = requests.base[Int(index)].next
+      requests.base[Int(index)].next = -1
       if channels[Int(requests.base[Int(index)].channel)].phase == .closing {
         drop(index)
       } else {
@@ -101,6 +112,8 @@ extension Controller {
       }
     }
     state.pointee.pendingTail = -1
+    state.pointee.pendingCount = 0
+    state.pointee.owed = 0
   }
 
   // MARK: Leaving
@@ -128,13 +141,13 @@ extension Controller {
     if requests.count > 0 || !functionsRequested().isEmpty { return }
     for index in 0..<region.functionCount {
       let word = region.ownership.word(index)
-      if arbiter.look(word).isOwned(by: identity) {
+      // To the peer if it asks, to nobody if not; what it does between the two looks decides which.
+      while arbiter.look(word).isOwned(by: identity) {
         if arbiter.grant(word, asking: false) {
           count(.grants)
           sendHint(Function(index: index))
-        } else if !arbiter.vacate(word), arbiter.grant(word, asking: false) {
-          count(.grants)
-          sendHint(Function(index: index))
+        } else {
+          _ = arbiter.vacate(word)
         }
       }
     }
@@ -147,6 +160,7 @@ extension Controller {
       ControlMessage.send(byte: CInt(BATON_MESSAGE_FAREWELL), over: control.connections[connection].descriptor)
       disconnect(connection, nil)
     }
+    unlink(control.path)
     submit()
     record.parked.storeRelaxed(0)
     record.setPhase(.absent, incarnation: incarnation)

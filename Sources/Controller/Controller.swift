@@ -56,12 +56,15 @@ public struct Controller: ~Copyable {
   let touched: UnsafeMutablePointer<Int32>
   var touchedCount = 0
 
+  /// Whether a host broke the protocol in this turn.
+  var hasExpelled = false
   /// Whether a word changed in this turn in a way that the peer should see.
   var concernsPeer = false
   var control: ControlConnections
   var turns: UInt64 = 0
   var sweepCursor = 0
   var waitingForPeerSince: UInt64 = 0
+  var tendedAt: UInt64 = 0
   /// Where a stop stands.
   var stop = StopPhase.running
 
@@ -127,8 +130,9 @@ public struct Controller: ~Copyable {
     record.startTime.storeRelaxed(ProcessIdentity.startTicks)
     record.parked.storeRelaxed(0)
     record.setPhase(.serving, incarnation: incarnation)
-    // A peer that is there already may have asked for functions that an earlier life of this one owned.
     watchControl()
+    // What an earlier life asked for nobody waits for any more; what was asked of it still waits.
+    for index in 0..<self.region.functionCount { _ = arbiter.withdraw(self.region.ownership.word(index)) }
     sweep(all: true)
     let granted = self.storage.ring.grantedFlags
     options.logger.info(
@@ -137,7 +141,10 @@ public struct Controller: ~Copyable {
   }
 
   deinit {
-    storage.drain()
+    // While the seat is still held: a successor that takes it makes a socket of its own there.
+    unlink(control.path)
+    // Memory that the kernel may still write to stays mapped, for ever if need be.
+    guard storage.drain() else { return }
     for index in 0..<options.hostsMax where channels[index].phase != .vacant {
       (hostMemories + index).deinitialize(count: 1)
     }
@@ -164,18 +171,19 @@ public struct Controller: ~Copyable {
     work += pollChannels()
     work += readLink()
     work += attend()
-    if storage.ring.prepared > 0 { submit() }
-    if touchedCount > 0 { wakeHosts() }
-    if concernsPeer { ringPeer() }
     turns &+= 1
     if turns % Self.housekeepingTurns == 0 { keepHouse() }
+    if hasExpelled { disconnectExpelled() }
+    if storage.mustSubmit { submit() }
+    if touchedCount > 0 { wakeHosts() }
+    if concernsPeer { ringPeer() }
     if stop != .running { continueStop() }
     return work > 0
   }
 
   /// Gives prepared operations to the kernel. A kernel that takes none at present is asked again next turn.
   mutating func submit() {
-    let result = storage.ring.submit()
+    let result = storage.submit()
     if result < 0, result != -EAGAIN, result != -EBUSY, result != -EINTR {
       options.logger.critical("controller \(identity): io_uring refuses submissions: \(String(cString: strerror(-result)))")
       preconditionFailure("io_uring refuses submissions")

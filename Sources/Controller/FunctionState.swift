@@ -5,6 +5,10 @@ struct FunctionState {
   /// The pending queue: requests that wait for ownership or for their turn, in arrival order; -1: none.
   var pendingHead: Int32 = -1
   var pendingTail: Int32 = -1
+  /// How many requests are pending.
+  var pendingCount: Int32 = 0
+  /// How many of them were pending when the term began: so many are served before the function is relinquished.
+  var owed: Int32 = 0
   /// Requests on the storage now.
   var inFlight: Int32 = 0
   /// Where the function stands in the attention list, or -1.

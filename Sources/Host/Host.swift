@@ -44,16 +44,25 @@ public struct Host: ~Copyable {
   var channelB: HostChannel
   /// Units of the subsystem, once attached.
   public private(set) var unitCount = 0
-  private var idlePolls: UInt32 = 0
+  private var polls: UInt32 = 0
+  private var tendedAt: UInt64 = 0
+  /// Requests that a controller handed back and the other one had no room for, oldest first.
+  private var deferred: [Deferred] = []
   private var reconnectAt: UInt64 = 0
   private var prefersB = false
-  /// Whose channel `next` looks at first: each in turn, or one that always has something would hide the other.
-  private var looksAtB = false
   /// Requests that were asked of the other controller because theirs left.
   public private(set) var rerouted: UInt64 = 0
 
-  /// Idle polls between two looks at the control sockets.
-  private static let idlePollsPerLook: UInt32 = 4096
+  private struct Deferred {
+    let request: Request
+    let cookie: UInt64
+    let service: Service
+  }
+
+  /// Polls between two looks at the clock, for the control sockets.
+  private static let pollsPerLook: UInt32 = 4096
+  /// Nanoseconds between two looks at the control sockets while requests go.
+  private static let tendNanoseconds: UInt64 = 10_000_000
   /// Nanoseconds between two attempts to reach a controller that is not there.
   private static let reconnectNanoseconds: UInt64 = 50_000_000
   /// The longest sleep: a controller that died wakes nobody.
@@ -90,7 +99,7 @@ public struct Host: ~Copyable {
   }
 
   /// Requests submitted and not completed.
-  public var outstanding: Int { channelA.outstanding + channelB.outstanding }
+  public var outstanding: Int { channelA.outstanding + channelB.outstanding + deferred.count }
 
   /// Requests that can be submitted to that controller now.
   public func room(to controller: ControllerIdentity) -> Int {
@@ -117,17 +126,21 @@ public struct Host: ~Copyable {
 
   /// The next request that has been answered, or nil when none is at present. Never blocks.
   public mutating func next() -> Completion? {
-    looksAtB.toggle()
-    if let outcome = looksAtB ? channelB.next() ?? channelA.next() : channelA.next() ?? channelB.next() {
-      idlePolls = 0
-      switch outcome {
-      case .completion(let completion): return completion
-      case .notExecuted(let request, let cookie, let service): return reroute(request, cookie, service)
-      }
+    polls &+= 1
+    if polls % Self.pollsPerLook == 0 || isAttaching { tend() }
+    if !deferred.isEmpty, let completion = submitDeferred() { return completion }
+    // In turn, so that neither controller's answers keep the other's waiting.
+    let outcome = polls & 1 == 0 ? channelA.next() ?? channelB.next() : channelB.next() ?? channelA.next()
+    guard let outcome else { return nil }
+    switch outcome {
+    case .completion(let completion): return completion
+    case .notExecuted(let request, let cookie, let service): return reroute(request, cookie, service)
     }
-    idlePolls &+= 1
-    if idlePolls % Self.idlePollsPerLook == 0 || isAttaching { maintain() }
-    return nil
+  }
+
+  /// `maintain`, but not more often than needed: it makes system calls.
+  private mutating func tend() {
+    if isAttaching || monotonicNanoseconds() &- tendedAt > Self.tendNanoseconds { maintain() }
   }
 
   private var isAttaching: Bool {
@@ -138,13 +151,25 @@ public struct Host: ~Copyable {
 
   /// The controller has not executed this and leaves: asks the other one.
   private mutating func reroute(_ request: Request, _ cookie: UInt64, _ service: Service) -> Completion? {
-    let other = service.controller.peer
-    prefersB = other == .b
-    if isAttached(to: other), submit(request, to: other, cookie: cookie) {
-      rerouted += 1
-      return nil
+    deferred.append(Deferred(request: request, cookie: cookie, service: service))
+    return submitDeferred()
+  }
+
+  /// Asks the other controller for what was handed back, as far as it has room; what nobody can be asked for ends.
+  private mutating func submitDeferred() -> Completion? {
+    while let first = deferred.first {
+      let other = first.service.controller.peer
+      prefersB = other == .b
+      if isAttached(to: other) {
+        if !submit(first.request, to: other, cookie: first.cookie) { return nil }
+        rerouted += 1
+        deferred.removeFirst()
+      } else {
+        deferred.removeFirst()
+        return Completion(cookie: first.cookie, status: .leaving, value: 0, service: first.service)
+      }
     }
-    return Completion(cookie: cookie, status: .leaving, value: 0, service: service)
+    return nil
   }
 
   // MARK: Control
@@ -152,10 +177,10 @@ public struct Host: ~Copyable {
   /// Looks after the control sockets: replies, farewells, controllers that come back. `next` and `wait` call this
   /// now and then.
   public mutating func maintain() {
+    tendedAt = monotonicNanoseconds()
     unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
-    let now = monotonicNanoseconds()
-    if now < reconnectAt { return }
-    reconnectAt = now + Self.reconnectNanoseconds
+    if tendedAt < reconnectAt { return }
+    reconnectAt = tendedAt + Self.reconnectNanoseconds
     if case .detached = channelA.phase { _ = channelA.connect(memory, location) }
     if case .detached = channelB.phase { _ = channelB.connect(memory, location) }
   }
@@ -199,7 +224,7 @@ public struct Host: ~Copyable {
   ///
   /// - Throws: what the refusing controller said, when none accepted.
   public mutating func waitUntilAttached(nanoseconds: UInt64 = 5_000_000_000) throws(BatonError) {
-    let deadline = monotonicNanoseconds() + nanoseconds
+    let deadline = monotonicNanoseconds() &+ min(nanoseconds, 1 << 62)
     while true {
       maintain()
       if !isAttaching { break }

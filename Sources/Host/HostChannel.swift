@@ -274,6 +274,8 @@ struct HostChannel: ~Copyable {
       let count = baton_socket_receive(socket, &reply, MemoryLayout<baton_attach_reply>.size, &passed)
       _ = OwnedDescriptor(passed)
       if count == -Int(EAGAIN) || count == -Int(EINTR) { break }
+      // The other end closed with something unread; what it had sent before still follows (unix(7)).
+      if count == -Int(ECONNRESET) { continue }
       if count == MemoryLayout<baton_attach_reply>.size, case .attaching = phase, reply.magic == baton_host_magic {
         if reply.refusal == 0 {
           phase = .attached

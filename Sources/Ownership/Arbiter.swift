@@ -10,19 +10,19 @@ import BatonSharedMemory
 /// Memory order, sync point "grant": the grant is a release of everything that the old owner did in its term, and
 /// the load that sees it acquires it. All compare-and-swaps are sequentially consistent; loads are acquiring.
 @frozen
-package struct Arbiter<Word: AtomicWord> {
+public struct Arbiter<Word: AtomicWord> {
   @usableFromInline let me: ControllerIdentity
 
   /// The arbiter, for `controller`'s use.
   @inlinable
-  package init(for controller: ControllerIdentity) { me = controller }
+  public init(for controller: ControllerIdentity) { me = controller }
 
   /// A swap that failed this often was not lost to the other controller's legal steps: the word is damaged.
   @usableFromInline static var attemptsMax: Int { 1000 }
 
   /// What came of asking.
   @frozen
-  package enum Outcome: Equatable {
+  public enum Outcome: Equatable {
     /// This controller owns the function, in this term.
     case owned(term: UInt64)
     /// The request stands; `asked` is false when it stood already.
@@ -31,7 +31,7 @@ package struct Arbiter<Word: AtomicWord> {
 
   /// Asks for the function: claims it where it is vacant, else requests it of its owner.
   @inlinable
-  package func request(_ word: Word) -> Outcome {
+  public func request(_ word: Word) -> Outcome {
     var current = OwnershipWord(rawValue: word.loadAcquiring())
     for _ in 0..<Self.attemptsMax {
       if current.isOwned(by: me) { return .owned(term: current.term) }
@@ -52,7 +52,7 @@ package struct Arbiter<Word: AtomicWord> {
 
   /// What the word says now. One load: the determination of the owner.
   @inlinable @inline(__always)
-  package func look(_ word: Word) -> OwnershipWord { OwnershipWord(rawValue: word.loadAcquiring()) }
+  public func look(_ word: Word) -> OwnershipWord { OwnershipWord(rawValue: word.loadAcquiring()) }
 
   /// Relinquishes: the acknowledgement and the grant, in one CAS. With `asking`, requests the function back in the
   /// same step.
@@ -61,7 +61,7 @@ package struct Arbiter<Word: AtomicWord> {
   ///
   /// - Returns: false when there is nothing to grant: this controller is not the owner, or nobody asks.
   @inlinable @inline(__always)
-  package func grant(_ word: Word, asking: Bool) -> Bool {
+  public func grant(_ word: Word, asking: Bool) -> Bool {
     transition(word) { $0.granted(by: me, asking: asking) }
   }
 
@@ -69,7 +69,7 @@ package struct Arbiter<Word: AtomicWord> {
   ///
   /// - Returns: false when none stands: it has been granted meanwhile, or was never made.
   @inlinable
-  package func withdraw(_ word: Word) -> Bool {
+  public func withdraw(_ word: Word) -> Bool {
     transition(word) { $0.withdrawn(by: me) }
   }
 
@@ -77,7 +77,7 @@ package struct Arbiter<Word: AtomicWord> {
   ///
   /// - Returns: false when somebody asks (grant it), or this controller is not the owner.
   @inlinable
-  package func vacate(_ word: Word) -> Bool {
+  public func vacate(_ word: Word) -> Bool {
     transition(word) { $0.vacated(by: me) }
   }
 

@@ -21,7 +21,7 @@ public enum ControllerIdentity: UInt8, Sendable, Equatable, CaseIterable, Custom
 
   /// 0 for a, 1 for b.
   @inlinable @inline(__always)
-  package var index: Int { Int(rawValue) }
+  public var index: Int { Int(rawValue) }
 
   /// `a` or `b`.
   public var description: String { self == .a ? "a" : "b" }

@@ -32,11 +32,11 @@ import BatonSharedMemory
 /// Anything else is refused. In the claim's words: *request* asks the arbiter for a transfer; seeing the req bit is
 /// being asked to relinquish; *grant* is the owner's acknowledgement and the arbiter's to the requester in one.
 @frozen
-package struct OwnershipWord: Equatable {
-  package let rawValue: UInt64
+public struct OwnershipWord: Equatable {
+  public let rawValue: UInt64
 
   @inlinable @inline(__always)
-  package init(rawValue: UInt64) { self.rawValue = rawValue }
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   @inlinable @inline(__always)
   init(owner: ControllerIdentity?, requested: Bool, term: UInt64) {
@@ -45,66 +45,66 @@ package struct OwnershipWord: Equatable {
   }
 
   /// How a function begins: nobody's, term 0.
-  package static let initial = OwnershipWord(rawValue: 0)
+  public static let initial = OwnershipWord(rawValue: 0)
   /// Terms end here. At a change of owner every 50 ns they last 163 days of nothing else.
-  package static let termMax: UInt64 = 1 << 48 - 1
+  public static let termMax: UInt64 = 1 << 48 - 1
 
   /// Who owns the function, if anybody.
   @inlinable @inline(__always)
-  package var owner: ControllerIdentity? {
+  public var owner: ControllerIdentity? {
     rawValue & 1 == 0 ? nil : (rawValue & 2 == 0 ? .a : .b)
   }
 
   /// Whether the controller that is not the owner asks for it.
   @inlinable @inline(__always)
-  package var isRequested: Bool { rawValue & 4 != 0 }
+  public var isRequested: Bool { rawValue & 4 != 0 }
 
   /// Counts changes of owner.
   @inlinable @inline(__always)
-  package var term: UInt64 { rawValue >> 16 }
+  public var term: UInt64 { rawValue >> 16 }
 
   /// Whether `controller` owns it. One mask and one comparison: this is the determination on every request.
   @inlinable @inline(__always)
-  package func isOwned(by controller: ControllerIdentity) -> Bool {
+  public func isOwned(by controller: ControllerIdentity) -> Bool {
     rawValue & 3 == 1 | UInt64(controller.rawValue) << 1
   }
 
   /// Whether this can have been written by these transitions at all.
-  package var isValid: Bool {
+  public var isValid: Bool {
     rawValue & 0xfff8 == 0 && (owner != nil || rawValue & 6 == 0)
   }
 
   /// vacant → owned by `controller`, next term. Nil where that is no legal step.
   @inlinable @inline(__always)
-  package func claimed(by controller: ControllerIdentity) -> OwnershipWord? {
+  public func claimed(by controller: ControllerIdentity) -> OwnershipWord? {
     guard owner == nil, term < Self.termMax else { return nil }
     return OwnershipWord(owner: controller, requested: false, term: term &+ 1)
   }
 
   /// owned by the peer → the same, requested by `controller`. Nil where that is no legal step.
   @inlinable @inline(__always)
-  package func requested(by controller: ControllerIdentity) -> OwnershipWord? {
+  public func requested(by controller: ControllerIdentity) -> OwnershipWord? {
     guard isOwned(by: controller.peer), !isRequested else { return nil }
     return OwnershipWord(rawValue: rawValue | 4)
   }
 
   /// The reverse of `requested`. Nil where `controller` has no request standing.
   @inlinable @inline(__always)
-  package func withdrawn(by controller: ControllerIdentity) -> OwnershipWord? {
+  public func withdrawn(by controller: ControllerIdentity) -> OwnershipWord? {
     guard isOwned(by: controller.peer), isRequested else { return nil }
     return OwnershipWord(rawValue: rawValue & ~4)
   }
 
   /// owned by `controller` and requested → owned by the peer, next term; requested back at once if `asking`.
   @inlinable @inline(__always)
-  package func granted(by controller: ControllerIdentity, asking: Bool) -> OwnershipWord? {
+  public func granted(by controller: ControllerIdentity, asking: Bool) -> OwnershipWord? {
     guard isOwned(by: controller), isRequested, term < Self.termMax else { return nil }
     return OwnershipWord(owner: controller.peer, requested: asking, term: term &+ 1)
   }
 
   /// owned by `controller`, nobody asking → vacant, next term.
   @inlinable @inline(__always)
-  package func vacated(by controller: ControllerIdentity) -> OwnershipWord? {
+  public func vacated(by controller: ControllerIdentity) -> OwnershipWord? {
     guard isOwned(by: controller), !isRequested, term < Self.termMax else { return nil }
     return OwnershipWord(owner: nil, requested: false, term: term &+ 1)
   }
@@ -112,7 +112,7 @@ package struct OwnershipWord: Equatable {
 
 extension OwnershipWord: CustomStringConvertible {
   /// For people: `owned by a, requested by b, term 7`.
-  package var description: String {
+  public var description: String {
     guard let owner else { return "vacant, term \(term)" }
     return "owned by \(owner)\(isRequested ? ", requested by \(owner.peer)" : ""), term \(term)"
   }

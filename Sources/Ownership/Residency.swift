@@ -19,25 +19,25 @@ public enum ResidencyPolicy: Sendable, Equatable {
 /// Only a contended term has a residency: one that began with the peer's next request already standing. When the
 /// peer asks later, the function is granted as soon as nothing is in flight: a lone host that goes from one
 /// controller to the other pays no wait. The clock is read in contended terms only.
-package struct Residency {
+public struct Residency {
   /// When the present term began here, in monotonic nanoseconds; 0 in a term that is not contended.
   private var since: UInt64 = 0
   /// When the owner stopped admitting, with something still in flight; 0 when there was nothing.
   private var drainingSince: UInt64 = 0
   /// What a change of owner costs: a moving average over the last ones, in nanoseconds.
-  package private(set) var handoffNanoseconds: UInt64 = 0
+  public private(set) var handoffNanoseconds: UInt64 = 0
 
   /// No change of owner is cheaper than its lines moved and a turn of both loops.
   private static var handoffNanosecondsMin: UInt64 { 500 }
 
   /// A function that has not moved yet.
-  package init() {}
+  public init() {}
 
   /// A term begins here.
-  package mutating func began(contended: Bool) { since = contended ? max(monotonicNanoseconds(), 1) : 0 }
+  public mutating func began(contended: Bool) { since = contended ? max(monotonicNanoseconds(), 1) : 0 }
 
   /// Whether the owner has kept the function long enough.
-  package func isOver(policy: ResidencyPolicy) -> Bool {
+  public func isOver(policy: ResidencyPolicy) -> Bool {
     if since == 0 { return true }
     switch policy {
     case .pendingOnly: return true
@@ -49,11 +49,11 @@ package struct Residency {
   }
 
   /// The owner stops admitting; `isBusy` says whether something is in flight that it must wait for.
-  package mutating func draining(_ isBusy: Bool) { drainingSince = isBusy ? monotonicNanoseconds() : 0 }
+  public mutating func draining(_ isBusy: Bool) { drainingSince = isBusy ? monotonicNanoseconds() : 0 }
 
   /// The function has been granted away. What draining cost on this side it will cost on the other: the change of
   /// owner and back costs twice that. A quarter of the newest, three of the past: follows the load in a few turns.
-  package mutating func ended() {
+  public mutating func ended() {
     let drained = drainingSince == 0 ? 0 : monotonicNanoseconds() &- drainingSince
     handoffNanoseconds = (handoffNanoseconds &* 3 &+ drained &* 2) / 4
   }

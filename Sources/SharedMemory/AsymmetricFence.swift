@@ -11,25 +11,25 @@ import Synchronization
 ///
 /// Where the kernel has no membarrier, `light` is a full fence in this process, and a sleeper must bound its sleep
 /// by `sleepNanosecondsMax`, because it cannot make the others fence.
-package enum AsymmetricFence {
+public enum AsymmetricFence {
   /// Whether this process is registered for membarrier. Settled once, at the first use.
-  package static let isSupported: Bool = baton_membarrier_register() == 0
+  public static let isSupported: Bool = baton_membarrier_register() == 0
 
   /// How long a sleeper may sleep without looking again when the fast side may have missed its announcement.
-  package static let sleepNanosecondsMax: Int64 = 1_000_000
+  public static let sleepNanosecondsMax: Int64 = 1_000_000
 
   /// The sender's side: call between publishing and looking whether the receiver sleeps.
   ///
   /// `supported` is `isSupported`, read once by the caller and kept: a static is a load and a check.
   @inlinable @inline(__always)
-  package static func light(supported: Bool) {
+  public static func light(supported: Bool) {
     if supported { baton_compiler_fence() } else { atomicMemoryFence(ordering: .sequentiallyConsistent) }
   }
 
   /// The sleeper's side: call between announcing the sleep and looking for work.
   ///
   /// - Returns: whether every other process's earlier stores are now visible, or its later look will see ours.
-  package static func heavy() -> Bool {
+  public static func heavy() -> Bool {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
     return isSupported && baton_membarrier() == 0
   }

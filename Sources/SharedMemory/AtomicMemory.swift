@@ -1,7 +1,7 @@
 /// A row of atomic words, numbered from zero.
 ///
 /// What stands in shared memory as an array with a stride; in a test, whatever the test wants it to be.
-package protocol AtomicMemory {
+public protocol AtomicMemory {
   /// What the row is made of.
   associatedtype Word: AtomicWord
   /// The word with that number.
@@ -10,14 +10,14 @@ package protocol AtomicMemory {
 
 /// Words in shared memory, `stride` bytes apart. An address and nothing more.
 @frozen
-package struct SharedWords: AtomicMemory {
+public struct SharedWords: AtomicMemory {
   @usableFromInline let base: UnsafeMutableRawPointer
   @usableFromInline let stride: Int
   @usableFromInline let count: Int
 
   /// `count` words from `base`, 8-byte aligned, `stride` bytes apart (a multiple of 8).
   @inlinable
-  package init(base: UnsafeMutableRawPointer, stride: Int, count: Int) {
+  public init(base: UnsafeMutableRawPointer, stride: Int, count: Int) {
     precondition(UInt(bitPattern: base) & 7 == 0 && stride & 7 == 0, "words lie on 8-byte boundaries")
     self.base = base
     self.stride = stride
@@ -26,7 +26,7 @@ package struct SharedWords: AtomicMemory {
 
   /// The word with that number. Traps outside of the row.
   @inlinable @inline(__always)
-  package func word(_ index: Int) -> SharedWord {
+  public func word(_ index: Int) -> SharedWord {
     precondition(UInt(bitPattern: index) < UInt(bitPattern: count), "a word outside of its row")
     return SharedWord(base + index &* stride)
   }

@@ -7,7 +7,7 @@ import Synchronization
 /// test can run it on a memory of its own and choose every interleaving. The memory order is part of each name:
 /// an order that is chosen at run time cannot be compiled to one instruction, and one that is not named at the
 /// call cannot be reviewed there.
-package protocol AtomicWord {
+public protocol AtomicWord {
   /// No order with anything else.
   func loadRelaxed() -> UInt64
   /// Sees everything that was written before the release that stored the value it returns.
@@ -26,79 +26,79 @@ package protocol AtomicWord {
 
 /// A word in shared memory. A pointer and nothing more: copying it copies the address.
 @frozen
-package struct SharedWord: AtomicWord {
+public struct SharedWord: AtomicWord {
   @usableFromInline let pointer: UnsafeMutablePointer<Atomic<UInt64>>
 
   /// The word at `address`, which must be 8-byte aligned and stay mapped while this value is used.
   @inlinable @inline(__always)
-  package init(_ address: UnsafeMutableRawPointer) {
+  public init(_ address: UnsafeMutableRawPointer) {
     pointer = address.assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
   @inlinable @inline(__always)
-  package func loadRelaxed() -> UInt64 { pointer.pointee.load(ordering: .relaxed) }
+  public func loadRelaxed() -> UInt64 { pointer.pointee.load(ordering: .relaxed) }
 
   @inlinable @inline(__always)
-  package func loadAcquiring() -> UInt64 { pointer.pointee.load(ordering: .acquiring) }
+  public func loadAcquiring() -> UInt64 { pointer.pointee.load(ordering: .acquiring) }
 
   @inlinable @inline(__always)
-  package func storeRelaxed(_ value: UInt64) { pointer.pointee.store(value, ordering: .relaxed) }
+  public func storeRelaxed(_ value: UInt64) { pointer.pointee.store(value, ordering: .relaxed) }
 
   @inlinable @inline(__always)
-  package func storeReleasing(_ value: UInt64) { pointer.pointee.store(value, ordering: .releasing) }
+  public func storeReleasing(_ value: UInt64) { pointer.pointee.store(value, ordering: .releasing) }
 
   @inlinable @inline(__always)
-  package func compareExchange(expected: UInt64, desired: UInt64) -> (exchanged: Bool, original: UInt64) {
+  public func compareExchange(expected: UInt64, desired: UInt64) -> (exchanged: Bool, original: UInt64) {
     pointer.pointee.compareExchange(
       expected: expected, desired: desired, ordering: .sequentiallyConsistent)
   }
 
   @inlinable @inline(__always)
-  package func exchange(_ value: UInt64) -> UInt64 {
+  public func exchange(_ value: UInt64) -> UInt64 {
     pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
 
   /// Adds to a counter that only this process writes and others read: no bus lock needed.
   @inlinable @inline(__always)
-  package func addAsOnlyWriter(_ amount: UInt64) {
+  public func addAsOnlyWriter(_ amount: UInt64) {
     storeRelaxed(loadRelaxed() &+ amount)
   }
 }
 
 /// A 32-bit word in shared memory that a process can sleep on: what futex(2) takes.
 @frozen
-package struct SharedFutexWord {
+public struct SharedFutexWord {
   @usableFromInline let pointer: UnsafeMutablePointer<Atomic<UInt32>>
 
   /// The word at `address`, which must be 4-byte aligned and stay mapped while this value is used.
   @inlinable @inline(__always)
-  package init(_ address: UnsafeMutableRawPointer) {
+  public init(_ address: UnsafeMutableRawPointer) {
     pointer = address.assumingMemoryBound(to: Atomic<UInt32>.self)
   }
 
   /// No order with anything else.
   @inlinable @inline(__always)
-  package func loadRelaxed() -> UInt32 { pointer.pointee.load(ordering: .relaxed) }
+  public func loadRelaxed() -> UInt32 { pointer.pointee.load(ordering: .relaxed) }
 
   /// No order with anything else.
   @inlinable @inline(__always)
-  package func storeRelaxed(_ value: UInt32) { pointer.pointee.store(value, ordering: .relaxed) }
+  public func storeRelaxed(_ value: UInt32) { pointer.pointee.store(value, ordering: .relaxed) }
 
   /// Writes `value` and returns what was there, as one step.
   @inlinable @inline(__always)
-  package func exchange(_ value: UInt32) -> UInt32 {
+  public func exchange(_ value: UInt32) -> UInt32 {
     pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
 
   /// Sleeps while the word is `expected`, up to that time (nil: for ever). One system call.
   ///
   /// Returns after a wake, a change of the word, a signal or the time: the caller looks again in any case.
-  package func wait(while expected: UInt32, nanoseconds: Int64?) {
+  public func wait(while expected: UInt32, nanoseconds: Int64?) {
     _ = baton_futex_wait(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), expected, nanoseconds ?? -1)
   }
 
   /// Wakes whoever sleeps on the word. One system call.
-  package func wake() {
+  public func wake() {
     _ = baton_futex_wake(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), CInt.max)
   }
 }

@@ -53,7 +53,7 @@ public struct BatonError: Error, Sendable, Equatable, CustomStringConvertible {
 
 extension BatonError {
   /// From a shim's negative result: `-errno` of the call that failed on `subject`.
-  package init(result: Int, _ subject: String, doing action: String, mend: String = "") {
+  public init(result: Int, _ subject: String, doing action: String, mend: String = "") {
     let number = CInt(clamping: -result)
     let code: Code =
       switch number {
@@ -71,7 +71,7 @@ extension BatonError {
 
 /// Turns a shim's result into a value or a thrown error.
 @discardableResult
-package func check<Result: FixedWidthInteger & SignedInteger>(
+public func check<Result: FixedWidthInteger & SignedInteger>(
   _ result: Result, _ subject: @autoclosure () -> String, doing action: @autoclosure () -> String,
   mend: @autoclosure () -> String = ""
 ) throws(BatonError) -> Result {

@@ -12,7 +12,7 @@
 /// - the ring mends itself: a reader that finds its slot empty while the writer stands elsewhere reads every slot
 ///   once and goes on where the writer is (`resynchronize`).
 @frozen
-package struct HintRing<Memory: AtomicMemory> {
+public struct HintRing<Memory: AtomicMemory> {
   @usableFromInline let slots: Memory
   @usableFromInline let mine: Memory.Word
   @usableFromInline let theirs: Memory.Word
@@ -24,7 +24,7 @@ package struct HintRing<Memory: AtomicMemory> {
   /// `mine` holds this side's position and is written by it alone; `theirs` is the other side's. A side that
   /// starts anew goes on where it left off.
   @inlinable
-  package init(slots: Memory, capacity: Int, mine: Memory.Word, theirs: Memory.Word) {
+  public init(slots: Memory, capacity: Int, mine: Memory.Word, theirs: Memory.Word) {
     precondition(capacity > 0 && capacity & (capacity - 1) == 0, "a ring's capacity is a power of two")
     self.slots = slots
     self.mine = mine
@@ -37,7 +37,7 @@ package struct HintRing<Memory: AtomicMemory> {
   ///
   /// - Returns: false when the ring is full: the hint is lost.
   @inlinable @inline(__always)
-  package mutating func send(_ message: UInt64) -> Bool {
+  public mutating func send(_ message: UInt64) -> Bool {
     precondition(message != 0, "zero means an empty slot")
     let slot = slots.word(position)
     // Acquire: the reader's clearing of the slot came before; sync point "slot", the reader's release below.
@@ -50,7 +50,7 @@ package struct HintRing<Memory: AtomicMemory> {
 
   /// The next hint, or 0 when there is none.
   @inlinable @inline(__always)
-  package mutating func receive() -> UInt64 {
+  public mutating func receive() -> UInt64 {
     let slot = slots.word(position)
     let message = slot.loadAcquiring()
     if message == 0 { return 0 }
@@ -63,7 +63,7 @@ package struct HintRing<Memory: AtomicMemory> {
   /// The reader's look after its footing, now and then when the ring is quiet: where the two positions differ
   /// though the slot here is empty, somebody died half way. Hands every message there is to `body`, and goes on
   /// where the writer stands. Cost: one line when all is well, else the whole ring.
-  package mutating func resynchronize(_ body: (UInt64) -> Void) {
+  public mutating func resynchronize(_ body: (UInt64) -> Void) {
     let writer = Int(truncatingIfNeeded: theirs.loadAcquiring()) & mask
     if writer == position || slots.word(position).loadAcquiring() != 0 { return }
     for index in 0...mask {

@@ -2,17 +2,17 @@ import CBatonShims
 import Glibc
 
 /// A file descriptor that is closed when its owner goes.
-package struct OwnedDescriptor: ~Copyable {
+public struct OwnedDescriptor: ~Copyable {
   /// The descriptor's number. Valid as long as this value lives.
-  package let number: CInt
+  public let number: CInt
 
   /// Takes over a descriptor that a shim returned.
-  package init(_ number: CInt) { self.number = number }
+  public init(_ number: CInt) { self.number = number }
 
   deinit { if number >= 0 { close(number) } }
 
   /// Sets the size of the file behind it.
-  package func setSize(_ bytes: UInt64, subject: String) throws(BatonError) {
+  public func setSize(_ bytes: UInt64, subject: String) throws(BatonError) {
     if ftruncate(number, off_t(bytes)) != 0 {
       throw BatonError(result: -Int(errno), subject, doing: "setting its size to \(bytes)")
     }
@@ -20,7 +20,7 @@ package struct OwnedDescriptor: ~Copyable {
 
   /// Sets the size of the file behind it, and takes the room for it now. Memory that is mapped and turns out not to
   /// be there is a SIGBUS at the first touch; this fails with `.exhausted` before.
-  package func reserve(_ bytes: UInt64, subject: String) throws(BatonError) {
+  public func reserve(_ bytes: UInt64, subject: String) throws(BatonError) {
     let failure = posix_fallocate(number, 0, off_t(bytes))
     if failure != 0 {
       throw BatonError(
@@ -30,7 +30,7 @@ package struct OwnedDescriptor: ~Copyable {
   }
 
   /// Gives the descriptor away: the caller closes it.
-  package consuming func release() -> CInt {
+  public consuming func release() -> CInt {
     let number = self.number
     discard self
     return number
@@ -38,14 +38,14 @@ package struct OwnedDescriptor: ~Copyable {
 }
 
 /// Pages shared with other processes, unmapped when their owner goes.
-package struct Mapping: ~Copyable {
+public struct Mapping: ~Copyable {
   /// Where the pages begin in this process. Page aligned.
-  package let base: UnsafeMutableRawPointer
+  public let base: UnsafeMutableRawPointer
   /// Bytes mapped.
-  package let count: Int
+  public let count: Int
 
   /// Maps the first `count` bytes of `descriptor`. Cost: one system call; pages come on first touch.
-  package init(
+  public init(
     of descriptor: borrowing OwnedDescriptor, count: Int, writable: Bool = true, subject: String
   ) throws(BatonError) {
     let protection = writable ? PROT_READ | PROT_WRITE : PROT_READ
@@ -57,7 +57,7 @@ package struct Mapping: ~Copyable {
   }
 
   /// Takes over pages that `release` gave away.
-  package init(adopting base: UnsafeMutableRawPointer, count: Int) {
+  public init(adopting base: UnsafeMutableRawPointer, count: Int) {
     self.base = base
     self.count = count
   }
@@ -65,33 +65,33 @@ package struct Mapping: ~Copyable {
   deinit { munmap(base, count) }
 
   /// Gives the pages away, for a table that cannot hold this type; `init(adopting:count:)` takes them back.
-  package consuming func release() -> UnsafeMutableRawPointer {
+  public consuming func release() -> UnsafeMutableRawPointer {
     let base = self.base
     discard self
     return base
   }
 
   /// The word at a byte offset. Traps when it would lie outside of the mapping or across a word boundary.
-  package func word(at offset: Int) -> SharedWord {
+  public func word(at offset: Int) -> SharedWord {
     precondition(offset >= 0 && offset + 8 <= count && offset & 7 == 0, "a word outside of its mapping")
     return SharedWord(base + offset)
   }
 }
 
 /// What a path leads to.
-package struct FileFacts {
+public struct FileFacts {
   /// What a path can lead to, as far as Baton cares.
-  package enum Kind { case regular, blockDevice, directory, other }
-  package let kind: Kind
+  public enum Kind { case regular, blockDevice, directory, other }
+  public let kind: Kind
   /// Bytes; 0 for anything but a regular file.
-  package let size: UInt64
+  public let size: UInt64
   /// Whether anybody at all has write permission.
-  package let hasWritePermission: Bool
+  public let hasWritePermission: Bool
   /// Which file or device it is, whatever paths lead to it.
-  package let identity: Identity
+  public let identity: Identity
 
   /// Of a device its number, of anything else its file system and its number there.
-  package struct Identity: Hashable {
+  public struct Identity: Hashable {
     private let isDevice: Bool
     private let fileSystem: UInt64
     private let number: UInt64
@@ -104,14 +104,14 @@ package struct FileFacts {
   }
 
   /// Of an open descriptor: fstat(2).
-  package init(of descriptor: borrowing OwnedDescriptor, subject: String) throws(BatonError) {
+  public init(of descriptor: borrowing OwnedDescriptor, subject: String) throws(BatonError) {
     var facts = stat()
     if fstat(descriptor.number, &facts) != 0 { throw BatonError(result: -Int(errno), subject, doing: "fstat") }
     self.init(facts)
   }
 
   /// Of a path, or nil where there is nothing.
-  package init?(path: String) {
+  public init?(path: String) {
     var facts = stat()
     if stat(path, &facts) != 0 { return nil }
     self.init(facts)

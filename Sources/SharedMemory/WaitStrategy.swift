@@ -37,9 +37,9 @@ public enum WaitStrategy: Sendable, Equatable {
 ///
 /// The clock is read every `looksPerClock` idle looks and never while there is work, so that waiting costs the hot
 /// path nothing.
-package struct Waiter {
+public struct Waiter {
   /// What an idle loop does next.
-  package enum Step { case lookAgain, park }
+  public enum Step { case lookAgain, park }
 
   private let strategy: WaitStrategy
   private var idleLooks: UInt32 = 0
@@ -49,13 +49,13 @@ package struct Waiter {
   private static let looksBeforeYield: UInt32 = 4096
 
   /// A loop that waits this way.
-  package init(_ strategy: WaitStrategy) { self.strategy = strategy }
+  public init(_ strategy: WaitStrategy) { self.strategy = strategy }
 
   /// There was work: the spin starts anew.
-  package mutating func worked() { idleLooks = 0 }
+  public mutating func worked() { idleLooks = 0 }
 
   /// There was none: whether to look again or to park.
-  package mutating func idle() -> Step {
+  public mutating func idle() -> Step {
     switch strategy {
     case .park: return .park
     case .spin:
@@ -78,7 +78,7 @@ package struct Waiter {
 }
 
 /// CLOCK_MONOTONIC in nanoseconds. About 25 ns a call: not for every request.
-package func monotonicNanoseconds() -> UInt64 {
+public func monotonicNanoseconds() -> UInt64 {
   var now = timespec()
   clock_gettime(CLOCK_MONOTONIC, &now)
   return UInt64(now.tv_sec) &* 1_000_000_000 &+ UInt64(now.tv_nsec)

@@ -3,20 +3,26 @@ import CBatonShims
 import Glibc
 
 /// How a unit was found to be, once, when its subsystem was made. Both controllers go by this.
-package struct UnitGeometry: Equatable {
+public struct UnitGeometry: Equatable {
   /// What the blocks lie on.
   @frozen
-  package enum Kind: UInt8 { case file = 1, blockDevice = 2, memory = 3, null = 4 }
+  public enum Kind: UInt8 {
+    case file = 1, blockDevice = 2, memory = 3, null = 4
 
-  package var kind: Kind
+    /// Whether the kernel does the work, through an open file description.
+    @inlinable @inline(__always)
+    public var isFile: Bool { self == .file || self == .blockDevice }
+  }
+
+  public var kind: Kind
   /// Bytes, a multiple of `blockSize`.
-  package var size: UInt64
+  public var size: UInt64
   /// Offsets, lengths and arena offsets are multiples of this: what O_DIRECT asks for, or 512.
-  package var blockSize: UInt32
+  public var blockSize: UInt32
   /// Whether the page cache is bypassed.
-  package var isDirect: Bool
+  public var isDirect: Bool
 
-  package init(kind: Kind, size: UInt64, blockSize: UInt32, isDirect: Bool) {
+  public init(kind: Kind, size: UInt64, blockSize: UInt32, isDirect: Bool) {
     self.kind = kind
     self.size = size
     self.blockSize = blockSize
@@ -24,13 +30,13 @@ package struct UnitGeometry: Equatable {
   }
 
   /// The smallest block there is.
-  package static let blockSizeMin: UInt32 = 512
+  public static let blockSizeMin: UInt32 = 512
   /// The largest block that a file system may ask for here.
-  package static let blockSizeMax: UInt32 = 65536
+  public static let blockSizeMax: UInt32 = 65536
   /// What is assumed where O_DIRECT works and the file system does not say its alignment (tmpfs, kernels before 6.1).
   static let blockSizeAssumed: UInt32 = 4096
   /// A unit's size ends where the locks of the drain proof begin.
-  package static let sizeMax: UInt64 = 1 << 60
+  public static let sizeMax: UInt64 = 1 << 60
 }
 
 /// What a controller does a unit's storage work through: an open file, a stretch of memory, or nothing.
@@ -38,8 +44,8 @@ package struct UnitGeometry: Equatable {
 /// A plain record without ownership of its own, so that a table of them costs no reference counting on the hot
 /// path; `Storage` opens and closes them.
 @frozen
-package struct Backend {
-  package let geometry: UnitGeometry
+public struct Backend {
+  public let geometry: UnitGeometry
   /// The open file description that every operation of this controller on the unit goes through, or -1.
   @usableFromInline let descriptor: CInt
   /// The first byte, for memory.
@@ -55,7 +61,7 @@ package struct Backend {
   enum ZeroingMethod: UInt8 { case zeroRange, punchHole, writeZeroes }
 
   /// Where a controller's byte for the drain proof lies in a unit's file: beyond every byte that can be data.
-  package static func lockOffset(controllerIndex: Int) -> Int64 { Int64(1 << 61) + Int64(controllerIndex) }
+  public static func lockOffset(controllerIndex: Int) -> Int64 { Int64(1 << 61) + Int64(controllerIndex) }
 }
 
 extension Backend {
@@ -63,7 +69,7 @@ extension Backend {
   /// checks that it can be written and how it can be read directly.
   ///
   /// - Parameter memoryPath: where a memory unit's file is to be made.
-  package static func prepare(
+  public static func prepare(
     _ specification: UnitSpecification, memoryPath: @autoclosure () -> String
   ) throws(BatonError) -> UnitGeometry {
     switch specification.backing {

@@ -27,7 +27,7 @@ public enum ByteCount {
   }
 
   /// `5ms`, `20us`, `1s`, `300ns` in nanoseconds. Nil where it is none of these.
-  package static func parseNanoseconds(_ text: some StringProtocol) -> UInt64? {
+  public static func parseNanoseconds(_ text: some StringProtocol) -> UInt64? {
     for (suffix, factor) in [("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)]
       as [(String, UInt64)]
     where text.hasSuffix(suffix) {

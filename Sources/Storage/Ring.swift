@@ -12,13 +12,13 @@ import Glibc
 ///     |   kind   |            0              |           index           |
 ///     +----------+---------------------------+---------------------------+
 ///     kind 0: a storage operation, index into its table; others: the floor above (`Storage.watch`)
-package struct Ring: ~Copyable {
+public struct Ring: ~Copyable {
   @usableFromInline let ring: UnsafeMutablePointer<io_uring>
   /// Entries prepared and not yet given to the kernel.
   @inlinable @inline(__always)
-  package var prepared: Int { Int(io_uring_sq_ready(ring)) }
+  public var prepared: Int { Int(io_uring_sq_ready(ring)) }
   /// What the kernel granted, for the start-up message: `SUBMIT_ALL COOP_TASKRUN`.
-  package let grantedFlags: String
+  public let grantedFlags: String
 
   /// Entries of the submission queue. A batch larger than this is submitted in parts.
   static let entries: UInt32 = 1024
@@ -30,7 +30,7 @@ package struct Ring: ~Copyable {
   /// No SINGLE_ISSUER: an embedder may make a controller on one thread and poll it from another.
   /// No DEFER_TASKRUN, no SQPOLL, no registered files: after a death each of them delays the moment when the kernel
   /// lets go of the last operation (56 to 76 ms beside 13 to 16), and takeover waits for that.
-  package init() throws(BatonError) {
+  public init() throws(BatonError) {
     let wishes: [(flag: UInt32, name: String)] = [
       (baton_setup_submit_all(), "SUBMIT_ALL"), (baton_setup_coop_taskrun(), "COOP_TASKRUN"),
       (baton_setup_taskrun_flag(), "TASKRUN_FLAG"),
@@ -74,11 +74,14 @@ package struct Ring: ~Copyable {
     return BatonError(result: -Int(errno), "io_uring", doing: "setting up a ring", mend: mend)
   }
 
+  /// Whether the submission queue has room for an entry.
+  public var hasRoom: Bool { io_uring_sq_space_left(ring) > 0 }
+
   /// A blank entry; the caller prepares it and sets its token last. Submits what is prepared when the queue is full.
   ///
   /// - Returns: nil when the kernel takes nothing at present: completions must be taken first.
   @inlinable @inline(__always)
-  package func entry() -> UnsafeMutablePointer<io_uring_sqe>? {
+  public func entry() -> UnsafeMutablePointer<io_uring_sqe>? {
     var sqe = io_uring_get_sqe(ring)
     if sqe == nil {
       _ = submit()
@@ -92,14 +95,14 @@ package struct Ring: ~Copyable {
   /// EAGAIN, EBUSY and EINTR leave entries prepared; the next turn of the loop, after taking completions, submits
   /// them (io_uring_enter(2)).
   @inlinable
-  package func submit() -> CInt {
+  public func submit() -> CInt {
     if prepared == 0 { return 0 }
     return io_uring_submit(ring)
   }
 
   /// The oldest completion that has not been taken. Enters the kernel when it says that completions wait for that.
   @inlinable @inline(__always)
-  package func next() -> (token: UInt64, result: Int32, hasMore: Bool)? {
+  public func next() -> (token: UInt64, result: Int32, hasMore: Bool)? {
     var cqe = baton_ring_peek(ring)
     if cqe == nil, baton_ring_wants_entry(ring) != 0 {
       _ = io_uring_get_events(ring)
@@ -114,7 +117,7 @@ package struct Ring: ~Copyable {
   }
 
   /// Submits, and sleeps until there is a completion or the time is over. One system call.
-  package func wait(nanoseconds: Int64?) {
+  public func wait(nanoseconds: Int64?) {
     var cqe: UnsafeMutablePointer<io_uring_cqe>?
     if let nanoseconds {
       var timeout = __kernel_timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)

@@ -7,14 +7,14 @@ import Glibc
 /// transfers, and says how each ended.
 ///
 /// Knows nothing of who may do what; the caller has decided. Fixed tables, no allocation after `init`.
-package struct Storage: ~Copyable {
+public struct Storage: ~Copyable {
   /// What can be done to a unit.
   @frozen
-  package enum Operation: UInt8 { case read, write, flush, discard, writeZeroes }
+  public enum Operation: UInt8 { case read, write, flush, discard, writeZeroes }
 
   /// How `start` went.
   @frozen
-  package enum Disposition {
+  public enum Disposition {
     /// Over already: bytes transferred, or -errno.
     case completed(Int32)
     /// Under way: a completion with the caller's token follows.
@@ -23,7 +23,7 @@ package struct Storage: ~Copyable {
 
   /// What `next` found.
   @frozen
-  package enum Event {
+  public enum Event {
     /// An operation ended: the caller's token, and 0 or -errno.
     case completed(token: UInt64, result: Int32)
     /// A descriptor that the caller watches has something; watch it again unless `hasMore`.
@@ -40,9 +40,9 @@ package struct Storage: ~Copyable {
     @usableFromInline var operation: Operation = .read
     @usableFromInline var isDurable = false
     @usableFromInline var phase: Phase = .transfer
-    @usableFromInline var retries: UInt16 = 0
-    /// How this step writes zeroes: what the unit's file system had not refused when it began.
+    /// How this one writes zeroes: the backend's best way when it was issued, which another may have moved since.
     @usableFromInline var zeroing = Backend.ZeroingMethod.zeroRange
+    @usableFromInline var retries: UInt16 = 0
     @usableFromInline var token: UInt64 = 0
     @usableFromInline var offset: UInt64 = 0
     @usableFromInline var remaining: UInt64 = 0
@@ -57,17 +57,19 @@ package struct Storage: ~Copyable {
   @usableFromInline
   enum Phase: UInt8 { case delay, transfer, sync }
 
-  package var ring: Ring
+  public var ring: Ring
   @usableFromInline let backends: UnsafeMutableBufferPointer<Backend>
   @usableFromInline let steps: UnsafeMutableBufferPointer<Step>
   @usableFromInline var firstFree: Int32
+  /// Steps for which the ring had no room, a list.
+  @usableFromInline var firstStalled: Int32 = -1
   /// Operations that can be started before one must complete.
-  package private(set) var freeSteps: Int
+  public private(set) var freeSteps: Int
   /// Where write-zeroes comes from when the file system has no better way.
   private let zeroes: UnsafeMutableRawPointer
 
   /// How many operations can be under way at once.
-  package static let operationsMax = 4096
+  public static let operationsMax = 4096
   /// EAGAIN and EINTR are retried this often in a row before they count as failures.
   private static let retriesMax: UInt16 = 1000
   private static let zeroesCount = 262_144
@@ -75,10 +77,10 @@ package struct Storage: ~Copyable {
   private static let drainWaitsMax = 3000
 
   /// Milliseconds that the I/O of a controller's earlier life may take to end.
-  package static let drainMillisecondsMax = 10_000
+  public static let drainMillisecondsMax = 10_000
 
   /// Opens every unit for controller number `controllerIndex`. Each file is locked for it (see `Backend.open`).
-  package init(
+  public init(
     units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], controllerIndex: Int,
     drainMillisecondsMax: Int = Storage.drainMillisecondsMax
   ) throws(BatonError) {
@@ -122,7 +124,9 @@ package struct Storage: ~Copyable {
 
   /// Waits until the kernel works on nothing any more, and starts nothing that is left: the storage is done for
   /// after this. Before a host's arena is unmapped: the kernel writes into arenas until the last operation has ended.
-  package func drain() {
+  ///
+  /// - Returns: false when something is still under way after `drainWaitsMax`.
+  public func drain() -> Bool {
     var underWay = inFlight
     var waits = 0
     while underWay > 0, waits < Self.drainWaitsMax {
@@ -132,17 +136,18 @@ package struct Storage: ~Copyable {
       }
       waits += 1
     }
+    return underWay == 0
   }
 
   /// Operations under way.
-  package var inFlight: Int { Self.operationsMax - freeSteps }
+  public var inFlight: Int { Self.operationsMax - freeSteps }
 
   /// Begins an operation on a unit. The caller has checked extent and buffer, and that `freeSteps` is not 0.
   ///
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Null and memory units are done when
   /// this returns; on others nothing is given to the kernel before `ring.submit`.
   @inlinable @inline(__always)
-  package mutating func start(
+  public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
     isDurable: Bool, token: UInt64
   ) -> Disposition {
@@ -192,12 +197,42 @@ package struct Storage: ~Copyable {
     step.pointee.remaining = length
     step.pointee.address = address
     step.pointee.phase = isDelayed ? .delay : .transfer
+    step.pointee.zeroing = backend.pointee.zeroing
     if isDelayed {
       step.pointee.delay = __kernel_timespec(
         tv_sec: Int64(faults.delayNanoseconds / 1_000_000_000),
         tv_nsec: Int64(faults.delayNanoseconds % 1_000_000_000))
     }
-    return issue(index) ? .started : release(index, result: -EAGAIN)
+    if !issue(index) { stall(index) }
+    return .started
+  }
+
+  /// The ring takes nothing at present: the step waits for the next submission.
+  private mutating func stall(_ index: Int32) {
+    steps[Int(index)].next = firstStalled
+    firstStalled = index
+  }
+
+  /// Whether anything is to be given to the kernel.
+  @inlinable @inline(__always)
+  public var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
+
+  /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
+  public mutating func submit() -> CInt {
+    let result = ring.submit()
+    while firstStalled >= 0, ring.hasRoom {
+      let index = firstStalled
+      firstStalled = steps[Int(index)].next
+      if !issue(index) { stall(index) }
+    }
+    return result
+  }
+
+  /// Whether an operation on this unit takes one of the places, or is over when `start` returns.
+  @inlinable @inline(__always)
+  public func needsStep(unit: Int) -> Bool {
+    let backend = backends.baseAddress! + unit
+    return backend.pointee.geometry.kind.isFile || backend.pointee.hasFaults
   }
 
   private mutating func release(_ index: Int32, result: Int32) -> Disposition {
@@ -214,7 +249,10 @@ package struct Storage: ~Copyable {
     let backend = backends.baseAddress! + Int(step.pointee.unit)
     let descriptor = backend.pointee.descriptor
     switch step.pointee.phase {
-    case .delay: baton_prep_timeout(sqe, &step.pointee.delay)
+    case .delay:
+      // Not `&step.pointee.delay`: the kernel reads it after this call, and such a pointer is good for the call only.
+      let delay = UnsafeMutableRawPointer(step) + MemoryLayout<Step>.offset(of: \.delay)!
+      baton_prep_timeout(sqe, delay.assumingMemoryBound(to: __kernel_timespec.self))
     case .sync: baton_prep_data_sync(sqe, descriptor)
     case .transfer:
       switch step.pointee.operation {
@@ -223,7 +261,8 @@ package struct Storage: ~Copyable {
         var count = UInt32(min(step.pointee.remaining, 1 << 30))
         let short = backend.pointee.faults.shortTransferBytes
         if short > 0 {
-          count = min(count, max(short, backend.pointee.geometry.isDirect ? backend.pointee.geometry.blockSize : short))
+          let blockSize = backend.pointee.geometry.blockSize
+          count = min(count, backend.pointee.geometry.isDirect ? max(short / blockSize, 1) * blockSize : short)
         }
         if step.pointee.operation == .read {
           io_uring_prep_read(sqe, descriptor, step.pointee.address, count, step.pointee.offset)
@@ -236,7 +275,9 @@ package struct Storage: ~Copyable {
         io_uring_prep_fallocate(
           sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
       case .writeZeroes:
-        step.pointee.zeroing = backend.pointee.zeroing
+        if step.pointee.zeroing.rawValue < backend.pointee.zeroing.rawValue {
+          step.pointee.zeroing = backend.pointee.zeroing
+        }
         switch step.pointee.zeroing {
         case .zeroRange:
           io_uring_prep_fallocate(
@@ -258,7 +299,7 @@ package struct Storage: ~Copyable {
   /// Asks to be told whenever `descriptor` can be read: `Event.ready` with this kind (not 0) and index.
   ///
   /// - Returns: false when the ring takes nothing at present.
-  package mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
+  public mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
     precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
     let token = UInt64(kind) << 56 | UInt64(index)
     guard let sqe = ring.entry() else { return false }
@@ -270,7 +311,7 @@ package struct Storage: ~Copyable {
   /// Ends a watch. Needed before the descriptor is closed: the ring holds on to the file until then.
   ///
   /// - Returns: false when the ring takes nothing at present.
-  package mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
+  public mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = ring.entry() else { return false }
     io_uring_prep_poll_remove(sqe, UInt64(kind) << 56 | UInt64(index))
     baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
@@ -279,7 +320,7 @@ package struct Storage: ~Copyable {
 
   /// The next thing that happened, if anything did.
   @inlinable @inline(__always)
-  package mutating func next() -> Event? {
+  public mutating func next() -> Event? {
     guard let completion = ring.next() else { return nil }
     let kind = UInt8(truncatingIfNeeded: completion.token >> 56)
     if kind != 0 {
@@ -323,19 +364,14 @@ package struct Storage: ~Copyable {
       return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0))
     case .read, .write: return transferred(index, result)
     case .writeZeroes:
-      // By the step's own way, not by the unit's: another step may have moved the unit on while this one was under
-      // way, and what this one's result means depends on what was asked for.
-      switch step.pointee.zeroing {
-      case .writeZeroes: return transferred(index, result)
-      case .zeroRange, .punchHole:
-        guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else {
-          return finish(index, min(result, 0))
-        }
-        if backend.pointee.zeroing == step.pointee.zeroing {
-          backend.pointee.zeroing = step.pointee.zeroing == .zeroRange ? .punchHole : .writeZeroes
-        }
-        return again(index)
+      let method = step.pointee.zeroing
+      if method == .writeZeroes { return transferred(index, result) }
+      guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else { return finish(index, min(result, 0)) }
+      step.pointee.zeroing = method == .zeroRange ? .punchHole : .writeZeroes
+      if backend.pointee.zeroing.rawValue < step.pointee.zeroing.rawValue {
+        backend.pointee.zeroing = step.pointee.zeroing
       }
+      return again(index)
     }
   }
 
@@ -362,7 +398,8 @@ package struct Storage: ~Copyable {
   }
 
   private mutating func again(_ index: Int32) -> Event {
-    issue(index) ? .progressed : end(index, -EAGAIN)
+    if !issue(index) { stall(index) }
+    return .progressed
   }
 
   private mutating func end(_ index: Int32, _ result: Int32) -> Event {
@@ -375,13 +412,11 @@ package struct Storage: ~Copyable {
     _ operation: Operation, _ backend: Backend, _ offset: UInt64, _ length: UInt64,
     _ address: UnsafeMutableRawPointer?
   ) {
-    // A flush has no extent: nobody has checked what stands in its place.
-    if operation == .flush { return }
-    let block = backend.base! + Int(offset)
+    let base = backend.base!
     switch operation {
-    case .read: memcpy(address!, block, Int(length))
-    case .write: memcpy(block, address!, Int(length))
-    case .discard, .writeZeroes: memset(block, 0, Int(length))
+    case .read: memcpy(address!, base + Int(offset), Int(length))
+    case .write: memcpy(base + Int(offset), address!, Int(length))
+    case .discard, .writeZeroes: memset(base + Int(offset), 0, Int(length))
     case .flush: break
     }
   }

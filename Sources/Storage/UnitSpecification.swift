@@ -91,7 +91,7 @@ public struct FaultPlan: Sendable, Equatable {
   public init() {}
 
   /// Whether there is anything in it.
-  package var isEmpty: Bool { self == FaultPlan() }
+  public var isEmpty: Bool { self == FaultPlan() }
 
   init(parsing rules: some StringProtocol, within text: String) throws(BatonError) {
     for rule in rules.split(separator: ",", omittingEmptySubsequences: false) {

@@ -2,9 +2,9 @@ import BatonSharedMemory
 import CBatonShims
 
 /// What a controller says of itself in the region. An address and nothing more.
-package struct ControllerRecord {
+public struct ControllerRecord {
   /// Where a controller is in its life.
-  package enum Phase: UInt64 { case absent, starting, serving, leaving }
+  public enum Phase: UInt64 { case absent, starting, serving, leaving }
 
   private let base: UnsafeMutableRawPointer
 
@@ -17,29 +17,29 @@ package struct ControllerRecord {
   private var phaseWord: SharedWord { word(\.phase) }
 
   /// Where the controller is in its life, and in which.
-  package var phase: (phase: Phase, incarnation: UInt64) {
+  public var phase: (phase: Phase, incarnation: UInt64) {
     let value = phaseWord.loadAcquiring()
     return (Phase(rawValue: value & 0xff) ?? .absent, value >> 8)
   }
 
   /// Says so. Release: what was written before is there for whoever sees the phase.
-  package func setPhase(_ phase: Phase, incarnation: UInt64) {
+  public func setPhase(_ phase: Phase, incarnation: UInt64) {
     phaseWord.storeReleasing(incarnation << 8 | phase.rawValue)
   }
 
   /// The process.
-  package var pid: SharedWord { word(\.pid) }
+  public var pid: SharedWord { word(\.pid) }
   /// When the process began: tells it from a later one with the same pid.
-  package var startTime: SharedWord { word(\.start_time) }
+  public var startTime: SharedWord { word(\.start_time) }
   /// 1 while the controller sleeps or is about to. Sync point "sleep", see `AsymmetricFence`.
-  package var parked: SharedWord { word(\.parked) }
+  public var parked: SharedWord { word(\.parked) }
   /// The controller's position as writer of its link ring.
-  package var linkSent: SharedWord { word(\.link_sent) }
+  public var linkSent: SharedWord { word(\.link_sent) }
   /// Its position as reader of the other's.
-  package var linkReceived: SharedWord { word(\.link_received) }
+  public var linkReceived: SharedWord { word(\.link_received) }
 
   /// The counters, by `Counter.rawValue`.
-  package var counters: SharedWords {
+  public var counters: SharedWords {
     SharedWords(
       base: base + MemoryLayout<baton_controller_record>.offset(of: \baton_controller_record.counters)!, stride: 8,
       count: 64)

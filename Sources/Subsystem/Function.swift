@@ -1,26 +1,26 @@
 /// What is owned: one for each unit, and the management function. A function is a number in the region's row of
 /// ownership words.
 @frozen
-package struct Function: Equatable, Hashable, CustomStringConvertible {
+public struct Function: Equatable, Hashable, CustomStringConvertible {
   /// Its place in the row.
-  package let index: Int
+  public let index: Int
 
   @inlinable @inline(__always)
-  package init(index: Int) { self.index = index }
+  public init(index: Int) { self.index = index }
 
   /// The function that a unit's requests go to.
   @inlinable @inline(__always)
-  package init(unit: Int) { index = unit &+ 1 }
+  public init(unit: Int) { index = unit &+ 1 }
 
   /// The function that management requests go to.
-  package static var management: Function {
+  public static var management: Function {
     @inlinable @inline(__always) get { Function(index: 0) }
   }
 
   /// The unit, or nil for management.
   @inlinable @inline(__always)
-  package var unit: Int? { index == 0 ? nil : index &- 1 }
+  public var unit: Int? { index == 0 ? nil : index &- 1 }
 
   /// `management` or `unit 3`.
-  package var description: String { unit.map { "unit \($0)" } ?? "management" }
+  public var description: String { unit.map { "unit \($0)" } ?? "management" }
 }

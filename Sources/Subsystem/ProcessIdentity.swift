@@ -2,13 +2,13 @@ import BatonSharedMemory
 import Glibc
 
 /// Which process: a pid alone can come back, a pid with its start time does not.
-package enum ProcessIdentity {
+public enum ProcessIdentity {
   /// When this process began, in clock ticks since boot: field 22 of /proc/self/stat (proc(5)). 0 where it cannot
   /// be read.
-  package static var startTicks: UInt64 { startTicks(of: "self") }
+  public static var startTicks: UInt64 { startTicks(of: "self") }
 
   /// The same of another process; 0 when it is gone.
-  package static func startTicks(of pid: String) -> UInt64 {
+  public static func startTicks(of pid: String) -> UInt64 {
     let descriptor = open("/proc/\(pid)/stat", O_RDONLY | O_CLOEXEC)
     if descriptor < 0 { return 0 }
     let file = OwnedDescriptor(descriptor)

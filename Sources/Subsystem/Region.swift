@@ -13,25 +13,25 @@ import Glibc
 /// - everything but words is written before that and never again, and is covered by the checksum;
 /// - each word is written by the one whose record it stands in, except ownership words (the arbiter) and unit
 ///   states (the owner of management).
-package struct Region: ~Copyable {
+public struct Region: ~Copyable {
   private let mapping: Mapping
   /// The file, for the controllers' locks.
-  package let file: OwnedDescriptor
+  public let file: OwnedDescriptor
   /// The fixed part, copied and checked once.
-  package let header: baton_region_header
+  public let header: baton_region_header
   /// One ownership word a function.
-  package let ownership: SharedWords
+  public let ownership: SharedWords
   /// One state a unit.
-  package let unitStates: SharedWords
-  package let location: SubsystemLocation
+  public let unitStates: SharedWords
+  public let location: SubsystemLocation
 
   /// Units that one subsystem can have.
-  package static let unitsMax = 65_536
+  public static let unitsMax = 65_536
 
   /// Units in this one.
-  package var unitCount: Int { Int(header.unit_count) }
+  public var unitCount: Int { Int(header.unit_count) }
   /// Functions in this one: the units and management.
-  package var functionCount: Int { unitCount + 1 }
+  public var functionCount: Int { unitCount + 1 }
 }
 
 extension Region {
@@ -98,7 +98,7 @@ extension Region {
   }
 
   /// Opens a region and checks it from end to end.
-  package init(opening location: SubsystemLocation, writable: Bool = true) throws(BatonError) {
+  public init(opening location: SubsystemLocation, writable: Bool = true) throws(BatonError) {
     let path = location.region
     let number = baton_open(path, writable, false, false)
     if number == -ENOENT {
@@ -204,7 +204,7 @@ extension Region {
 
 extension Region {
   /// A unit as it was made.
-  package func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
+  public func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
     precondition(unit >= 0 && unit < unitCount, "no such unit")
     let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
       .load(as: baton_unit_record.self)
@@ -222,14 +222,14 @@ extension Region {
   }
 
   /// A controller's record.
-  package func controller(_ controller: ControllerIdentity) -> ControllerRecord {
+  public func controller(_ controller: ControllerIdentity) -> ControllerRecord {
     ControllerRecord(
       base: mapping.base + Int(header.controllers_offset)
         + controller.index * MemoryLayout<baton_controller_record>.stride)
   }
 
   /// The link as `controller` sees it: the ring it writes and the ring it reads.
-  package func link(of controller: ControllerIdentity) -> Link {
+  public func link(of controller: ControllerIdentity) -> Link {
     func ring(from writer: ControllerIdentity) -> SharedWords {
       SharedWords(
         base: mapping.base + Int(header.links_offset) + writer.index * Int(Self.linkBytes), stride: 8,
@@ -250,7 +250,7 @@ extension Region {
   /// Takes the seat of a controller: an OFD lock on the region's file, which the kernel gives up at death.
   ///
   /// - Returns: false when a living process has it.
-  package func takeSeat(of controller: ControllerIdentity) throws(BatonError) -> Bool {
+  public func takeSeat(of controller: ControllerIdentity) throws(BatonError) -> Bool {
     let result = baton_ofd_try_lock(file.number, Int64(controller.index))
     if result == -EAGAIN || result == -EACCES { return false }
     try check(result, location.region, doing: "locking the seat of controller \(controller)")
@@ -258,7 +258,7 @@ extension Region {
   }
 
   /// Whether a process other than this description's holder sits in the seat.
-  package func isSeatTaken(of controller: ControllerIdentity) -> Bool {
+  public func isSeatTaken(of controller: ControllerIdentity) -> Bool {
     baton_ofd_is_locked_by_other(file.number, Int64(controller.index)) == 1
   }
 }

@@ -39,11 +39,11 @@ public struct SubsystemLocation: Sendable, Equatable {
   }
 
   /// The region's file.
-  package var region: String { "\(directory)/region" }
+  public var region: String { "\(directory)/region" }
 
   /// A controller's control socket.
-  package func socket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).socket" }
+  public func socket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).socket" }
 
   /// The file behind a memory unit.
-  package func memory(unit: Int) -> String { "\(directory)/memory.\(unit)" }
+  public func memory(unit: Int) -> String { "\(directory)/memory.\(unit)" }
 }

@@ -1,4 +1,9 @@
 import Baton
+import BatonChannel
+import BatonHost
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
 import BatonTestSupport
 import CBatonShims
 import Glibc
@@ -90,34 +95,46 @@ struct GarbageTests {
     }
   }
 
-  /// More hosts than are hot, one of them quiet for long, then a request and garbage behind it in one look.
-  @Test("A host that is put out in any place of the polling order leaves the order whole", arguments: 0..<8)
-  func expelledAnywhere(position: Int) throws {
+  /// Where in the polling order a host stands depends on who was quiet for how long: hosts that are put out stand in
+  /// every kind of place, hot and cold, first and last, about to become cold.
+  @Test("A host that is put out leaves the polling order whole, wherever in it it stood", arguments: 0..<8)
+  func expelledAnywhere(extra: Int) throws {
     let laboratory = try Laboratory(units: ["mem:64k"])
     var options = HostOptions()
     options.arenaSize = 65536
     for _ in 0..<5 { try laboratory.attach(options) }
-    for good in [true, false] {
-      for quiet in [0, 2047, 2048, 2049, 2050, 2060, 5000] {
-        var raws: [RawHost] = []
-        for _ in 0..<3 {
-          let raw = try RawHost(laboratory, to: .a)
-          #expect(try reply(over: raw.socket, laboratory) == .attached)
-          raws.append(raw)
-        }
-        for _ in 0..<quiet + position { laboratory.poll(.a) }
-        for raw in raws {
-          if good { raw.line(0).submit(Request(.read, length: 512), sequence: 1, next: 1) }
-          // A number that is not due.
-          raw.line(good ? 1 : 0).submit(Request(.read, length: 512), sequence: 77, next: 2)
-        }
-        for raw in raws {
-          #expect(try reply(over: raw.socket, laboratory) == .ended)
-          #expect(!good || raw.flag(0) == .answered(1, .success))
-        }
-        #expect(laboratory.count(.hosts, of: .a) == 6)
-        for host in laboratory.hosts {
-          #expect(try laboratory.perform(Request(.read, length: 512), on: .a, from: host).status == .success)
+    func serveAll() throws {
+      for host in laboratory.hosts {
+        #expect(try laboratory.perform(Request(.read, length: 512), on: .a, from: host).status == .success)
+      }
+    }
+    try serveAll()
+    for isQuietFirst in [false, true] {
+      for isGoodFirst in [true, false] {
+        for quiet in [0, 2040, 2048, 2056, 5000] {
+          var raws: [RawHost] = []
+          for _ in 0..<3 {
+            let raw = try RawHost(laboratory, to: .a)
+            #expect(try reply(over: raw.socket, laboratory) == .attached)
+            raws.append(raw)
+          }
+          if isQuietFirst {
+            // They become cold before the others do, and so stand behind them.
+            for _ in 0..<200 { laboratory.poll(.a) }
+            try serveAll()
+          }
+          for _ in 0..<quiet + extra { laboratory.poll(.a) }
+          for raw in raws {
+            if isGoodFirst { raw.line(0).submit(Request(.read, length: 512), sequence: 1, next: 1) }
+            // A number that is not due.
+            raw.line(isGoodFirst ? 1 : 0).submit(Request(.read, length: 512), sequence: 77, next: 2)
+          }
+          for raw in raws {
+            #expect(try reply(over: raw.socket, laboratory) == .ended)
+            if isGoodFirst { #expect(raw.flag(0) == .answered(1, .success)) }
+          }
+          #expect(laboratory.count(.hosts, of: .a) == 6)
+          try serveAll()
         }
       }
     }

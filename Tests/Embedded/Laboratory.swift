@@ -1,4 +1,9 @@
 import Baton
+import BatonController
+import BatonHost
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
 import BatonTestSupport
 import Glibc
 import Logging

@@ -1,4 +1,9 @@
 import Baton
+import BatonChannel
+import BatonHost
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

@@ -1,4 +1,8 @@
 import Baton
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

@@ -25,7 +25,7 @@ final class StorageRig {
   }
 
   deinit {
-    storage.drain()
+    _ = storage.drain()
     buffer.deallocate()
   }
 

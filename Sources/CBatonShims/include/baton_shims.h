@@ -75,8 +75,13 @@ int baton_read_signal(int fd);
 
 // sched_setaffinity(2) takes cpu_set_t, which is macros. 0 or -errno.
 int baton_pin_to_cpu(int cpu);
+// Undoes the pinning: every CPU again. 0 or -errno.
+int baton_unpin(void);
 // How many CPUs this process may run on.
 int baton_available_cpus(void);
+
+// prctl(2) is variadic: this process gets SIGTERM when its parent ends. 0 or -errno.
+int baton_die_with_parent(void);
 
 // open(2) is variadic and O_DIRECT needs _GNU_SOURCE. A new descriptor (close-on-exec) or -errno.
 int baton_open(const char *path, bool writable, bool direct, bool create);

@@ -1,0 +1,163 @@
+import ArgumentParser
+import Baton
+import BatonSharedMemory
+import Glibc
+
+struct DemoCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "demo", abstract: "The whole story on scratch files, every byte verified.",
+    discussion: """
+      Makes a subsystem with two units, starts both controllers, writes an image through both in turn, reads every \
+      piece back through the other one, and then lets a host write and read at random through both. Exits 0 only \
+      if every byte was right, 2 where one was not.
+      """)
+
+  @Option(help: ArgumentHelp("A real file to copy through the controllers.", valueName: "file")) var image: String?
+  @Option(help: "Seconds of random load.") var runtime: Double?
+  @Flag(help: "A short form: a smaller scratch image and a second of load.") var quick = false
+  @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
+  @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory.parent
+  @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
+
+  func validate() throws {
+    if let runtime, runtime <= 0 || runtime >= 1e6 { throw ValidationError("--runtime takes seconds, more than 0") }
+  }
+
+  func run() throws {
+    let scratch = try ScratchDirectory(in: directory, name: "demo")
+    let imagePath = image ?? "\(scratch.path)/image"
+    if image == nil {
+      try ImageFile.make(at: imagePath, count: quick ? 16 << 20 : 64 << 20, seed: UInt64(getpid()))
+    }
+    let file = try ImageFile(imagePath)
+
+    let name = "demo-\(getpid())"
+    let unitSize = (UInt64(file.count) + 65535) & ~65535
+    let loadSize: UInt64 = quick ? 16 << 20 : 64 << 20
+    var units = [
+      UnitSpecification(.path("\(scratch.path)/unit0"), size: unitSize),
+      UnitSpecification(.path("\(scratch.path)/unit1"), size: loadSize),
+    ]
+    for index in units.indices { units[index].isBuffered = buffered }
+    let subsystem = try Subsystem.create(name, units: units)
+    let outcome = Result { try tell(of: subsystem, file, loadSize: loadSize, scratch.path) }
+    // The controllers are gone, whether they left or were killed.
+    try subsystem.destroy()
+    try outcome.get()
+  }
+
+  /// The story itself. Both controllers have ended when this returns or throws.
+  private func tell(of subsystem: Subsystem, _ file: borrowing ImageFile, loadSize: UInt64, _ scratch: String) throws {
+    let interruption = try Interruption()
+    let isQuiet = json == "-"
+    var progress = Progress(isQuiet: isQuiet)
+    defer { progress.end() }
+    func proceed() throws {
+      let signal = interruption.take()
+      if signal != 0 { throw ExitCode(128 + signal) }
+    }
+    let log = "\(scratch)/log"
+    var a = try ControllerProcess(.a, of: subsystem, log: log)
+    var b = try ControllerProcess(.b, of: subsystem, log: log)
+    try a.waitUntilServing(subsystem, log: log)
+    try b.waitUntilServing(subsystem, log: log)
+    if !isQuiet {
+      Console.print("controllers        a is process \(a.pid), b is process \(b.pid)")
+      Console.print("units              \(scratch)/unit0 (the image), \(scratch)/unit1 (random load)")
+    }
+
+    let start = monotonicNanoseconds()
+    var copy = try ImageCopy(of: subsystem)
+    progress.begin("writing \(ByteCount.describe(UInt64(file.count))) through a and b in turn")
+    try copy.write(file) { part in
+      try proceed()
+      progress.update("\(Int(part * 100)) %")
+    }
+    progress.begin("reading every piece back through the other controller")
+    let firstHash = try copy.read(file) { part in
+      try proceed()
+      progress.update("\(Int(part * 100)) %")
+    }
+
+    var plan = WorkloadPlan()
+    plan.nanoseconds = UInt64((runtime ?? (quick ? 1 : 5)) * 1e9)
+    plan.verifies = true
+    plan.targets = [WorkloadTarget(unit: 1, size: loadSize)]
+    plan.seed = UInt64(getpid())
+    var workload = try Workload(plan, of: subsystem)
+    progress.begin("random reads and writes through both, every read checked")
+    var signal: CInt = 0
+    let load = try workload.run { requests, nanoseconds in
+      signal = max(signal, interruption.take())
+      progress.update("\(Figure.fixed(Double(nanoseconds) / 1e9, 1)) s, \(Figure.count(requests)) requests")
+      return signal == 0
+    }
+    if signal != 0 { throw ExitCode(128 + signal) }
+    if let mismatch = load.mismatch { throw VerificationFailure(description: "verification failed: \(mismatch)") }
+    if let error = load.errors.first {
+      throw VerificationFailure(description: "\(error.value) requests ended with: \(error.key)")
+    }
+
+    progress.begin("reading everything once more")
+    let blocks = try workload.verifyAll()
+    let secondHash = try copy.read(file, swapped: true) { part in
+      try proceed()
+      progress.update("\(Int(part * 100)) %")
+    }
+    progress.end()
+    let seconds = Double(monotonicNanoseconds() - start) / 1e9
+
+    let status = try subsystem.status()
+    try a.stop()
+    try b.stop()
+    let report = DemoReport(
+      controllerA: Int(a.pid), controllerB: Int(b.pid), seconds: seconds,
+      requests: copy.requests + load.requests + blocks,
+      servedByA: copy.servedBy[0] + load.servedByA, servedByB: copy.servedBy[1] + load.servedByB,
+      changesOfOwner: status.terms, imageLatency: copy.latencies.summary, loadLatency: load.latencies.summary,
+      blocksVerified: blocks, readsVerified: load.verifiedReads, imageBytes: file.count, sha256: file.sha256,
+      sha256Read: firstHash, sha256ReadAgain: secondHash)
+    if let json { try JSONReport.write(report, to: json) }
+    if !isQuiet { Console.print(report.text) }
+    if !report.isVerified {
+      throw VerificationFailure(description: "verification failed: the SHA-256 of what was read differs from the image's")
+    }
+  }
+}
+
+/// What the demo shows.
+struct DemoReport: Encodable {
+  let controllerA: Int
+  let controllerB: Int
+  let seconds: Double
+  let requests: UInt64
+  let servedByA: UInt64
+  let servedByB: UInt64
+  let changesOfOwner: UInt64
+  let imageLatency: LatencySummary
+  let loadLatency: LatencySummary
+  let blocksVerified: UInt64
+  let readsVerified: UInt64
+  let imageBytes: Int
+  let sha256: String
+  let sha256Read: String
+  let sha256ReadAgain: String
+
+  var isVerified: Bool { sha256 == sha256Read && sha256 == sha256ReadAgain }
+
+  var text: String {
+    let served = servedByA + servedByB
+    return """
+      requests           \(Figure.count(requests)) in \(Figure.fixed(seconds, 1)) s
+      served by          a \(Figure.percent(servedByA, of: served)), b \(Figure.percent(servedByB, of: served))
+      changes of owner   \(Figure.count(changesOfOwner))
+      latency, image     \(imageLatency.text)
+      latency, load      \(loadLatency.text)
+      verified           \(Figure.count(readsVerified)) reads on the way, \(Figure.count(blocksVerified)) blocks at the end
+      image, SHA-256     \(sha256)
+      read back          \(sha256Read)
+      read back again    \(sha256ReadAgain)
+      \(isVerified ? "all as it should be: every byte that was read is the byte that was written" : "THE IMAGE DIFFERS")
+      """
+  }
+}

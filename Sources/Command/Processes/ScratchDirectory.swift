@@ -1,0 +1,34 @@
+import Baton
+import BatonSharedMemory
+import Glibc
+
+/// A folder for files that last as long as a command, removed when it ends, however it ends.
+struct ScratchDirectory: ~Copyable {
+  let path: String
+
+  /// In `parent`, which should lie on a real file system: O_DIRECT and late I/O are part of the story.
+  init(in parent: String, name: String) throws(BatonError) {
+    var template = Array("\(parent)/baton-\(name)-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else {
+      throw BatonError(
+        result: -Int(errno), parent, doing: "making a scratch folder", mend: "name another with --directory")
+    }
+    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  /// Where such files go when nobody says: TMPDIR, else /var/tmp, which lies on a disk where /tmp may not.
+  static var parent: String { getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp" }
+
+  deinit {
+    if let directory = opendir(path) {
+      while let entry = readdir(directory) {
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+          String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        if name != ".", name != ".." { unlink("\(path)/\(name)") }
+      }
+      closedir(directory)
+    }
+    rmdir(path)
+  }
+}

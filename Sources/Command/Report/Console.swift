@@ -1,0 +1,60 @@
+import Baton
+import BatonSharedMemory
+import Glibc
+
+/// What people see. Results go to standard output, everything else to standard error.
+enum Console {
+  static func print(_ line: String = "") { write(line + "\n", to: STDOUT_FILENO) }
+  static func error(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+
+  /// Writes all of it, or as much as the other end takes.
+  static func write(_ text: String, to descriptor: CInt) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
+      if count < 0, errno == EINTR { continue }
+      if count <= 0 { return }
+      bytes = bytes.dropFirst(count)
+    }
+  }
+}
+
+/// Progress on standard error: one line that changes on a terminal, a line a step elsewhere.
+struct Progress {
+  private let isTerminal = isatty(STDERR_FILENO) != 0
+  private let isQuiet: Bool
+  private var step = ""
+  private var shownAt: UInt64 = 0
+  private var isShown = false
+
+  init(isQuiet: Bool = false) { self.isQuiet = isQuiet }
+
+  /// A new step begins.
+  mutating func begin(_ step: String) {
+    end()
+    self.step = step
+    shownAt = 0
+    if isQuiet { return }
+    if isTerminal { show("") } else { Console.error("· \(step)") }
+  }
+
+  /// How far the step is. Cheap: shown at most eight times a second.
+  mutating func update(_ detail: @autoclosure () -> String) {
+    guard isTerminal, !isQuiet else { return }
+    let now = monotonicNanoseconds()
+    if now &- shownAt < 125_000_000 { return }
+    shownAt = now
+    show(detail())
+  }
+
+  /// The step is over; its line goes.
+  mutating func end() {
+    if isShown { Console.write("\r\u{1b}[K", to: STDERR_FILENO) }
+    isShown = false
+  }
+
+  private mutating func show(_ detail: String) {
+    Console.write("\r\u{1b}[K· \(step)\(detail.isEmpty ? "" : ": \(detail)")", to: STDERR_FILENO)
+    isShown = true
+  }
+}

@@ -1,0 +1,88 @@
+import ArgumentParser
+import Baton
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+import Logging
+
+extension ControllerIdentity: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
+struct ControllerCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "controller", abstract: "Run one controller in the foreground, until SIGTERM or SIGINT.")
+
+  @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
+  @Argument(help: "Which of the two: a or b.") var identity: ControllerIdentity
+  @OptionGroup var behaviour: ControllerBehaviour
+  @Option(help: "What to log: debug, info, warning, error.") var logLevel: Logger.Level = .info
+  @Flag(help: .hidden) var withParent = false
+
+  func run() throws {
+    if withParent { baton_die_with_parent() }
+    var options = behaviour.options
+    options.logger = Logger(label: "baton", factory: { StandardErrorLog(label: $0) })
+    options.logger.logLevel = logLevel
+    var controller = try Controller(identity, of: Subsystem(name), options: options)
+    try controller.run()
+  }
+}
+
+/// How a controller waits and how long it keeps what it owns.
+struct ControllerBehaviour: ParsableArguments {
+  @Option(help: "How to wait when idle: spin, adaptive, park.") var wait: WaitStrategy = .standard
+  @Option(help: "How long to keep a contended function: adaptive, pending, or a time like 200us.")
+  var residency: ResidencyPolicy = .standard
+
+  var options: ControllerOptions {
+    var options = ControllerOptions()
+    options.waiting = wait
+    options.residency = residency
+    return options
+  }
+}
+
+extension WaitStrategy: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+  public var defaultValueDescription: String { name }
+}
+
+extension ResidencyPolicy: ExpressibleByArgument {
+  public init?(argument: String) {
+    switch argument {
+    case "adaptive": self = .standard
+    case "pending": self = .pendingOnly
+    default:
+      guard let nanoseconds = ByteCount.parseNanoseconds(argument) else { return nil }
+      self = .fixed(nanoseconds: nanoseconds)
+    }
+  }
+  public var defaultValueDescription: String {
+    switch self {
+    case .adaptive: "adaptive"
+    case .pendingOnly: "pending"
+    case .fixed(let nanoseconds): "\(nanoseconds)ns"
+    }
+  }
+}
+
+extension Logger.Level: @retroactive ExpressibleByArgument {}
+
+/// One line a message on standard error, without a time: who wants times has a log collector.
+struct StandardErrorLog: LogHandler {
+  let label: String
+  var metadata: Logger.Metadata = [:]
+  var logLevel: Logger.Level = .info
+
+  init(label: String) { self.label = label }
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    Console.error("\(label): \(event.level >= .warning ? "\(event.level): " : "")\(event.message)")
+  }
+}

@@ -1,0 +1,115 @@
+import ArgumentParser
+import Baton
+
+struct StatusCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show what is owned by whom, and the controllers' counters.")
+
+  @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
+  @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
+  @Flag(help: "Show every unit, however many there are.") var all = false
+
+  private static let unitsShown = 32
+
+  func run() throws {
+    let status = try Subsystem(name).status()
+    if let json {
+      try JSONReport.write(StatusReport(status), to: json)
+      if json == "-" { return }
+    }
+    Console.print("subsystem '\(status.name)': \(status.units.count) units, \(Figure.count(status.terms)) changes of owner")
+    Console.print()
+    var controllers = Table("controller", "state", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
+    for controller in status.controllers {
+      controllers.add(
+        "\(controller.identity)", Self.state(controller), controller.isRunning ? "\(controller.pid)" : "-",
+        "\(controller.incarnation)", Figure.count(controller[.hosts]), Figure.count(controller[.requests]),
+        Figure.count(controller[.direct]), Figure.count(controller[.transferred]), Figure.count(controller[.terms]),
+        Figure.count(controller[.parks]))
+    }
+    Console.print(controllers.text)
+    Console.print()
+    Console.print(Self.unitTable(status, most: all ? Int.max : Self.unitsShown))
+  }
+
+  static func state(_ controller: SubsystemStatus.ControllerStatus) -> String {
+    if controller.isRunning { return controller.isParked ? "\(controller.phase), parked" : controller.phase }
+    return controller.phase == "absent" ? "not running" : "dead"
+  }
+
+  /// Units with their owners, management first.
+  static func unitTable(_ status: SubsystemStatus, most: Int = unitsShown) -> String {
+    var table = Table("function", "owner", "requested", "term", "state", "size", "block", "backing")
+    for function in status.functions.prefix(most == Int.max ? most : most + 1) {
+      let owner = function.owner.map { "\($0)" } ?? "nobody"
+      let requested = function.isRequested ? "by \(function.owner.map { "\($0.peer)" } ?? "?")" : ""
+      if let number = function.unit {
+        let unit = status.units[number]
+        table.add(
+          function.name, owner, requested, Figure.count(function.term), "\(unit.state)", ByteCount.describe(unit.size),
+          "\(unit.blockSize)", unit.path.isEmpty ? unit.kind : "\(unit.path)\(unit.isDirect ? " (O_DIRECT)" : "")")
+      } else {
+        table.add(function.name, owner, requested, Figure.count(function.term))
+      }
+    }
+    let rest = status.functions.count - 1 - most
+    return table.text + (rest > 0 ? "\n… and \(rest) more units (--all)" : "")
+  }
+}
+
+/// The same for programs.
+struct StatusReport: Encodable {
+  struct ControllerReport: Encodable {
+    let identity: String
+    let running: Bool
+    let phase: String
+    let incarnation: UInt64
+    let pid: UInt64
+    let parked: Bool
+    let counters: [String: UInt64]
+  }
+
+  struct FunctionReport: Encodable {
+    let function: String
+    let owner: String?
+    let requested: Bool
+    let term: UInt64
+  }
+
+  struct UnitReport: Encodable {
+    let unit: Int
+    let backing: String
+    let path: String
+    let size: UInt64
+    let blockSize: UInt64
+    let direct: Bool
+    let state: String
+  }
+
+  let name: String
+  let generation: UInt64
+  let changesOfOwner: UInt64
+  let controllers: [ControllerReport]
+  let functions: [FunctionReport]
+  let units: [UnitReport]
+
+  init(_ status: SubsystemStatus) {
+    name = status.name
+    generation = status.generation
+    changesOfOwner = status.terms
+    controllers = status.controllers.map { controller in
+      ControllerReport(
+        identity: "\(controller.identity)", running: controller.isRunning, phase: controller.phase,
+        incarnation: controller.incarnation, pid: controller.pid, parked: controller.isParked,
+        counters: Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0.name, controller[$0]) }))
+    }
+    functions = status.functions.map {
+      FunctionReport(function: $0.name, owner: $0.owner.map { "\($0)" }, requested: $0.isRequested, term: $0.term)
+    }
+    units = status.units.map {
+      UnitReport(
+        unit: $0.unit, backing: $0.kind, path: $0.path, size: $0.size, blockSize: $0.blockSize, direct: $0.isDirect,
+        state: "\($0.state)")
+    }
+  }
+}

@@ -1,0 +1,321 @@
+import ArgumentParser
+import Baton
+import BatonSharedMemory
+import CBatonShims
+
+/// Which requests, in what order: fio's words.
+enum AccessPattern: String, ExpressibleByArgument, CaseIterable {
+  case read, write, randread, randwrite, rw, randrw
+
+  var isRandom: Bool { rawValue.hasPrefix("rand") }
+
+  /// Whether a request reads, when `percent` of a mixture do.
+  func reads(_ random: inout SplitMix64, percent: Int) -> Bool {
+    switch self {
+    case .read, .randread: true
+    case .write, .randwrite: false
+    case .rw, .randrw: random.below(100) < UInt64(percent)
+    }
+  }
+}
+
+/// Which controller each request goes to.
+enum PathChoice: String, ExpressibleByArgument, CaseIterable {
+  case a, b, both
+
+  /// The controller of the request with that number.
+  func controller(_ number: UInt64) -> ControllerIdentity {
+    switch self {
+    case .a: .a
+    case .b: .b
+    case .both: number & 1 == 0 ? .a : .b
+    }
+  }
+}
+
+/// A small, fast generator with a seed, so that a run can be had again.
+struct SplitMix64 {
+  private var state: UInt64
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var value = state
+    value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
+    value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
+    return value ^ value >> 31
+  }
+
+  /// Below `bound`, by multiplication: no division on the hot path.
+  mutating func below(_ bound: UInt64) -> UInt64 { next().multipliedFullWidth(by: bound).high }
+}
+
+/// A stretch of a unit that a workload works on.
+struct WorkloadTarget {
+  let unit: UInt32
+  let size: UInt64
+}
+
+/// What to do to the units.
+struct WorkloadPlan {
+  var pattern = AccessPattern.randrw
+  var readPercent = 50
+  var blockSize = 4096
+  var depth = 32
+  var nanoseconds: UInt64 = 10_000_000_000
+  var requestsMax = UInt64.max
+  var path = PathChoice.both
+  var verifies = false
+  var targets: [WorkloadTarget] = []
+  var seed: UInt64 = 1
+}
+
+/// What came of it.
+struct WorkloadResult {
+  var requests: UInt64 = 0
+  var reads: UInt64 = 0
+  var writes: UInt64 = 0
+  var bytes: UInt64 = 0
+  var servedByA: UInt64 = 0
+  var servedByB: UInt64 = 0
+  var transferred: UInt64 = 0
+  var errors: [Status: UInt64] = [:]
+  var verifiedReads: UInt64 = 0
+  var mismatch: String?
+  var nanoseconds: UInt64 = 0
+  var rerouted: UInt64 = 0
+  var latencies = Latencies()
+}
+
+/// One host that keeps `depth` requests outstanding, and checks what it reads if asked to.
+///
+/// Verification: a block is never in two requests at once, so a read must find exactly what the last answered write
+/// left, whichever controllers served the two. Blocks that this run has not written are not checked.
+struct Workload: ~Copyable {
+  private let plan: WorkloadPlan
+  private var random: SplitMix64
+  private var host: Host
+  private var result = WorkloadResult()
+  // One entry a request that can be outstanding; its number is the cookie, and its buffer in the arena.
+  private var issued: [Issued]
+  private var freeEntries: [Int]
+  /// Blocks of each target, in a row.
+  private let firstBlock: [Int]
+  private let totalBlocks: UInt64
+  /// The last write of each block that was answered; 0: none in this run.
+  private var written: [UInt32]
+  private var busy: [Bool]
+  private var cursor: UInt64 = 0
+  private var number: UInt64 = 0
+
+  private struct Issued {
+    var block = 0
+    var target = 0
+    var isRead = false
+    var sequence: UInt32 = 0
+    var at: UInt64 = 0
+  }
+
+  /// Attaches a host and prepares everything that the loop needs.
+  init(_ plan: WorkloadPlan, of subsystem: Subsystem, waiting: WaitStrategy = .standard) throws {
+    var options = HostOptions()
+    options.waiting = waiting
+    // A line is reserved, and a chain of lines is a power of two.
+    options.linesPerChannel = 4
+    while options.linesPerChannel <= plan.depth { options.linesPerChannel *= 2 }
+    options.arenaSize = (UInt64(plan.depth * plan.blockSize) + 4095) & ~4095
+    var host = try Host(of: subsystem, options: options)
+    try host.waitUntilAttached()
+    self.init(plan, host)
+  }
+
+  private init(_ plan: WorkloadPlan, _ host: consuming Host) {
+    self.plan = plan
+    self.host = host
+    random = SplitMix64(seed: plan.seed)
+    issued = Array(repeating: Issued(), count: plan.depth)
+    freeEntries = Array((0..<plan.depth).reversed())
+    var first: [Int] = []
+    var total = 0
+    for target in plan.targets {
+      first.append(total)
+      total += Int(target.size / UInt64(plan.blockSize))
+    }
+    firstBlock = first
+    totalBlocks = UInt64(total)
+    written = Array(repeating: 0, count: plan.verifies ? total : 0)
+    busy = Array(repeating: false, count: plan.verifies ? total : 0)
+  }
+
+  /// Submits and completes until the time or the count is over, then waits for what is outstanding.
+  ///
+  /// `report` is called now and then with the requests so far and says whether to go on.
+  mutating func run(_ report: (UInt64, UInt64) -> Bool = { _, _ in true }) throws -> WorkloadResult {
+    let start = monotonicNanoseconds()
+    var now = start
+    var isStopping = false
+    var turns = 0
+    var submitted: UInt64 = 0
+    while true {
+      now = monotonicNanoseconds()
+      if !isStopping {
+        while !freeEntries.isEmpty, submitted < plan.requestsMax, submitNext(now) { submitted += 1 }
+      }
+      var progress = false
+      while let completion = host.next() {
+        progress = true
+        complete(completion, monotonicNanoseconds())
+      }
+      turns += 1
+      if turns & 0xff == 0 || !progress {
+        if now - start >= plan.nanoseconds || submitted >= plan.requestsMax || result.mismatch != nil { isStopping = true }
+        if !report(result.requests, now - start) { isStopping = true }
+      }
+      if isStopping && host.outstanding == 0 { break }
+      if !progress {
+        if !host.isAttached(to: .a), !host.isAttached(to: .b), host.outstanding == 0, !isStopping {
+          throw BatonError(.missing, "controllers", "neither of them is left", mend: "start them again")
+        }
+        host.wait(nanoseconds: 20_000_000)
+      }
+    }
+    result.nanoseconds = now - start
+    result.rerouted = host.rerouted
+    return result
+  }
+
+  /// False when no request could be made now.
+  private mutating func submitNext(_ now: UInt64) -> Bool {
+    guard let block = chooseBlock() else { return false }
+    let entry = freeEntries[freeEntries.count - 1]
+    var target = 0
+    while target + 1 < firstBlock.count, block >= firstBlock[target + 1] { target += 1 }
+    let isRead = plan.pattern.reads(&random, percent: plan.readPercent)
+    let local = block - firstBlock[target]
+    let buffer = entry * plan.blockSize
+    var sequence: UInt32 = 0
+    if plan.verifies {
+      sequence = written[block] &+ (isRead ? 0 : 1)
+      if !isRead {
+        Stamp(unit: plan.targets[target].unit, block: UInt64(local), sequence: sequence)
+          .write(host.arena.baseAddress! + buffer, count: plan.blockSize)
+      }
+    }
+    let request = Request(
+      isRead ? .read : .write, unit: plan.targets[target].unit, offset: UInt64(local * plan.blockSize),
+      length: UInt64(plan.blockSize), buffer: UInt64(buffer))
+    guard host.submit(request, to: plan.path.controller(number), cookie: UInt64(entry)) else { return false }
+    number &+= 1
+    freeEntries.removeLast()
+    if plan.verifies { busy[block] = true }
+    issued[entry] = Issued(block: block, target: target, isRead: isRead, sequence: sequence, at: now)
+    return true
+  }
+
+  /// A block that no outstanding request has; nil when none is found at once.
+  private mutating func chooseBlock() -> Int? {
+    for _ in 0..<64 {
+      let block: Int
+      if plan.pattern.isRandom {
+        block = Int(random.below(totalBlocks))
+      } else {
+        block = Int(cursor)
+        cursor = cursor + 1 < totalBlocks ? cursor + 1 : 0
+      }
+      if !plan.verifies || !busy[block] { return block }
+    }
+    return nil
+  }
+
+  private mutating func complete(_ completion: Completion, _ now: UInt64) {
+    let entry = Int(completion.cookie)
+    let request = issued[entry]
+    freeEntries.append(entry)
+    result.requests += 1
+    result.latencies.record(now &- request.at)
+    if completion.service.controller == .a { result.servedByA += 1 } else { result.servedByB += 1 }
+    if completion.service.isTransferred { result.transferred += 1 }
+    if request.isRead { result.reads += 1 } else { result.writes += 1 }
+    if plan.verifies { busy[request.block] = false }
+    guard completion.status == .success else {
+      result.errors[completion.status, default: 0] += 1
+      // What a failed write left is unknown.
+      if plan.verifies, !request.isRead { written[request.block] = 0 }
+      return
+    }
+    result.bytes += UInt64(plan.blockSize)
+    guard plan.verifies else { return }
+    if request.isRead {
+      if request.sequence > 0 {
+        result.verifiedReads += 1
+        check(request, entry)
+      }
+    } else {
+      written[request.block] = request.sequence
+    }
+  }
+
+  private mutating func check(_ request: Issued, _ entry: Int) {
+    let unit = plan.targets[request.target].unit
+    let local = request.block - firstBlock[request.target]
+    let stamp = Stamp(unit: unit, block: UInt64(local), sequence: request.sequence)
+    if let mismatch = stamp.mismatch(host.arena.baseAddress! + entry * plan.blockSize, count: plan.blockSize),
+      result.mismatch == nil
+    {
+      result.mismatch = Self.name(unit, local, plan.blockSize) + ": \(mismatch)"
+    }
+  }
+
+  static func name(_ unit: UInt32, _ block: Int, _ blockSize: Int) -> String {
+    "unit \(unit) block \(block) (bytes \(block * blockSize) to \((block + 1) * blockSize - 1))"
+  }
+
+  /// Reads every block again that this run has written, each through the other controller than its neighbour, and
+  /// checks it.
+  ///
+  /// - Returns: blocks checked.
+  mutating func verifyAll() throws -> UInt64 {
+    precondition(plan.verifies, "nothing was stamped")
+    var checked: UInt64 = 0
+    var block = 0
+    var outstanding = 0
+    while block < written.count || outstanding > 0 {
+      while block < written.count, let entry = freeEntries.last, result.mismatch == nil {
+        if written[block] == 0 {
+          block += 1
+          continue
+        }
+        var target = 0
+        while target + 1 < firstBlock.count, block >= firstBlock[target + 1] { target += 1 }
+        let request = Request(
+          .read, unit: plan.targets[target].unit, offset: UInt64((block - firstBlock[target]) * plan.blockSize),
+          length: UInt64(plan.blockSize), buffer: UInt64(entry * plan.blockSize))
+        guard host.submit(request, to: block & 1 == 0 ? .a : .b, cookie: UInt64(entry)) else { break }
+        freeEntries.removeLast()
+        issued[entry] = Issued(block: block, target: target, isRead: true, sequence: written[block], at: 0)
+        block += 1
+        outstanding += 1
+      }
+      if outstanding == 0, result.mismatch != nil { break }
+      var progress = false
+      while let completion = host.next() {
+        progress = true
+        outstanding -= 1
+        let entry = Int(completion.cookie)
+        freeEntries.append(entry)
+        if completion.status == .success {
+          checked += 1
+          check(issued[entry], entry)
+        } else if result.mismatch == nil {
+          let request = issued[entry]
+          result.mismatch =
+            Self.name(plan.targets[request.target].unit, request.block - firstBlock[request.target], plan.blockSize)
+            + ": \(completion.status)"
+        }
+      }
+      if !progress { host.wait(nanoseconds: 20_000_000) }
+    }
+    if let mismatch = result.mismatch { throw VerificationFailure(description: mismatch) }
+    return checked
+  }
+}

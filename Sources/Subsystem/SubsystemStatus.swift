@@ -1,0 +1,110 @@
+import BatonOwnership
+import BatonSharedMemory
+
+/// What a subsystem looks like at one moment, read from its region without anybody's help.
+public struct SubsystemStatus: Sendable {
+  /// One of the two controllers.
+  public struct ControllerStatus: Sendable {
+    /// Which.
+    public let identity: ControllerIdentity
+    /// Whether a process holds the seat.
+    public let isRunning: Bool
+    /// `absent`, `starting`, `serving`, `leaving`.
+    public let phase: String
+    /// Which life.
+    public let incarnation: UInt64
+    /// The process, of this life or the last.
+    public let pid: UInt64
+    /// Whether it sleeps.
+    public let isParked: Bool
+    /// By `Counter.rawValue`.
+    public let counters: [UInt64]
+
+    /// One counter.
+    public subscript(_ counter: Counter) -> UInt64 { counters[counter.rawValue] }
+  }
+
+  /// One function.
+  public struct FunctionStatus: Sendable {
+    /// `management` or `unit 3`.
+    public let name: String
+    /// The unit, or nil for management.
+    public let unit: Int?
+    /// Who owns it, if anybody.
+    public let owner: ControllerIdentity?
+    /// Whether the other one asks for it.
+    public let isRequested: Bool
+    /// Changes of owner so far.
+    public let term: UInt64
+  }
+
+  /// One unit.
+  public struct UnitStatus: Sendable {
+    /// Its number.
+    public let unit: Int
+    /// The file or device; empty for memory and null.
+    public let path: String
+    /// `file`, `blockDevice`, `memory`, `null`.
+    public let kind: String
+    /// Bytes.
+    public let size: UInt64
+    /// Bytes that everything is a multiple of.
+    public let blockSize: UInt64
+    /// Whether the page cache is bypassed.
+    public let isDirect: Bool
+    /// Whether it serves.
+    public let state: UnitState
+  }
+
+  /// Its name.
+  public let name: String
+  /// Which subsystem of that name.
+  public let generation: UInt64
+  /// a and b.
+  public let controllers: [ControllerStatus]
+  /// Management, then the units.
+  public let functions: [FunctionStatus]
+  /// In order.
+  public let units: [UnitStatus]
+
+  /// Changes of owner over all functions.
+  public var terms: UInt64 { functions.reduce(0) { $0 + $1.term } }
+}
+
+extension Subsystem {
+  /// Reads the region as it is now.
+  ///
+  /// - Throws: what is wrong with the region.
+  public func status() throws(BatonError) -> SubsystemStatus {
+    let region = try Region(opening: location, writable: false)
+    var controllers: [SubsystemStatus.ControllerStatus] = []
+    for identity in ControllerIdentity.allCases {
+      let record = region.controller(identity)
+      let phase = record.phase
+      controllers.append(
+        SubsystemStatus.ControllerStatus(
+          identity: identity, isRunning: region.isSeatTaken(of: identity), phase: "\(phase.phase)",
+          incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.loadRelaxed() != 0,
+          counters: (0..<64).map { record.counters.word($0).loadRelaxed() }))
+    }
+    var functions: [SubsystemStatus.FunctionStatus] = []
+    for index in 0..<region.functionCount {
+      let function = Function(index: index)
+      let word = OwnershipWord(rawValue: region.ownership.word(index).loadAcquiring())
+      functions.append(
+        SubsystemStatus.FunctionStatus(
+          name: "\(function)", unit: function.unit, owner: word.owner, isRequested: word.isRequested, term: word.term))
+    }
+    var units: [SubsystemStatus.UnitStatus] = []
+    for unit in 0..<region.unitCount {
+      let (geometry, path, _) = region.unit(unit)
+      units.append(
+        SubsystemStatus.UnitStatus(
+          unit: unit, path: path, kind: "\(geometry.kind)", size: geometry.size, blockSize: UInt64(geometry.blockSize),
+          isDirect: geometry.isDirect, state: UnitState(rawValue: region.unitStates.word(unit).loadRelaxed()) ?? .offline))
+    }
+    return SubsystemStatus(
+      name: location.name, generation: region.header.generation, controllers: controllers, functions: functions,
+      units: units)
+  }
+}
