@@ -1,10 +1,8 @@
 import Baton
 import BatonChannel
-import BatonController
 import BatonHost
 import BatonOwnership
 import BatonSharedMemory
-import BatonStorage
 import BatonSubsystem
 import BatonTestSupport
 import CBatonShims
@@ -83,14 +81,17 @@ struct HostTests {
     let laboratory = try Laboratory(units: ["fault:delay=20ms:%/file:1M", "mem:1M"], controllers: controllers)
     for _ in 1..<hostsMax { try laboratory.attach() }
     for round in 0..<5 {
-      let doomed = laboratory.hosts.last!
-      doomed.fill(0..<4096, with: 0x55)
-      for index in 0..<32 {
-        let request = Request(.write, unit: 0, offset: UInt64(index) * 4096, length: 4096)
-        #expect(doomed.submit(request, to: round % 2 == 0 ? .a : .b))
+      func submitAndDie() {
+        let doomed = laboratory.hosts.last!
+        doomed.fill(0..<4096, with: 0x55)
+        for index in 0..<32 {
+          let request = Request(.write, unit: 0, offset: UInt64(index) * 4096, length: 4096)
+          #expect(doomed.submit(request, to: round % 2 == 0 ? .a : .b))
+        }
+        for _ in 0..<3 { laboratory.poll() }
+        laboratory.kill(doomed)
       }
-      for _ in 0..<3 { laboratory.poll() }
-      laboratory.kill(doomed)
+      submitAndDie()
       // Attaches again and again until there is a place: refused, or accepted, and never anything else.
       var raw = try RawHost(laboratory, to: .a)
       var answer = try reply(over: raw.socket, laboratory)

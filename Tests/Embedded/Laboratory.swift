@@ -1,10 +1,8 @@
 import Baton
-import BatonChannel
 import BatonController
 import BatonHost
 import BatonOwnership
 import BatonSharedMemory
-import BatonStorage
 import BatonSubsystem
 import BatonTestSupport
 import Glibc
@@ -120,6 +118,8 @@ final class Laboratory {
   func owner(of function: Function) -> OwnershipWord {
     OwnershipWord(rawValue: region.ownership.word(function.index).loadAcquiring())
   }
+
+  func isSeatTaken(of controller: ControllerIdentity) -> Bool { region.isSeatTaken(of: controller) }
 
   // MARK: Controllers that come and go
 

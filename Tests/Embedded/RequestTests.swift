@@ -1,10 +1,7 @@
 import Baton
 import BatonChannel
-import BatonController
-import BatonHost
 import BatonOwnership
 import BatonSharedMemory
-import BatonStorage
 import BatonSubsystem
 import BatonTestSupport
 import CBatonShims
