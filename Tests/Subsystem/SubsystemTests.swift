@@ -241,7 +241,8 @@ struct NameTests {
   @Test(
     "What is no name for a subsystem",
     arguments: [
-      "", ".", "..", "a b", "a:b", "a\nb", "a\0b", "é", "a*", "~", "$HOME", "a\\b", "%", String(repeating: "x", count: 81),
+      "", ".", "..", "a b", "a:b", "a\nb", "a\0b", "é", "a*", "~", "$HOME", "a\\b", "%",
+      String(repeating: "x", count: 81),
       "/tmp/a b",
     ])
   func noNames(name: String) {

@@ -65,7 +65,9 @@ package func readBytes(of path: String) throws -> [UInt8] {
   var bytes = [UInt8](repeating: 0, count: Int(try FileFacts(of: file, subject: path).size))
   var done = 0
   while done < bytes.count {
-    let count = bytes.withUnsafeMutableBytes { pread(file.number, $0.baseAddress! + done, $0.count - done, off_t(done)) }
+    let count = bytes.withUnsafeMutableBytes {
+      pread(file.number, $0.baseAddress! + done, $0.count - done, off_t(done))
+    }
     guard count > 0 else { throw BatonError(.system, path, "reading ended at \(done) of \(bytes.count)") }
     done += count
   }
