@@ -140,7 +140,7 @@ struct GarbageTests {
     }
   }
 
-  /// The host names lines again that it has not had back: without end, were it not stopped.
+  /// The host names lines again that it has not had back, and wipes the flags that would give it away.
   @Test("A host that submits more than it has lines is put out, and takes nobody's room")
   func tooMany() throws {
     let laboratory = try Laboratory(units: ["fault:delay=200ms:null:1M", "mem:64k"])
@@ -150,6 +150,7 @@ struct GarbageTests {
     for _ in 0..<100 {
       let slot = Int(sequence % 8)
       sequence += 1
+      raw.line(Int(sequence % 8)).flag.storeReleasing(0)
       raw.line(slot).submit(Request(.read, unit: 0, length: 512), sequence: sequence, next: UInt16(sequence % 8))
       laboratory.poll(.a)
     }

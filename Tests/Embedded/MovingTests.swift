@@ -9,6 +9,20 @@ import CBatonShims
 import Glibc
 import Testing
 
+/// Who served which term of which unit: at most one controller, or two had work on the storage at once.
+struct TermLedger {
+  private var owners: [UInt64: ControllerIdentity] = [:]
+
+  mutating func expectOneOwner(
+    _ service: Service, unit: Int = 0, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    let key = service.term << 8 | UInt64(unit)
+    let owner = owners[key] ?? service.controller
+    #expect(owner == service.controller, "term \(service.term) of unit \(unit)", sourceLocation: sourceLocation)
+    owners[key] = owner
+  }
+}
+
 @Suite("Ownership that moves: nothing lost, nobody starved")
 struct MovingOwnershipTests {
   /// One host, blocks at random: a write that was answered is seen by every read that is submitted later.
@@ -33,6 +47,7 @@ struct MovingOwnershipTests {
     var value: UInt64 = 0
     let count = 20_000
     var transferred = 0
+    var ledger = TermLedger()
     while finished < count {
       for place in 0..<depth where underWay[place] == nil && submitted < count {
         let unit = submitted % 50 == 0 ? 2 : Int.random(in: 0..<2, using: &random)
@@ -60,6 +75,7 @@ struct MovingOwnershipTests {
         let (unit, block, isWrite, value) = underWay[place]!
         #expect(completion.status == .success)
         if completion.service.isTransferred { transferred += 1 }
+        ledger.expectOneOwner(completion.service, unit: unit)
         if isWrite {
           newest[unit][block] = value
         } else {
@@ -88,6 +104,7 @@ struct MovingOwnershipTests {
     var answered = [0, 0]
     var lastTerm = [UInt64](repeating: 0, count: 2)
     var terms: Set<UInt64> = []
+    var ledger = TermLedger()
     for (index, host) in hosts.enumerated() {
       for _ in 0..<depth { #expect(host.submit(Request(.read, length: 512), to: index == 0 ? .a : .b)) }
     }
@@ -98,6 +115,7 @@ struct MovingOwnershipTests {
         while let completion = host.next() {
           #expect(completion.status == .success)
           #expect(completion.service.controller.index == index)
+          ledger.expectOneOwner(completion.service)
           #expect(completion.service.term >= lastTerm[index], "terms only grow")
           lastTerm[index] = completion.service.term
           terms.insert(completion.service.term)
