@@ -64,7 +64,9 @@ struct MovingOwnershipTests {
         let request = Request(
           isWrite ? .write : .read, unit: UInt32(unit), offset: UInt64(block) * 4096, length: 4096,
           buffer: UInt64(place) * 4096)
-        guard host.submit(request, to: Bool.random(using: &random) ? .a : .b, cookie: UInt64(place)) else { continue }
+        guard host.submit(request, to: Bool.random(using: &random) ? .a : .b, cookie: UInt64(place)) else {
+          continue
+        }
         busy[unit].insert(block)
         underWay[place] = (unit, block, isWrite, value)
         submitted += 1
@@ -186,7 +188,8 @@ struct MovingOwnershipTests {
     while finished < 3 * 4096 {
       while submitted < 3 * 4096 {
         let controller: ControllerIdentity = submitted / 4096 % 2 == 0 ? .a : .b
-        guard laboratory.host.submit(Request(.write, unit: submitted % 4096, length: 512), to: controller) else { break }
+        guard laboratory.host.submit(Request(.write, unit: submitted % 4096, length: 512), to: controller)
+        else { break }
         submitted += 1
       }
       laboratory.poll()
@@ -217,7 +220,8 @@ struct LeavingTests {
       #expect(try laboratory.perform(Request(.unitState, unit: 0), on: stayer).status == .success)
       var waiting: Set<UInt64> = []
       for cookie in UInt64(0)..<60 {
-        let request = Request(.write, unit: UInt32(cookie % 3), offset: cookie * 512, length: 512, buffer: cookie * 512)
+        let request = Request(
+          .write, unit: UInt32(cookie % 3), offset: cookie * 512, length: 512, buffer: cookie * 512)
         // In flight and pending at the leaver; and pending at the other for what the leaver has.
         #expect(host.submit(request, to: cookie % 4 == 3 ? stayer : leaver, cookie: cookie))
         waiting.insert(cookie)
@@ -349,7 +353,9 @@ struct LeavingTests {
     #expect(try laboratory.perform(Request(.write, length: 512), on: .b).status == .success)
   }
 
-  @Test("A controller that dies with requests: its host is told, what it owned is refused by the other, it comes back")
+  @Test(
+    "A controller that dies: its host is told, the other refuses what it owned, it comes back"
+  )
   func dies() throws {
     let laboratory = try Laboratory(units: ["fault:delay=1ms:mem:64k", "mem:64k"])
     let host = laboratory.host

@@ -30,7 +30,8 @@ struct RequestTests {
       #expect(discard.status == .success)
       for isDurable in [false, true] {
         let zeroes = try laboratory.perform(
-          Request(.writeZeroes, unit: 1, offset: 65536 + 16384, length: 8192, isDurable: isDurable), on: controller)
+          Request(.writeZeroes, unit: 1, offset: 65536 + 16384, length: 8192, isDurable: isDurable),
+          on: controller)
         #expect(zeroes.status == .success && zeroes.value == 8192)
       }
       host.fill(131_072..<262_144, with: 0xee)
@@ -50,7 +51,8 @@ struct RequestTests {
     var table: [(Request, Status)] = []
     for operation in [Operation.read, .write, .discard, .writeZeroes] {
       let lengthMax = operation == .read || operation == .write ? Request.transferMax : Request.extentMax
-      func add(_ status: Status, unit: UInt32 = 1, offset: UInt64 = 0, length: UInt64 = 512, buffer: UInt64 = 0) {
+      func add(_ status: Status, unit: UInt32 = 1, offset: UInt64 = 0, length: UInt64 = 512, buffer: UInt64 = 0)
+      {
         table.append((Request(operation, unit: unit, offset: offset, length: length, buffer: buffer), status))
       }
       add(.noSuchUnit, unit: 3)
@@ -84,7 +86,9 @@ struct RequestTests {
     }
     table.append((Request(.flush, unit: 3), .noSuchUnit))
     table.append((Request(.flush, unit: UInt32.max), .noSuchUnit))
-    for (operation, least) in [(Operation.identify, 48), (.listUnits, 48), (.statistics, 1024)] as [(Operation, UInt64)] {
+    for (operation, least) in [(Operation.identify, 48), (.listUnits, 48), (.statistics, 1024)]
+      as [(Operation, UInt64)]
+    {
       table.append((Request(operation, length: 0), .zeroLength))
       table.append((Request(operation, length: least - 1), .badBuffer))
       table.append((Request(operation, length: Request.transferMax + 1), .tooLong))
@@ -118,7 +122,8 @@ struct RequestTests {
     #expect(laboratory.count(.errors, of: .a) == UInt64(Self.refused.count))
     #expect(laboratory.count(.terms, of: .a) == 0)
     for unit in 0..<3 {
-      #expect(try laboratory.perform(Request(.write, unit: UInt32(unit), length: 4096), on: .a).status == .success)
+      #expect(
+        try laboratory.perform(Request(.write, unit: UInt32(unit), length: 4096), on: .a).status == .success)
     }
   }
 
@@ -201,7 +206,9 @@ struct RequestTests {
     }
   }
 
-  @Test("A unit's state is set through one controller and holds through the other", arguments: ControllerIdentity.allCases)
+  @Test(
+    "A unit's state is set through one controller and holds through the other",
+    arguments: ControllerIdentity.allCases)
   func unitStates(setter: ControllerIdentity) throws {
     let laboratory = try Laboratory(units: ["mem:1M", "mem:1M"])
     func expect(_ statuses: [Operation: Status], sourceLocation: SourceLocation = #_sourceLocation) throws {
@@ -217,7 +224,8 @@ struct RequestTests {
       }
     }
     func set(_ state: UnitState) throws {
-      let completion = try laboratory.perform(Request(.setUnitState, unit: 1, offset: state.rawValue), on: setter)
+      let completion = try laboratory.perform(
+        Request(.setUnitState, unit: 1, offset: state.rawValue), on: setter)
       #expect(completion.status == .success && completion.value == state.rawValue)
       for controller in ControllerIdentity.allCases {
         #expect(try laboratory.perform(Request(.unitState, unit: 1), on: controller).value == state.rawValue)
@@ -227,7 +235,9 @@ struct RequestTests {
     try set(.readOnly)
     try expect([.write: .readOnly, .discard: .readOnly, .writeZeroes: .readOnly])
     try set(.offline)
-    try expect([.read: .offline, .write: .offline, .flush: .offline, .discard: .offline, .writeZeroes: .offline])
+    try expect([
+      .read: .offline, .write: .offline, .flush: .offline, .discard: .offline, .writeZeroes: .offline,
+    ])
     try set(.online)
     try expect([:])
   }

@@ -43,7 +43,8 @@ struct BackendTests {
       case 4:
         memset(place, 0, length)
         #expect(
-          try rig.perform(.writeZeroes, offset: UInt64(offset), length: UInt64(length), isDurable: isDurable) == 0)
+          try rig.perform(.writeZeroes, offset: UInt64(offset), length: UInt64(length), isDurable: isDurable)
+            == 0)
       case 5:
         // Advice in general; the file systems used here make holes, and holes read as zeroes.
         memset(place, 0, length)
@@ -57,7 +58,10 @@ struct BackendTests {
     }
     #expect(try rig.perform(.flush) == 0)
     if rig.units[0].geometry.kind == .file {
-      #expect(try readBytes(of: rig.units[0].path).withUnsafeBytes { memcmp($0.baseAddress!, model.baseAddress!, count) } == 0)
+      #expect(
+        try readBytes(of: rig.units[0].path).withUnsafeBytes {
+          memcmp($0.baseAddress!, model.baseAddress!, count)
+        } == 0)
     }
     #expect(rig.storage.inFlight == 0)
   }
@@ -74,7 +78,8 @@ struct BackendTests {
     }
   }
 
-  @Test("A null unit takes everything, and a read leaves the buffer as it is", arguments: ["", "fault:delay=1us:"])
+  @Test(
+    "A null unit takes everything, and a read leaves the buffer as it is", arguments: ["", "fault:delay=1us:"])
   func null(faults: String) throws {
     let rig = try StorageRig(["\(faults)null:1G"])
     rig.fill(0..<8192, with: 0x5a)
@@ -103,7 +108,9 @@ struct BackendTests {
   }
 
   /// tmpfs has no zero-range, and each operation that is under way finds that out for itself.
-  @Test("Many write-zeroes at once where the file system refuses the best way: every one falls back", arguments: 1...3)
+  @Test(
+    "Many write-zeroes at once where the file system refuses the best way: every one falls back",
+    arguments: 1...3)
   func zeroingFallsBack(round: Int) throws {
     let rig = try StorageRig(["%/file:1M"], onTmpfs: true)
     rig.fill(0..<1 << 20, with: 0xff)
@@ -165,7 +172,9 @@ struct FaultTests {
     }
   }
 
-  @Test("delay: what would be over at once is under way, and ends as it would have", arguments: ["mem:64k", "null:64k"])
+  @Test(
+    "delay: what would be over at once is under way, and ends as it would have",
+    arguments: ["mem:64k", "null:64k"])
   func delay(unit: String) throws {
     let rig = try StorageRig(["fault:delay=1ms:\(unit)", unit])
     let (token, result) = rig.start(.write, length: 4096)
@@ -176,7 +185,9 @@ struct FaultTests {
     #expect(rig.storage.inFlight == 0)
   }
 
-  @Test("short: one system call moves so much and no more, and the whole arrives", arguments: [512, 1024, 4608, 65536])
+  @Test(
+    "short: one system call moves so much and no more, and the whole arrives",
+    arguments: [512, 1024, 4608, 65536])
   func short(bytes: Int) throws {
     let rig = try StorageRig(["buffered:fault:short=\(bytes):%/file:256k"])
     for position in 0..<262_144 { rig.buffer[position] = UInt8(truncatingIfNeeded: position / 100) }
@@ -196,7 +207,8 @@ struct BadStorageTests {
   init() throws { folder = try ScratchFolder() }
 
   func prepare(_ text: String) throws -> UnitGeometry {
-    try Backend.prepare(UnitSpecification(parsing: text.replacing("%", with: folder.path)), memoryPath: folder("mem"))
+    try Backend.prepare(
+      UnitSpecification(parsing: text.replacing("%", with: folder.path)), memoryPath: folder("mem"))
   }
 
   func open(_ path: String, size: UInt64 = 65536, isDirect: Bool = false) throws {
@@ -270,7 +282,9 @@ struct BadStorageTests {
     expectError(.invalid, naming: "/dev/null") { try prepare("/dev/null") }
   }
 
-  @Test("A file that is cut short underneath: reads behind the end fail, before it they do not", arguments: [true, false])
+  @Test(
+    "A file that is cut short underneath: reads behind the end fail, before it they do not",
+    arguments: [true, false])
   func shrunk(isBuffered: Bool) throws {
     let rig = try StorageRig([isBuffered ? "buffered:%/file:1M" : "%/file:1M"])
     rig.fill(0..<1 << 20, with: 7)

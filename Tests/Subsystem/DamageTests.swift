@@ -73,7 +73,9 @@ struct DamageTests {
 
   @Test("A region that is too short, at every kind of length")
   func truncated() throws {
-    for count in [0, 1, 7, 8, 87, 88, 89, 4095, 4096, 4097, 12_288, sound.count / 2, sound.count - 4096, sound.count - 1] {
+    for count in [
+      0, 1, 7, 8, 87, 88, 89, 4095, 4096, 4097, 12_288, sound.count / 2, sound.count - 4096, sound.count - 1,
+    ] {
       try expectDamage([.truncated], "\(count) bytes") { $0.removeLast($0.count - count) }
     }
   }
