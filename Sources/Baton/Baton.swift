@@ -1,10 +1,10 @@
+@_exported import enum BatonChannel.Operation
 // The library: what an embedder needs with one import. The floors behind it are public to each other, because only
 // what is public and inlinable is compiled into the floor that calls it; they are not products, and this list is
 // what the library promises.
 @_exported import struct BatonChannel.Request
-@_exported import enum BatonChannel.Operation
-@_exported import enum BatonChannel.Status
 @_exported import struct BatonChannel.Service
+@_exported import enum BatonChannel.Status
 @_exported import struct BatonController.Controller
 @_exported import struct BatonController.ControllerOptions
 @_exported import struct BatonHost.Completion

@@ -7,7 +7,9 @@ import Glibc
 public enum ControlMessage {
   /// Why a controller refuses to attach somebody.
   public struct Refusal: Error {
+    /// For people.
     public let reason: String
+    /// Refuses for this reason.
     public init(_ reason: String) { self.reason = reason }
   }
 

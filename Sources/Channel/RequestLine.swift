@@ -16,8 +16,10 @@ import CBatonShims
 ///     +-----------------------------------------------+----------+----------+-----+
 @frozen
 public struct RequestFlag: Equatable {
+  /// The word as it lies in the line.
   public let rawValue: UInt64
 
+  /// A flag as it was found in a line.
   @inlinable @inline(__always)
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
@@ -31,9 +33,11 @@ public struct RequestFlag: Equatable {
     RequestFlag(rawValue: sequence << 16 | UInt64(status.rawValue) << 8 | 2)
   }
 
+  /// Whether it is the controller's turn.
   @inlinable @inline(__always)
   public var isSubmitted: Bool { rawValue & 3 == 1 }
 
+  /// Whether it is the host's turn.
   @inlinable @inline(__always)
   public var isAnswered: Bool { rawValue & 3 == 2 }
 
@@ -51,6 +55,7 @@ public struct RequestFlag: Equatable {
 public struct Service: Sendable, Equatable {
   @usableFromInline let rawValue: UInt64
 
+  /// As it lies in the line.
   @inlinable @inline(__always)
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
@@ -74,6 +79,7 @@ public struct Service: Sendable, Equatable {
 public struct RequestLine {
   @usableFromInline let base: UnsafeMutableRawPointer
 
+  /// The line at this address, 64-byte aligned, which must stay mapped while this value is used.
   @inlinable @inline(__always)
   public init(_ base: UnsafeMutableRawPointer) { self.base = base }
 
@@ -132,12 +138,19 @@ public struct RequestLine {
 /// A request as it was found in a line: not checked yet.
 @frozen
 public struct RequestCopy {
+  /// An `Operation`, or nothing known.
   public let operation: UInt8
+  /// Bit 0: durable.
   public let flags: UInt8
+  /// The line where the host's next request will be; may lie outside of the channel.
   public let next: UInt16
+  /// Which unit; may not be there.
   public let unit: UInt32
+  /// Bytes from the unit's start.
   public let offset: UInt64
+  /// Bytes.
   public let length: UInt64
+  /// Bytes from the arena's start.
   public let buffer: UInt64
 
   @inlinable @inline(__always)

@@ -83,7 +83,8 @@ extension Controller {
       guard Int(copy.next) <= channel.pointee.lineMask, Int(copy.next) != slot,
         channel.pointee.outstanding < channel.pointee.lineMask
       else {
-        expel(index, "a request that names line \(copy.next) as the next, with \(channel.pointee.outstanding) outstanding")
+        expel(
+          index, "a request that names line \(copy.next) as the next, with \(channel.pointee.outstanding) outstanding")
         break
       }
       channel.pointee.next = Int(copy.next)

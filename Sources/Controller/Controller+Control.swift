@@ -83,7 +83,8 @@ extension Controller {
         continue
       }
       guard let connection = control.add(descriptor) else {
-        options.logger.warning("controller \(identity): refuses a connection, \(ControlConnections.connectionsMax) are open")
+        options.logger.warning(
+          "controller \(identity): refuses a connection, \(ControlConnections.connectionsMax) are open")
         _ = ControlMessage.sendReply(over: descriptor, ControlMessage.refusal("too many connections"))
         close(descriptor)
         continue

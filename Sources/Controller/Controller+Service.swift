@@ -33,7 +33,9 @@ extension Controller {
       case .write: .write
       case .flush: .flush
       case .discard: .discard
-      default: .writeZeroes
+      case .writeZeroes: .writeZeroes
+      case .identify, .listUnits, .unitState, .setUnitState, .statistics:
+        preconditionFailure("management has been served above")
       }
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
     let disposition = storage.start(

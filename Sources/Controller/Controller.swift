@@ -97,7 +97,6 @@ public struct Controller: ~Copyable {
     }
     let record = region.controller(identity)
     let incarnation = record.phase.incarnation + 1
-    record.setPhase(.starting, incarnation: incarnation)
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }
     let storage = try Self.starting(record, incarnation) { () throws(BatonError) in
@@ -140,7 +139,10 @@ public struct Controller: ~Copyable {
     sweep(all: true)
     let granted = self.storage.ring.grantedFlags
     options.logger.info(
-      "controller \(identity) serves \(units.count) units of '\(subsystem.location.name)', incarnation \(incarnation); io_uring: \(granted)"
+      """
+      controller \(identity) serves \(units.count) units of '\(subsystem.location.name)', \
+      incarnation \(incarnation); io_uring: \(granted)
+      """
     )
   }
 
@@ -201,7 +203,8 @@ public struct Controller: ~Copyable {
   mutating func submit() {
     let result = storage.submit()
     if result < 0, result != -EAGAIN, result != -EBUSY, result != -EINTR {
-      options.logger.critical("controller \(identity): io_uring refuses submissions: \(String(cString: strerror(-result)))")
+      options.logger.critical(
+        "controller \(identity): io_uring refuses submissions: \(String(cString: strerror(-result)))")
       preconditionFailure("io_uring refuses submissions")
     }
   }

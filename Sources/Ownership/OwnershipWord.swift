@@ -33,8 +33,10 @@ import BatonSharedMemory
 /// being asked to relinquish; *grant* is the owner's acknowledgement and the arbiter's to the requester in one.
 @frozen
 public struct OwnershipWord: Equatable {
+  /// The word as it lies in the region.
   public let rawValue: UInt64
 
+  /// A word as it was found: not checked, see `isValid`.
   @inlinable @inline(__always)
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 

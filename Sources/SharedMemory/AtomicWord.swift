@@ -35,24 +35,30 @@ public struct SharedWord: AtomicWord {
     pointer = address.assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
+  /// See `AtomicWord`: a plain load.
   @inlinable @inline(__always)
   public func loadRelaxed() -> UInt64 { pointer.pointee.load(ordering: .relaxed) }
 
+  /// See `AtomicWord`: a plain load on x86.
   @inlinable @inline(__always)
   public func loadAcquiring() -> UInt64 { pointer.pointee.load(ordering: .acquiring) }
 
+  /// See `AtomicWord`: a plain store.
   @inlinable @inline(__always)
   public func storeRelaxed(_ value: UInt64) { pointer.pointee.store(value, ordering: .relaxed) }
 
+  /// See `AtomicWord`: a plain store on x86.
   @inlinable @inline(__always)
   public func storeReleasing(_ value: UInt64) { pointer.pointee.store(value, ordering: .releasing) }
 
+  /// See `AtomicWord`: one `lock cmpxchg` on x86.
   @inlinable @inline(__always)
   public func compareExchange(expected: UInt64, desired: UInt64) -> (exchanged: Bool, original: UInt64) {
     pointer.pointee.compareExchange(
       expected: expected, desired: desired, ordering: .sequentiallyConsistent)
   }
 
+  /// See `AtomicWord`: one `xchg` on x86.
   @inlinable @inline(__always)
   public func exchange(_ value: UInt64) -> UInt64 {
     pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)

@@ -82,6 +82,7 @@ public struct Mapping: ~Copyable {
 public struct FileFacts {
   /// What a path can lead to, as far as Baton cares.
   public enum Kind { case regular, blockDevice, directory, other }
+  /// What the path leads to.
   public let kind: Kind
   /// Bytes; 0 for anything but a regular file.
   public let size: UInt64

@@ -14,6 +14,7 @@ public struct UnitGeometry: Equatable {
     public var isFile: Bool { self == .file || self == .blockDevice }
   }
 
+  /// What the blocks lie on.
   public var kind: Kind
   /// Bytes, a multiple of `blockSize`.
   public var size: UInt64
@@ -22,6 +23,7 @@ public struct UnitGeometry: Equatable {
   /// Whether the page cache is bypassed.
   public var isDirect: Bool
 
+  /// A geometry of these parts, unchecked: `Backend.prepare` checks.
   public init(kind: Kind, size: UInt64, blockSize: UInt32, isDirect: Bool) {
     self.kind = kind
     self.size = size
@@ -45,6 +47,7 @@ public struct UnitGeometry: Equatable {
 /// path; `Storage` opens and closes them.
 @frozen
 public struct Backend {
+  /// How the unit was found to be when its subsystem was made.
   public let geometry: UnitGeometry
   /// The open file description that every operation of this controller on the unit goes through, or -1.
   @usableFromInline let descriptor: CInt

@@ -1,6 +1,6 @@
 import BatonSharedMemory
-import CLiburing
 import CBatonShims
+import CLiburing
 import Glibc
 
 /// One controller's way to the units: starts operations, retries what the kernel asks to retry, completes short
@@ -57,6 +57,7 @@ public struct Storage: ~Copyable {
   @usableFromInline
   enum Phase: UInt8 { case delay, transfer, sync }
 
+  /// The controller's io_uring, for waiting and for looking whether anything is prepared.
   public var ring: Ring
   @usableFromInline let backends: UnsafeMutableBufferPointer<Backend>
   @usableFromInline let steps: UnsafeMutableBufferPointer<Step>
@@ -366,7 +367,9 @@ public struct Storage: ~Copyable {
     case .writeZeroes:
       let method = step.pointee.zeroing
       if method == .writeZeroes { return transferred(index, result) }
-      guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else { return finish(index, min(result, 0)) }
+      guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else {
+        return finish(index, min(result, 0))
+      }
       step.pointee.zeroing = method == .zeroRange ? .punchHole : .writeZeroes
       if backend.pointee.zeroing.rawValue < step.pointee.zeroing.rawValue {
         backend.pointee.zeroing = step.pointee.zeroing

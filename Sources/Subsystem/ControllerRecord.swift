@@ -4,7 +4,7 @@ import CBatonShims
 /// What a controller says of itself in the region. An address and nothing more.
 public struct ControllerRecord {
   /// Where a controller is in its life.
-  public enum Phase: UInt64 { case absent, starting, serving, leaving }
+  public enum Phase: UInt64 { case absent, serving, leaving }
 
   private let base: UnsafeMutableRawPointer
 

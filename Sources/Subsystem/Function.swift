@@ -5,6 +5,7 @@ public struct Function: Equatable, Hashable, CustomStringConvertible {
   /// Its place in the row.
   public let index: Int
 
+  /// The function at that place of the row.
   @inlinable @inline(__always)
   public init(index: Int) { self.index = index }
 

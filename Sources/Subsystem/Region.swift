@@ -23,6 +23,7 @@ public struct Region: ~Copyable {
   public let ownership: SharedWords
   /// One state a unit.
   public let unitStates: SharedWords
+  /// Where it lies.
   public let location: SubsystemLocation
 
   /// Units that one subsystem can have.
@@ -143,6 +144,16 @@ extension Region {
       base: mapping.base + Int(header.units_offset)
         + MemoryLayout<baton_unit_record>.offset(of: \baton_unit_record.state)!,
       stride: MemoryLayout<baton_unit_record>.stride, count: Int(header.unit_count))
+    for unit in 0..<Int(header.unit_count) {
+      let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
+        .load(as: baton_unit_record.self)
+      guard UnitGeometry.Kind(rawValue: record.kind) != nil,
+        UInt64(record.path_offset) + UInt64(record.path_count) <= header.strings_count
+      else {
+        throw BatonError(
+          .damaged, path, "is damaged: the record of unit \(unit) makes no sense", mend: Self.anew(location))
+      }
+    }
     for index in 0..<Int(header.unit_count) + 1 {
       guard OwnershipWord(rawValue: ownership.word(index).loadRelaxed()).isValid else {
         throw BatonError(
@@ -217,7 +228,7 @@ extension Region {
     faults.errorEvery = record.error_every
     faults.shortTransferBytes = record.short_transfer_bytes
     let geometry = UnitGeometry(
-      kind: UnitGeometry.Kind(rawValue: record.kind) ?? .null, size: record.size, blockSize: record.block_size,
+      kind: UnitGeometry.Kind(rawValue: record.kind)!, size: record.size, blockSize: record.block_size,
       isDirect: record.is_direct != 0)
     return (geometry, String(decoding: path, as: UTF8.self), faults)
   }

@@ -9,7 +9,7 @@ public struct SubsystemStatus: Sendable {
     public let identity: ControllerIdentity
     /// Whether a process holds the seat.
     public let isRunning: Bool
-    /// `absent`, `starting`, `serving`, `leaving`.
+    /// `absent`, `serving`, `leaving`.
     public let phase: String
     /// Which life.
     public let incarnation: UInt64
@@ -101,7 +101,8 @@ extension Subsystem {
       units.append(
         SubsystemStatus.UnitStatus(
           unit: unit, path: path, kind: "\(geometry.kind)", size: geometry.size, blockSize: UInt64(geometry.blockSize),
-          isDirect: geometry.isDirect, state: UnitState(rawValue: region.unitStates.word(unit).loadRelaxed()) ?? .offline))
+          isDirect: geometry.isDirect,
+          state: UnitState(rawValue: region.unitStates.word(unit).loadRelaxed()) ?? .offline))
     }
     return SubsystemStatus(
       name: location.name, generation: region.header.generation, controllers: controllers, functions: functions,

@@ -1,4 +1,11 @@
 import Baton
+import BatonChannel
+import BatonController
+import BatonHost
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
 import Testing
 
 @Suite("Dispatch, embedded: two controllers and a host polled by the test's own loop")

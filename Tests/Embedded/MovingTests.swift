@@ -188,8 +188,9 @@ struct MovingOwnershipTests {
     while finished < 3 * 4096 {
       while submitted < 3 * 4096 {
         let controller: ControllerIdentity = submitted / 4096 % 2 == 0 ? .a : .b
-        guard laboratory.host.submit(Request(.write, unit: submitted % 4096, length: 512), to: controller)
-        else { break }
+        guard laboratory.host.submit(Request(.write, unit: submitted % 4096, length: 512), to: controller) else {
+          break
+        }
         submitted += 1
       }
       laboratory.poll()

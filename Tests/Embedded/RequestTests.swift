@@ -86,8 +86,7 @@ struct RequestTests {
     }
     table.append((Request(.flush, unit: 3), .noSuchUnit))
     table.append((Request(.flush, unit: UInt32.max), .noSuchUnit))
-    for (operation, least) in [(Operation.identify, 48), (.listUnits, 48), (.statistics, 1024)]
-      as [(Operation, UInt64)]
+    for (operation, least) in [(Operation.identify, 48), (.listUnits, 48), (.statistics, 1024)] as [(Operation, UInt64)]
     {
       table.append((Request(operation, length: 0), .zeroLength))
       table.append((Request(operation, length: least - 1), .badBuffer))
@@ -207,8 +206,7 @@ struct RequestTests {
   }
 
   @Test(
-    "A unit's state is set through one controller and holds through the other",
-    arguments: ControllerIdentity.allCases)
+    "A unit's state is set through one controller and holds through the other", arguments: ControllerIdentity.allCases)
   func unitStates(setter: ControllerIdentity) throws {
     let laboratory = try Laboratory(units: ["mem:1M", "mem:1M"])
     func expect(_ statuses: [Operation: Status], sourceLocation: SourceLocation = #_sourceLocation) throws {

@@ -59,9 +59,8 @@ struct BackendTests {
     #expect(try rig.perform(.flush) == 0)
     if rig.units[0].geometry.kind == .file {
       #expect(
-        try readBytes(of: rig.units[0].path).withUnsafeBytes {
-          memcmp($0.baseAddress!, model.baseAddress!, count)
-        } == 0)
+        try readBytes(of: rig.units[0].path).withUnsafeBytes { memcmp($0.baseAddress!, model.baseAddress!, count) } == 0
+      )
     }
     #expect(rig.storage.inFlight == 0)
   }
@@ -173,8 +172,7 @@ struct FaultTests {
   }
 
   @Test(
-    "delay: what would be over at once is under way, and ends as it would have",
-    arguments: ["mem:64k", "null:64k"])
+    "delay: what would be over at once is under way, and ends as it would have", arguments: ["mem:64k", "null:64k"])
   func delay(unit: String) throws {
     let rig = try StorageRig(["fault:delay=1ms:\(unit)", unit])
     let (token, result) = rig.start(.write, length: 4096)
@@ -283,8 +281,7 @@ struct BadStorageTests {
   }
 
   @Test(
-    "A file that is cut short underneath: reads behind the end fail, before it they do not",
-    arguments: [true, false])
+    "A file that is cut short underneath: reads behind the end fail, before it they do not", arguments: [true, false])
   func shrunk(isBuffered: Bool) throws {
     let rig = try StorageRig([isBuffered ? "buffered:%/file:1M" : "%/file:1M"])
     rig.fill(0..<1 << 20, with: 7)

@@ -21,7 +21,8 @@ struct BenchCommand: ParsableCommand {
   @Argument(help: "Suites.") var suites: [BenchSuite] = []
   @Option(help: "Rounds of each comparison.") var rounds = 25
   @Flag(help: "A short form: fewer and shorter rounds.") var quick = false
-  @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory.parent
+  @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
+    .parent
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
 
   func validate() throws {
@@ -171,7 +172,9 @@ struct Bench {
     report.results.append(try outcome.get())
   }
 
-  private mutating func storage(on subsystem: Subsystem, _ path: String, _ size: UInt64, log: String) throws -> BenchReport.Row {
+  private mutating func storage(on subsystem: Subsystem, _ path: String, _ size: UInt64, log: String) throws
+    -> BenchReport.Row
+  {
     var controller = try ControllerProcess(.a, of: subsystem, log: log)
     try controller.waitUntilServing(subsystem, log: log)
     let isDirect = try subsystem.status().units[0].isDirect
@@ -188,7 +191,9 @@ struct Bench {
       plan.seed = UInt64(round + 1)
       var workload = try Workload(plan, of: subsystem)
       let result = try workload.run()
-      if let error = result.errors.first { throw BatonError(.system, path, "\(error.value) requests ended with: \(error.key)") }
+      if let error = result.errors.first {
+        throw BatonError(.system, path, "\(error.value) requests ended with: \(error.key)")
+      }
       return Double(result.requests) / (Double(result.nanoseconds) / 1e9)
     }
     var progress = progress
@@ -207,6 +212,7 @@ struct Bench {
       p999: measured.percentile(0, 0.1),
       floor: hasFio ? .init(name: "fio io_uring", p50: measured.percentile(1, 50)) : nil,
       ratioToFloor: hasFio ? measured.ratio(1, to: 0) : nil,
-      peers: hasFio ? [] : [.init(name: "fio io_uring", p50: nil, ratio: nil, notRun: "fio is not installed: apt-get install fio")])
+      peers: hasFio
+        ? [] : [.init(name: "fio io_uring", p50: nil, ratio: nil, notRun: "fio is not installed: apt-get install fio")])
   }
 }

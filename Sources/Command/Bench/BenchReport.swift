@@ -74,7 +74,9 @@ struct BenchReport: Encodable {
           lines.append("\(row.suite), \(row.name): \(peer.name) was not run: \(reason)")
         } else {
           lines.append(
-            "\(row.suite), \(row.name): beside \(peer.name) \(Figure.fixed(peer.p50 ?? 0, 1)) \(row.unit), ratio \(Figure.fixed(peer.ratio ?? 0, 2))")
+            "\(row.suite), \(row.name): beside \(peer.name) \(Figure.fixed(peer.p50 ?? 0, 1)) \(row.unit), "
+              + "ratio \(Figure.fixed(peer.ratio ?? 0, 2))"
+          )
         }
       }
     }
@@ -90,7 +92,8 @@ extension BenchReport.Machine {
     let release = withUnsafeBytes(of: &name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     let cpuInfo = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
     let model = cpuInfo.split(separator: "\n").first { $0.hasPrefix("model name") }
-    cpu = model.flatMap { $0.split(separator: ":").last }.map { $0.drop { $0 == " " } }.map(String.init) ?? "unknown CPU"
+    cpu =
+      model.flatMap { $0.split(separator: ":").last }.map { $0.drop { $0 == " " } }.map(String.init) ?? "unknown CPU"
     cpus = Int(baton_available_cpus())
     kernel = release
     baton = BatonCommand.configuration.version

@@ -148,7 +148,9 @@ struct BenchPartner: ~Copyable {
   /// Nanoseconds a round trip of the ball, over `turns` of them.
   mutating func roundTrip(_ phase: BenchPhase, turns: UInt64) throws(BatonError) -> Double {
     // The arbiter's ball: owned by a, requested by b, so that each grant asks for it back.
-    begin(phase, turns: turns, ball: phase == .arbiter ? OwnershipWord.initial.claimed(by: .a)!.requested(by: .b)!.rawValue : 0)
+    begin(
+      phase, turns: turns,
+      ball: phase == .arbiter ? OwnershipWord.initial.claimed(by: .a)!.requested(by: .b)!.rawValue : 0)
     let start = monotonicNanoseconds()
     page.play(phase, as: .a, turns: turns)
     let nanoseconds = monotonicNanoseconds() - start

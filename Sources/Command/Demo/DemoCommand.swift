@@ -16,7 +16,8 @@ struct DemoCommand: ParsableCommand {
   @Option(help: "Seconds of random load.") var runtime: Double?
   @Flag(help: "A short form: a smaller scratch image and a second of load.") var quick = false
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
-  @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory.parent
+  @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
+    .parent
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
 
   func validate() throws {
@@ -120,7 +121,8 @@ struct DemoCommand: ParsableCommand {
     if let json { try JSONReport.write(report, to: json) }
     if !isQuiet { Console.print(report.text) }
     if !report.isVerified {
-      throw VerificationFailure(description: "verification failed: the SHA-256 of what was read differs from the image's")
+      throw VerificationFailure(
+        description: "verification failed: the SHA-256 of what was read differs from the image's")
     }
   }
 }
@@ -153,7 +155,7 @@ struct DemoReport: Encodable {
       changes of owner   \(Figure.count(changesOfOwner))
       latency, image     \(imageLatency.text)
       latency, load      \(loadLatency.text)
-      verified           \(Figure.count(readsVerified)) reads on the way, \(Figure.count(blocksVerified)) blocks at the end
+      verified           \(Figure.count(readsVerified)) reads on the way, \(Figure.count(blocksVerified)) blocks at last
       image, SHA-256     \(sha256)
       read back          \(sha256Read)
       read back again    \(sha256ReadAgain)

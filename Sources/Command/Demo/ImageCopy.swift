@@ -97,14 +97,17 @@ struct ImageCopy: ~Copyable {
       arena.copyMemory(from: source + piece * size, byteCount: filled)
       memset(arena + filled, 0, size - filled)
       return (.write, piece & 1 == 0 ? .a : .b)
-    } done: { _, _ in }
+    } done: { _, _ in
+    }
   }
 
   /// Reads the image back, each piece through the controller that did not write it (or, `swapped`, that did).
   ///
   /// - Returns: the SHA-256 of what was read.
   /// - Throws: `VerificationFailure`, naming unit and block, at the first difference.
-  mutating func read(_ image: borrowing ImageFile, swapped: Bool = false, _ report: (Double) throws -> Void) throws -> String {
+  mutating func read(_ image: borrowing ImageFile, swapped: Bool = false, _ report: (Double) throws -> Void) throws
+    -> String
+  {
     var hash = SHA256()
     let source = image.base
     let count = image.count
@@ -142,7 +145,8 @@ struct ImageCopy: ~Copyable {
 
   private static func failure(_ byte: Int) -> VerificationFailure {
     VerificationFailure(
-      description: "verification failed: unit 0 block \(byte / 4096): byte \(byte) of the image is not what was written")
+      description: "verification failed: unit 0 block \(byte / 4096): byte \(byte) of the image is not what was written"
+    )
   }
 
   /// Keeps `depth` pieces under way until all have been.

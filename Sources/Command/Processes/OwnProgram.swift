@@ -31,7 +31,9 @@ enum OwnProgram {
     if let handing { posix_spawn_file_actions_adddup2(&actions, handing.mine, handing.theirs) }
     var pid: pid_t = 0
     let result = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, pointers, environ)
-    if result != 0 { throw BatonError(result: -Int(result), "baton \(words.joined(separator: " "))", doing: "starting it") }
+    if result != 0 {
+      throw BatonError(result: -Int(result), "baton \(words.joined(separator: " "))", doing: "starting it")
+    }
     return pid
   }
 }

@@ -1,12 +1,13 @@
 import Baton
-import FoundationEssentials
 import BatonSharedMemory
+import FoundationEssentials
 import Glibc
 import Histogram
 
 /// Latencies of many requests, in nanoseconds, three significant digits.
 struct Latencies {
-  private var histogram = Histogram<UInt64>(highestTrackableValue: 3_600_000_000_000, numberOfSignificantValueDigits: .three)
+  private var histogram = Histogram<UInt64>(
+    highestTrackableValue: 3_600_000_000_000, numberOfSignificantValueDigits: .three)
 
   mutating func record(_ nanoseconds: UInt64) { histogram.record(nanoseconds) }
 
@@ -89,11 +90,13 @@ enum JSONReport {
     let text = String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
     if path == "-" { return Console.write(text, to: STDOUT_FILENO) }
     guard let file = fopen(path, "w") else {
-      throw BatonError(.permission, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "name another file")
+      throw BatonError(
+        .permission, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "name another file")
     }
     defer { fclose(file) }
     guard fputs(text, file) >= 0, fflush(file) == 0 else {
-      throw BatonError(.exhausted, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "make room for it")
+      throw BatonError(
+        .exhausted, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "make room for it")
     }
   }
 }

@@ -6,6 +6,7 @@ import Glibc
 import Logging
 
 extension ControllerIdentity: ExpressibleByArgument {
+  /// From the command line's word.
   public init?(argument: String) { self.init(argument) }
 }
 
@@ -44,11 +45,14 @@ struct ControllerBehaviour: ParsableArguments {
 }
 
 extension WaitStrategy: ExpressibleByArgument {
+  /// From the command line's word.
   public init?(argument: String) { self.init(argument) }
+  /// As it is typed.
   public var defaultValueDescription: String { name }
 }
 
 extension ResidencyPolicy: ExpressibleByArgument {
+  /// From the command line's word.
   public init?(argument: String) {
     switch argument {
     case "adaptive": self = .standard
@@ -58,6 +62,7 @@ extension ResidencyPolicy: ExpressibleByArgument {
       self = .fixed(nanoseconds: nanoseconds)
     }
   }
+  /// As it is typed.
   public var defaultValueDescription: String {
     switch self {
     case .adaptive: "adaptive"

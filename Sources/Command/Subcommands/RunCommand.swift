@@ -48,7 +48,9 @@ struct RunCommand: ParsableCommand {
     progress.begin("\(rw.rawValue), \(ByteCount.describe(bs.bytes)), depth \(iodepth), through \(path.rawValue)")
     var result = try workload.run { requests, nanoseconds in
       progress.update(
-        "\(Figure.fixed(Double(nanoseconds) / 1e9, 1)) of \(Figure.fixed(runtime, 1)) s, \(Figure.count(requests)) requests")
+        "\(Figure.fixed(Double(nanoseconds) / 1e9, 1)) of \(Figure.fixed(runtime, 1)) s, "
+          + "\(Figure.count(requests)) requests"
+      )
       return true
     }
     progress.end()
@@ -73,7 +75,8 @@ struct RunCommand: ParsableCommand {
 
   private func targets(_ status: SubsystemStatus) throws -> [WorkloadTarget] {
     if let unit, !status.units.indices.contains(unit) {
-      throw BatonError(.invalid, "unit \(unit)", "is not there", mend: "this subsystem has units 0 to \(status.units.count - 1)")
+      throw BatonError(
+        .invalid, "unit \(unit)", "is not there", mend: "this subsystem has units 0 to \(status.units.count - 1)")
     }
     let chosen = unit.map { [status.units[$0]] } ?? status.units
     return try chosen.map { unit in
@@ -143,11 +146,13 @@ struct RunReport: Encodable {
 
   var text: String {
     var lines = [
-      "requests           \(Figure.count(requests)) in \(Figure.fixed(seconds, 2)) s: \(Figure.count(UInt64(requestsPerSecond))) a second, \(Figure.throughput(bytes, seconds: seconds))",
+      "requests           \(Figure.count(requests)) in \(Figure.fixed(seconds, 2)) s: "
+        + "\(Figure.count(UInt64(requestsPerSecond))) a second, \(Figure.throughput(bytes, seconds: seconds))",
       "reads, writes      \(Figure.count(reads)), \(Figure.count(writes))",
       "latency            \(latencyNanoseconds.text)",
       "served by          a \(Figure.percent(servedByA, of: requests)), b \(Figure.percent(servedByB, of: requests))",
-      "changes of owner   \(Figure.count(changesOfOwner)); \(Figure.percent(transferred, of: requests)) of the requests waited for one",
+      "changes of owner   \(Figure.count(changesOfOwner)); "
+        + "\(Figure.percent(transferred, of: requests)) of the requests waited for one",
     ]
     if rerouted > 0 { lines.append("asked again        \(Figure.count(rerouted)), because a controller left") }
     for (status, count) in errors.sorted(by: { $0.key < $1.key }) {
@@ -155,7 +160,9 @@ struct RunReport: Encodable {
     }
     if let blocksVerified {
       lines.append(
-        "verified           \(Figure.count(verifiedReads)) reads on the way, \(Figure.count(blocksVerified)) blocks at the end: no mismatch")
+        "verified           \(Figure.count(verifiedReads)) reads on the way, \(Figure.count(blocksVerified)) blocks "
+          + "at the end: no mismatch"
+      )
     }
     return lines.joined(separator: "\n")
   }

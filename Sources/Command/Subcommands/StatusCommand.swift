@@ -17,9 +17,11 @@ struct StatusCommand: ParsableCommand {
       try JSONReport.write(StatusReport(status), to: json)
       if json == "-" { return }
     }
-    Console.print("subsystem '\(status.name)': \(status.units.count) units, \(Figure.count(status.terms)) changes of owner")
+    Console.print(
+      "subsystem '\(status.name)': \(status.units.count) units, \(Figure.count(status.terms)) changes of owner")
     Console.print()
-    var controllers = Table("controller", "state", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
+    var controllers = Table(
+      "controller", "state", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
     for controller in status.controllers {
       controllers.add(
         "\(controller.identity)", Self.state(controller), controller.isRunning ? "\(controller.pid)" : "-",

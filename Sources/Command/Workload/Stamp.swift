@@ -42,7 +42,8 @@ struct Stamp: Equatable {
     for sector in 0..<count / Self.sectorSize {
       let base = words + sector * Self.wordsPerSector
       let key = key(sector)
-      var difference = (base[0] ^ Self.magic) | (base[1] ^ UInt64(unit)) | (base[2] ^ block) | (base[3] ^ UInt64(sequence))
+      var difference =
+        (base[0] ^ Self.magic) | (base[1] ^ UInt64(unit)) | (base[2] ^ block) | (base[3] ^ UInt64(sequence))
       for index in 4..<Self.wordsPerSector { difference |= base[index] ^ key &* UInt64(index) }
       if difference != 0 { return describe(base, sector) }
     }

@@ -168,7 +168,9 @@ struct Workload: ~Copyable {
       }
       turns += 1
       if turns & 0xff == 0 || !progress {
-        if now - start >= plan.nanoseconds || submitted >= plan.requestsMax || result.mismatch != nil { isStopping = true }
+        if now - start >= plan.nanoseconds || submitted >= plan.requestsMax || result.mismatch != nil {
+          isStopping = true
+        }
         if !report(result.requests, now - start) { isStopping = true }
       }
       if isStopping && host.outstanding == 0 { break }
