@@ -51,8 +51,7 @@ struct RequestTests {
     var table: [(Request, Status)] = []
     for operation in [Operation.read, .write, .discard, .writeZeroes] {
       let lengthMax = operation == .read || operation == .write ? Request.transferMax : Request.extentMax
-      func add(_ status: Status, unit: UInt32 = 1, offset: UInt64 = 0, length: UInt64 = 512, buffer: UInt64 = 0)
-      {
+      func add(_ status: Status, unit: UInt32 = 1, offset: UInt64 = 0, length: UInt64 = 512, buffer: UInt64 = 0) {
         table.append((Request(operation, unit: unit, offset: offset, length: length, buffer: buffer), status))
       }
       add(.noSuchUnit, unit: 3)
