@@ -115,9 +115,10 @@ int baton_socket_listen(const char *path) {
   if (status) return status;
   int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return -errno;
-  mode_t before = umask(0177);
-  status = result(bind(fd, (struct sockaddr *)&address, sizeof address));
-  umask(before);
+  // The mode of the socket is the mode of the file that bind makes. Not umask: that is the whole process's,
+  // and a file that another thread makes meanwhile would get it too.
+  status = result(fchmod(fd, 0600));
+  if (status == 0) status = result(bind(fd, (struct sockaddr *)&address, sizeof address));
   if (status == 0) status = result(listen(fd, 256));
   if (status < 0) {
     close(fd);

@@ -99,8 +99,12 @@ public struct Controller: ~Copyable {
     let incarnation = record.phase.incarnation + 1
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }
-    let storage = try Storage(units: units, controllerIndex: identity.index)
-    var control = try ControlConnections(listeningAt: subsystem.location.socket(of: identity))
+    let storage = try Self.starting(record, incarnation) { () throws(BatonError) in
+      try Storage(units: units, controllerIndex: identity.index)
+    }
+    var control = try Self.starting(record, incarnation) { () throws(BatonError) in
+      try ControlConnections(listeningAt: subsystem.location.socket(of: identity))
+    }
     self.identity = identity
     self.incarnation = incarnation
     self.options = options
@@ -140,6 +144,18 @@ public struct Controller: ~Copyable {
       incarnation \(incarnation); io_uring: \(granted)
       """
     )
+  }
+
+  /// Makes a part of a controller that starts. When that fails the record says that nobody is there.
+  private static func starting<Part: ~Copyable>(
+    _ record: ControllerRecord, _ incarnation: UInt64, _ make: () throws(BatonError) -> Part
+  ) throws(BatonError) -> Part {
+    do {
+      return try make()
+    } catch {
+      record.setPhase(.absent, incarnation: incarnation)
+      throw error
+    }
   }
 
   deinit {

@@ -79,7 +79,8 @@ public struct Host: ~Copyable {
     let missingB = channelB.connect(memory, subsystem.location)
     if let missingA, missingB != nil {
       throw BatonError(
-        missingA.code, "subsystem '\(subsystem.location.name)'", "no controller can be reached: \(missingA.problem)",
+        missingA.code, "subsystem '\(subsystem.location.name)'",
+        "no controller can be reached: \(missingA.problem)",
         mend: "start 'baton controller \(subsystem.location.name) a' and b")
     }
     self.memory = memory

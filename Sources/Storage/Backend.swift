@@ -168,7 +168,8 @@ extension Backend {
   private static func checkSize(_ size: UInt64, _ subject: String) throws(BatonError) {
     guard size <= UnitGeometry.sizeMax else {
       throw BatonError(
-        .invalid, subject, "would be larger than \(ByteCount.describe(UnitGeometry.sizeMax))", mend: "ask for less")
+        .invalid, subject, "would be larger than \(ByteCount.describe(UnitGeometry.sizeMax))",
+        mend: "ask for less")
     }
   }
 

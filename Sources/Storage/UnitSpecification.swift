@@ -104,9 +104,17 @@ public struct FaultPlan: Sendable, Equatable {
       case "delay":
         if let parsed = ByteCount.parseNanoseconds(value) { delayNanoseconds = parsed } else { isUnderstood = false }
       case "error-after":
-        if let parsed = ByteCount.digits(value), parsed > 0 { errorAfter = parsed } else { isUnderstood = false }
+        if let parsed = ByteCount.digits(value), parsed > 0 {
+          errorAfter = parsed
+        } else {
+          isUnderstood = false
+        }
       case "error-every":
-        if let parsed = ByteCount.digits(value), parsed > 0 { errorEvery = parsed } else { isUnderstood = false }
+        if let parsed = ByteCount.digits(value), parsed > 0 {
+          errorEvery = parsed
+        } else {
+          isUnderstood = false
+        }
       case "short":
         if let parsed = ByteCount.parse(value).flatMap({ UInt32(exactly: $0) }), parsed > 0, parsed % 512 == 0 {
           shortTransferBytes = parsed

@@ -131,7 +131,8 @@ extension Region {
     }
     guard header.size == count else {
       throw BatonError(
-        .damaged, path, "is damaged: it has \(count) bytes and should have \(header.size)", mend: Self.anew(location))
+        .damaged, path, "is damaged: it has \(count) bytes and should have \(header.size)",
+        mend: Self.anew(location))
     }
     guard Self.isSound(header), header.checksum == Self.checksum(header, mapping) else {
       throw BatonError(.damaged, path, "is damaged: its checksum does not match", mend: Self.anew(location))

@@ -48,7 +48,8 @@ public struct Subsystem: Sendable, Equatable {
         }
         let geometry = try Backend.prepare(unit, memoryPath: memoryPath)
         if case .path(let named) = unit.backing { path = absolute(named) }
-        // By what it is and not by its name: a file can have several, and two units on one would not be locked apart.
+        // By what it is and not by its name: a file can have several, and two units on one would not be locked
+        // apart.
         if let facts = FileFacts(path: path), !seen.insert(facts.identity).inserted {
           throw BatonError(.invalid, path, "is named for two units", mend: "name each file once")
         }

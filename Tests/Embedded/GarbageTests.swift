@@ -21,7 +21,8 @@ struct GarbageTests {
     case plausibleRequest
   }
 
-  @Test("Garbage in all request lines of one host, while another goes on being served", arguments: Kind.allCases)
+  @Test(
+    "Garbage in all request lines of one host, while another goes on being served", arguments: Kind.allCases)
   func garbage(kind: Kind) throws {
     let laboratory = try Laboratory(units: ["mem:64k", "%/file:64k", "null:1G", "mem:64k"])
     var random = SeededRandom(seed: 42)
@@ -61,7 +62,8 @@ struct GarbageTests {
       let pattern = UInt8(truncatingIfNeeded: round)
       host.fill(0..<4096, with: pattern)
       #expect(try laboratory.perform(Request(.write, unit: 3, length: 4096), on: controller).status == .success)
-      let read = try laboratory.perform(Request(.read, unit: 3, length: 4096, buffer: 8192), on: controller.peer)
+      let read = try laboratory.perform(
+        Request(.read, unit: 3, length: 4096, buffer: 8192), on: controller.peer)
       #expect(read.status == .success && host.holds(8192..<12288, pattern))
     }
     #expect(host.isAttached(to: .a) && host.isAttached(to: .b))
@@ -95,8 +97,8 @@ struct GarbageTests {
     }
   }
 
-  /// Where in the polling order a host stands depends on who was quiet for how long: hosts that are put out stand in
-  /// every kind of place, hot and cold, first and last, about to become cold.
+  /// Where in the polling order a host stands depends on who was quiet for how long: hosts that are put out
+  /// stand in every kind of place, hot and cold, first and last, about to become cold.
   @Test("A host that is put out leaves the polling order whole, wherever in it it stood", arguments: 0..<8)
   func expelledAnywhere(extra: Int) throws {
     let laboratory = try Laboratory(units: ["mem:64k"])
@@ -140,7 +142,7 @@ struct GarbageTests {
     }
   }
 
-  /// The host names lines again that it has not had back: without end, were it not stopped.
+  /// The host names lines again that it has not had back, and wipes the flags that would give it away.
   @Test("A host that submits more than it has lines is put out, and takes nobody's room")
   func tooMany() throws {
     let laboratory = try Laboratory(units: ["fault:delay=200ms:null:1M", "mem:64k"])
@@ -150,7 +152,9 @@ struct GarbageTests {
     for _ in 0..<100 {
       let slot = Int(sequence % 8)
       sequence += 1
-      raw.line(slot).submit(Request(.read, unit: 0, length: 512), sequence: sequence, next: UInt16(sequence % 8))
+      raw.line(Int(sequence % 8)).flag.storeReleasing(0)
+      raw.line(slot).submit(
+        Request(.read, unit: 0, length: 512), sequence: sequence, next: UInt16(sequence % 8))
       laboratory.poll(.a)
     }
     #expect(try reply(over: raw.socket, laboratory) == .ended)

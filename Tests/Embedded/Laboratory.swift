@@ -8,7 +8,8 @@ import BatonTestSupport
 import Glibc
 import Logging
 
-/// A subsystem with both controllers and hosts, in one process and on one thread: the test's own loop polls them.
+/// A subsystem with both controllers and hosts, in one process and on one thread: the test's own loop polls
+/// them.
 final class Laboratory {
   let folder: ScratchFolder
   let subsystem: Subsystem
@@ -39,7 +40,8 @@ final class Laboratory {
     self.folder = folder
     options = controllers
     subsystem = try Subsystem.create(
-      folder("subsystem"), units: units.map { try UnitSpecification(parsing: $0.replacing("%", with: folder.path)) })
+      folder("subsystem"),
+      units: units.map { try UnitSpecification(parsing: $0.replacing("%", with: folder.path)) })
     region = try Region(opening: subsystem.location, writable: false)
     try start(.a)
     try start(.b)
@@ -191,6 +193,7 @@ final class TestHost {
   func holds(_ range: Range<Int>, _ byte: UInt8) -> Bool {
     // Each byte is the same as the one before it, and the first one is right.
     arena[range.lowerBound] == byte
-      && memcmp(arena.baseAddress! + range.lowerBound, arena.baseAddress! + range.lowerBound + 1, range.count - 1) == 0
+      && memcmp(
+        arena.baseAddress! + range.lowerBound, arena.baseAddress! + range.lowerBound + 1, range.count - 1) == 0
   }
 }

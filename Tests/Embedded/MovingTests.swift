@@ -9,6 +9,20 @@ import CBatonShims
 import Glibc
 import Testing
 
+/// Who served which term of which unit: at most one controller, or two had work on the storage at once.
+struct TermLedger {
+  private var owners: [UInt64: ControllerIdentity] = [:]
+
+  mutating func expectOneOwner(
+    _ service: Service, unit: Int = 0, sourceLocation: SourceLocation = #_sourceLocation
+  ) {
+    let key = service.term << 8 | UInt64(unit)
+    let owner = owners[key] ?? service.controller
+    #expect(owner == service.controller, "term \(service.term) of unit \(unit)", sourceLocation: sourceLocation)
+    owners[key] = owner
+  }
+}
+
 @Suite("Ownership that moves: nothing lost, nobody starved")
 struct MovingOwnershipTests {
   /// One host, blocks at random: a write that was answered is seen by every read that is submitted later.
@@ -33,6 +47,7 @@ struct MovingOwnershipTests {
     var value: UInt64 = 0
     let count = 20_000
     var transferred = 0
+    var ledger = TermLedger()
     while finished < count {
       for place in 0..<depth where underWay[place] == nil && submitted < count {
         let unit = submitted % 50 == 0 ? 2 : Int.random(in: 0..<2, using: &random)
@@ -49,7 +64,9 @@ struct MovingOwnershipTests {
         let request = Request(
           isWrite ? .write : .read, unit: UInt32(unit), offset: UInt64(block) * 4096, length: 4096,
           buffer: UInt64(place) * 4096)
-        guard host.submit(request, to: Bool.random(using: &random) ? .a : .b, cookie: UInt64(place)) else { continue }
+        guard host.submit(request, to: Bool.random(using: &random) ? .a : .b, cookie: UInt64(place)) else {
+          continue
+        }
         busy[unit].insert(block)
         underWay[place] = (unit, block, isWrite, value)
         submitted += 1
@@ -60,6 +77,7 @@ struct MovingOwnershipTests {
         let (unit, block, isWrite, value) = underWay[place]!
         #expect(completion.status == .success)
         if completion.service.isTransferred { transferred += 1 }
+        ledger.expectOneOwner(completion.service, unit: unit)
         if isWrite {
           newest[unit][block] = value
         } else {
@@ -88,6 +106,7 @@ struct MovingOwnershipTests {
     var answered = [0, 0]
     var lastTerm = [UInt64](repeating: 0, count: 2)
     var terms: Set<UInt64> = []
+    var ledger = TermLedger()
     for (index, host) in hosts.enumerated() {
       for _ in 0..<depth { #expect(host.submit(Request(.read, length: 512), to: index == 0 ? .a : .b)) }
     }
@@ -98,6 +117,7 @@ struct MovingOwnershipTests {
         while let completion = host.next() {
           #expect(completion.status == .success)
           #expect(completion.service.controller.index == index)
+          ledger.expectOneOwner(completion.service)
           #expect(completion.service.term >= lastTerm[index], "terms only grow")
           lastTerm[index] = completion.service.term
           terms.insert(completion.service.term)
@@ -201,7 +221,8 @@ struct LeavingTests {
       #expect(try laboratory.perform(Request(.unitState, unit: 0), on: stayer).status == .success)
       var waiting: Set<UInt64> = []
       for cookie in UInt64(0)..<60 {
-        let request = Request(.write, unit: UInt32(cookie % 3), offset: cookie * 512, length: 512, buffer: cookie * 512)
+        let request = Request(
+          .write, unit: UInt32(cookie % 3), offset: cookie * 512, length: 512, buffer: cookie * 512)
         // In flight and pending at the leaver; and pending at the other for what the leaver has.
         #expect(host.submit(request, to: cookie % 4 == 3 ? stayer : leaver, cookie: cookie))
         waiting.insert(cookie)
@@ -333,7 +354,9 @@ struct LeavingTests {
     #expect(try laboratory.perform(Request(.write, length: 512), on: .b).status == .success)
   }
 
-  @Test("A controller that dies with requests: its host is told, what it owned is refused by the other, it comes back")
+  @Test(
+    "A controller that dies: its host is told, the other refuses what it owned, it comes back"
+  )
   func dies() throws {
     let laboratory = try Laboratory(units: ["fault:delay=1ms:mem:64k", "mem:64k"])
     let host = laboratory.host

@@ -16,7 +16,8 @@ final class RawHost {
   /// A host with memory in order, which asks to be attached and does not wait.
   init(_ laboratory: Laboratory, to controller: ControllerIdentity, linesPerChannel: Int = 8) throws {
     memory = try HostMemory(linesPerChannel: linesPerChannel, arenaSize: 65536)
-    socket = try ControlMessage.connect(path: laboratory.subsystem.location.socket(of: controller), to: controller)
+    socket = try ControlMessage.connect(
+      path: laboratory.subsystem.location.socket(of: controller), to: controller)
     self.controller = controller
     try ControlMessage.sendAttach(
       over: socket, kind: UInt32(BATON_ATTACH_HOST), descriptor: memory.descriptor.number)

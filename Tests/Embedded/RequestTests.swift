@@ -30,7 +30,8 @@ struct RequestTests {
       #expect(discard.status == .success)
       for isDurable in [false, true] {
         let zeroes = try laboratory.perform(
-          Request(.writeZeroes, unit: 1, offset: 65536 + 16384, length: 8192, isDurable: isDurable), on: controller)
+          Request(.writeZeroes, unit: 1, offset: 65536 + 16384, length: 8192, isDurable: isDurable),
+          on: controller)
         #expect(zeroes.status == .success && zeroes.value == 8192)
       }
       host.fill(131_072..<262_144, with: 0xee)
@@ -119,7 +120,8 @@ struct RequestTests {
     #expect(laboratory.count(.errors, of: .a) == UInt64(Self.refused.count))
     #expect(laboratory.count(.terms, of: .a) == 0)
     for unit in 0..<3 {
-      #expect(try laboratory.perform(Request(.write, unit: UInt32(unit), length: 4096), on: .a).status == .success)
+      #expect(
+        try laboratory.perform(Request(.write, unit: UInt32(unit), length: 4096), on: .a).status == .success)
     }
   }
 
@@ -219,7 +221,8 @@ struct RequestTests {
       }
     }
     func set(_ state: UnitState) throws {
-      let completion = try laboratory.perform(Request(.setUnitState, unit: 1, offset: state.rawValue), on: setter)
+      let completion = try laboratory.perform(
+        Request(.setUnitState, unit: 1, offset: state.rawValue), on: setter)
       #expect(completion.status == .success && completion.value == state.rawValue)
       for controller in ControllerIdentity.allCases {
         #expect(try laboratory.perform(Request(.unitState, unit: 1), on: controller).value == state.rawValue)
@@ -229,7 +232,9 @@ struct RequestTests {
     try set(.readOnly)
     try expect([.write: .readOnly, .discard: .readOnly, .writeZeroes: .readOnly])
     try set(.offline)
-    try expect([.read: .offline, .write: .offline, .flush: .offline, .discard: .offline, .writeZeroes: .offline])
+    try expect([
+      .read: .offline, .write: .offline, .flush: .offline, .discard: .offline, .writeZeroes: .offline,
+    ])
     try set(.online)
     try expect([:])
   }

@@ -83,7 +83,8 @@ struct ArbiterTests {
           lost += 1
           let fresh = PlainWord(after)
           #expect(
-            result == call.perform(me, on: fresh), "\(call) from \(situation), with \(peerStep) of b in between")
+            result == call.perform(me, on: fresh), "\(call) from \(situation), with \(peerStep) of b in between"
+          )
           #expect(shared.value == fresh.value, "\(call) from \(situation), with \(peerStep) of b in between")
         }
       }
@@ -137,7 +138,8 @@ struct ResidencyTests {
   @Test("A term that nobody else waits in has none: it is over at once, whatever the policy")
   func uncontended() {
     for policy in [
-      ResidencyPolicy.pendingOnly, .fixed(nanoseconds: .max), .adaptive(factor: .max, nanosecondsMax: .max), .standard,
+      ResidencyPolicy.pendingOnly, .fixed(nanoseconds: .max), .adaptive(factor: .max, nanosecondsMax: .max),
+      .standard,
     ] {
       var residency = Residency()
       #expect(residency.isOver(policy: policy))

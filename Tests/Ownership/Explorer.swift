@@ -3,18 +3,20 @@ import BatonSharedMemory
 
 /// Runs two controllers on one ownership word in every interleaving of their loads and compare-and-swaps.
 ///
-/// A controller is a small step machine over the real `Arbiter`: it asks, waits, serves, withdraws, grants, grants
-/// and asks, vacates, in every order in which it may. The arbiter's calls are cut into single memory steps without
-/// being rewritten: a call is a function of what its steps return, so it is run again from its beginning with the
-/// results that it has had so far, takes one more step on the shared word, and runs on to its end on a word of its
-/// own that nobody sees; if it needed no further step it is over. The state between two steps is therefore a small
-/// value, and a breadth-first search visits each state once.
+/// A controller is a small step machine over the real `Arbiter`: it asks, waits, serves, withdraws, grants,
+/// grants and asks, vacates, in every order in which it may. The arbiter's calls are cut into single memory
+/// steps without being rewritten: a call is a function of what its steps return, so it is run again from its
+/// beginning with the results that it has had so far, takes one more step on the shared word, and runs on to
+/// its end on a word of its own that nobody sees; if it needed no further step it is over. The state between
+/// two steps is therefore a small value, and a breadth-first search visits each state once.
 ///
 /// Invariants, checked after every step (those of `OwnershipWord.swift`):
 /// - at most one controller serves at a time, and one term is served by one controller;
 /// - terms never fall, and the owner never changes within one;
-/// - a request stands until it is granted or withdrawn: who waits owns the function or has its request in the word;
-/// - what is owned is owned by somebody who knows or is about to find out: an owner serves, waits, or is in a call.
+/// - a request stands until it is granted or withdrawn: who waits owns the function or has its request in
+///   the word;
+/// - what is owned is owned by somebody who knows or is about to find out: an owner serves, waits, or is in
+///   a call.
 struct Explorer {
   /// A way in which the arbiter is broken on purpose, to show that the explorer sees it.
   enum Defect { case none, grantIsStore, claimIsStore, requestIsStore, grantKeepsTerm }
@@ -79,7 +81,8 @@ struct Explorer {
   /// Visits everything that can be reached. Ends at the first violation.
   mutating func run() {
     let first = State(
-      word: OwnershipWord.initial.rawValue, processes: ControllerIdentity.allCases.map { Process(identity: $0) })
+      word: OwnershipWord.initial.rawValue, processes: ControllerIdentity.allCases.map { Process(identity: $0) }
+    )
     var visited: Set<State> = [first]
     var queue = [first]
     var position = 0
@@ -191,7 +194,8 @@ struct Explorer {
           violations.append("\(process.identity) owns the function and does not know: \(after)")
         }
         if after.isOwned(by: process.identity.peer), after.isRequested {
-          violations.append("a request of \(process.identity) stands that it has withdrawn or not made: \(after)")
+          violations.append(
+            "a request of \(process.identity) stands that it has withdrawn or not made: \(after)")
         }
       case .serving, .relinquishing: break
       }
@@ -212,7 +216,9 @@ struct Explorer {
       return .done(true)
     case (.grant, .grantKeepsTerm):
       let seen = word.loadAcquiring()
-      guard let next = OwnershipWord(rawValue: seen).granted(by: identity, asking: false) else { return .done(false) }
+      guard let next = OwnershipWord(rawValue: seen).granted(by: identity, asking: false) else {
+        return .done(false)
+      }
       let value = next.rawValue - 1 << 16
       return .done(word.compareExchange(expected: seen, desired: value).exchanged)
     case (.request, _):
@@ -250,8 +256,8 @@ struct Explorer {
   }
 }
 
-/// A word for a call that is run again: gives the results that the call has had, lets it take one step on the shared
-/// value, and the rest on a copy.
+/// A word for a call that is run again: gives the results that the call has had, lets it take one step on the
+/// shared value, and the rest on a copy.
 final class ReplayedWord: AtomicWord {
   private let steps: [Explorer.Step]
   private var position = 0
@@ -284,7 +290,9 @@ final class ReplayedWord: AtomicWord {
   }
 
   func loadAcquiring() -> UInt64 {
-    guard case .load(let value) = step({ .load($0) }) else { preconditionFailure("a call that is not repeatable") }
+    guard case .load(let value) = step({ .load($0) }) else {
+      preconditionFailure("a call that is not repeatable")
+    }
     return value
   }
 

@@ -18,8 +18,8 @@ enum Step: CaseIterable {
   }
 }
 
-/// The states a function can be in, apart from the term; and the same state machine written a second time, from the
-/// table and not from the bits.
+/// The states a function can be in, apart from the term; and the same state machine written a second time, from
+/// the table and not from the bits.
 enum Situation: Hashable, CaseIterable {
   case vacant
   case owned(ControllerIdentity)
@@ -58,7 +58,9 @@ enum Situation: Hashable, CaseIterable {
 struct OwnershipWordTests {
   static let terms: [UInt64] = [0, 1, 2, 0xffff, 0x1_0000, OwnershipWord.termMax - 1]
 
-  @Test("Every step from every state by either controller: legal ones lead where the table says, others are refused")
+  @Test(
+    "Every step from every state by either controller: legal ones lead where the table says, others are refused"
+  )
   func everyStep() {
     var legal = 0
     for situation in Situation.allCases {
@@ -68,7 +70,8 @@ struct OwnershipWordTests {
             let word = situation.word(term: term)
             let result = step.applied(to: word, by: controller)
             if let (next, nextTerm) = situation.after(step, by: controller) {
-              #expect(result == next.word(term: nextTerm ? term + 1 : term), "\(word): \(step) by \(controller)")
+              #expect(
+                result == next.word(term: nextTerm ? term + 1 : term), "\(word): \(step) by \(controller)")
               legal += 1
             } else {
               #expect(result == nil, "\(word): \(step) by \(controller) is no legal step")

@@ -112,7 +112,8 @@ struct FacadeTests {
   @Test("What is no wait strategy is none", arguments: ["", "Spin", "spin ", "sleep"])
   func noStrategies(word: String) { #expect(WaitStrategy(word) == nil) }
 
-  @Test("A loop that parks parks, one that spins never does, an adaptive one without patience does at its clock")
+  @Test(
+    "A loop that parks parks, one that spins never does, an adaptive one without patience does at its clock")
   func waiter() {
     func looks(_ strategy: WaitStrategy, max: Int, afterWork: Int = 0) -> Int {
       var waiter = Waiter(strategy)
@@ -155,7 +156,9 @@ struct ErrorTests {
   func checks() throws {
     #expect(try check(CInt(7), "thing", doing: "trying") == 7)
     #expect(try check(0, "thing", doing: "trying") == 0)
-    expectError(.missing, naming: "thing") { try check(-Int(ENOENT), "thing", doing: "trying", mend: "make it") }
+    expectError(.missing, naming: "thing") {
+      try check(-Int(ENOENT), "thing", doing: "trying", mend: "make it")
+    }
   }
 
   @Test("What is not there, cannot be mapped or resized says so by name")

@@ -105,8 +105,8 @@ struct HintRingTests {
     #expect(rig.received.steps == theirs)
   }
 
-  /// A writer that died after the slot and before its position: a new one finds the slot taken until the reader has
-  /// been there, and then goes on one slot behind the reader.
+  /// A writer that died after the slot and before its position: a new one finds the slot taken until the reader
+  /// has been there, and then goes on one slot behind the reader.
   @Test("A writer that died between slot and position: the ring mends itself", arguments: 0..<8)
   func writerDied(at start: Int) {
     let rig = Rig(capacity: 8)
@@ -121,7 +121,8 @@ struct HintRingTests {
     #expect(rig.receive() == 0)
     // The new life writes where its position says: one slot behind the reader, which sees nothing of it.
     #expect(rig.send(101))
-    // After that one the two stand at the same slot again; the hint itself lies behind until the ring comes round.
+    // After that one the two stand at the same slot again; the hint itself lies behind until the ring comes
+    // round.
     #expect(rig.send(102))
     var found = rig.receiveAll() + rig.resynchronize()
     found += rig.receiveAll()
@@ -136,8 +137,8 @@ struct HintRingTests {
     for message in UInt64(200)..<300 { #expect(found.contains(message), "message \(message)") }
   }
 
-  /// A reader that died after its position and before it cleared the slot: the next life looks at the slot behind,
-  /// and the writer finds a slot that nobody clears when it comes round.
+  /// A reader that died after its position and before it cleared the slot: the next life looks at the slot
+  /// behind, and the writer finds a slot that nobody clears when it comes round.
   @Test("A reader that died between position and slot: the ring mends itself", arguments: 0..<8)
   func readerDied(at start: Int) {
     let rig = Rig(capacity: 8)
@@ -175,7 +176,8 @@ struct HintRingTests {
         found += rig.receiveAll() + rig.resynchronize()
       }
       for message in UInt64(220)..<240 {
-        #expect(found.contains(message), "message \(message), slots \(filled), writer \(writer), reader \(reader)")
+        #expect(
+          found.contains(message), "message \(message), slots \(filled), writer \(writer), reader \(reader)")
       }
     }
   }

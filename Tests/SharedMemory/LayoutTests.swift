@@ -122,12 +122,14 @@ struct LayoutTests {
   @Test func attachMessages() {
     pin(
       baton_attach_request.self, count: 16,
-      [Field("magic", \.magic), Field("layout_version", \.layout_version), Field("kind", \.kind)], at: [0, 8, 12])
+      [Field("magic", \.magic), Field("layout_version", \.layout_version), Field("kind", \.kind)],
+      at: [0, 8, 12])
     pin(
       baton_attach_reply.self, count: 248,
       [
         Field("magic", \.magic), Field("layout_version", \.layout_version), Field("refusal", \.refusal),
-        Field("controller", \.controller), Field("incarnation", \.incarnation), Field("generation", \.generation),
+        Field("controller", \.controller), Field("incarnation", \.incarnation),
+        Field("generation", \.generation),
         Field("unit_count", \.unit_count), Field("reason", \.reason),
       ],
       at: [0, 8, 12, 16, 24, 32, 40, 48])
@@ -137,14 +139,16 @@ struct LayoutTests {
     pin(
       baton_identity.self, count: 48,
       [
-        Field("generation", \.generation), Field("controller", \.controller), Field("incarnation", \.incarnation),
+        Field("generation", \.generation), Field("controller", \.controller),
+        Field("incarnation", \.incarnation),
         Field("pid", \.pid), Field("unit_count", \.unit_count), Field("layout_version", \.layout_version),
       ],
       at: [0, 8, 16, 24, 32, 40])
     pin(
       baton_unit_description.self, count: 48,
       [
-        Field("unit", \.unit), Field("size", \.size), Field("block_size", \.block_size), Field("state", \.state),
+        Field("unit", \.unit), Field("size", \.size), Field("block_size", \.block_size),
+        Field("state", \.state),
         Field("kind", \.kind), Field("is_direct", \.is_direct),
       ],
       at: [0, 8, 16, 24, 32, 40])

@@ -43,7 +43,8 @@ struct BackendTests {
       case 4:
         memset(place, 0, length)
         #expect(
-          try rig.perform(.writeZeroes, offset: UInt64(offset), length: UInt64(length), isDurable: isDurable) == 0)
+          try rig.perform(.writeZeroes, offset: UInt64(offset), length: UInt64(length), isDurable: isDurable)
+            == 0)
       case 5:
         // Advice in general; the file systems used here make holes, and holes read as zeroes.
         memset(place, 0, length)
@@ -76,7 +77,8 @@ struct BackendTests {
     }
   }
 
-  @Test("A null unit takes everything, and a read leaves the buffer as it is", arguments: ["", "fault:delay=1us:"])
+  @Test(
+    "A null unit takes everything, and a read leaves the buffer as it is", arguments: ["", "fault:delay=1us:"])
   func null(faults: String) throws {
     let rig = try StorageRig(["\(faults)null:1G"])
     rig.fill(0..<8192, with: 0x5a)
@@ -105,7 +107,9 @@ struct BackendTests {
   }
 
   /// tmpfs has no zero-range, and each operation that is under way finds that out for itself.
-  @Test("Many write-zeroes at once where the file system refuses the best way: every one falls back", arguments: 1...3)
+  @Test(
+    "Many write-zeroes at once where the file system refuses the best way: every one falls back",
+    arguments: 1...3)
   func zeroingFallsBack(round: Int) throws {
     let rig = try StorageRig(["%/file:1M"], onTmpfs: true)
     rig.fill(0..<1 << 20, with: 0xff)
@@ -179,7 +183,9 @@ struct FaultTests {
     #expect(rig.storage.inFlight == 0)
   }
 
-  @Test("short: one system call moves so much and no more, and the whole arrives", arguments: [512, 1024, 4608, 65536])
+  @Test(
+    "short: one system call moves so much and no more, and the whole arrives",
+    arguments: [512, 1024, 4608, 65536])
   func short(bytes: Int) throws {
     let rig = try StorageRig(["buffered:fault:short=\(bytes):%/file:256k"])
     for position in 0..<262_144 { rig.buffer[position] = UInt8(truncatingIfNeeded: position / 100) }
@@ -199,7 +205,8 @@ struct BadStorageTests {
   init() throws { folder = try ScratchFolder() }
 
   func prepare(_ text: String) throws -> UnitGeometry {
-    try Backend.prepare(UnitSpecification(parsing: text.replacing("%", with: folder.path)), memoryPath: folder("mem"))
+    try Backend.prepare(
+      UnitSpecification(parsing: text.replacing("%", with: folder.path)), memoryPath: folder("mem"))
   }
 
   func open(_ path: String, size: UInt64 = 65536, isDirect: Bool = false) throws {

@@ -56,7 +56,8 @@ struct SpecificationTests {
       "fault:error-after=0:mem:1M", "fault:error-after=x:mem:1M", "fault:error-after=+3:mem:1M",
       "fault:error-every=0:mem:1M", "fault:error-every=-1:mem:1M", "fault:error-every=+1:mem:1M",
       "fault:short=0:mem:1M", "fault:short=100:mem:1M", "fault:short=8G:mem:1M", "fault:loud=1:mem:1M",
-      "fault:delay=5ms,:mem:1M", "fault:delay=5ms,,short=512:mem:1M", "fault:Delay=5ms:mem:1M", "fault:short=512:mem",
+      "fault:delay=5ms,:mem:1M", "fault:delay=5ms,,short=512:mem:1M", "fault:Delay=5ms:mem:1M",
+      "fault:short=512:mem",
       "fault:delay=1ms:fault:short=512:mem:1M",
     ])
   func refused(text: String) {
@@ -84,7 +85,8 @@ struct SpecificationTests {
     "Bytes in words",
     arguments: [
       (0, "0 B"), (1, "1 B"), (1000, "1000 B"), (1024, "1 KiB"), (1025, "1025 B"), (1536 << 10, "1536 KiB"),
-      (1 << 20, "1 MiB"), (64 << 20, "64 MiB"), (1 << 30, "1 GiB"), (3 << 40, "3 TiB"), (UInt64.max, "\(UInt64.max) B"),
+      (1 << 20, "1 MiB"), (64 << 20, "64 MiB"), (1 << 30, "1 GiB"), (3 << 40, "3 TiB"),
+      (UInt64.max, "\(UInt64.max) B"),
     ] as [(UInt64, String)])
   func described(count: UInt64, text: String) { #expect(ByteCount.describe(count) == text) }
 

@@ -13,8 +13,8 @@ final class StorageRig {
 
   static let bufferCount = 1 << 20
 
-  /// Units as `UnitSpecification` has them, with `%` for the test's own folder; `buffered:` before one keeps the
-  /// page cache.
+  /// Units as `UnitSpecification` has them, with `%` for the test's own folder; `buffered:` before one keeps
+  /// the page cache.
   init(_ texts: [String], onTmpfs: Bool = false, controllerIndex: Int = 0) throws {
     let folder = try ScratchFolder(onTmpfs: onTmpfs)
     units = try Self.prepare(texts, in: folder)
@@ -34,7 +34,8 @@ final class StorageRig {
   ) throws -> [(geometry: UnitGeometry, path: String, faults: FaultPlan)] {
     try texts.enumerated().map { index, text in
       let isBuffered = text.hasPrefix("buffered:")
-      let words = (isBuffered ? String(text.dropFirst("buffered:".count)) : text).replacing("%", with: folder.path)
+      let words = (isBuffered ? String(text.dropFirst("buffered:".count)) : text).replacing(
+        "%", with: folder.path)
       var specification = try UnitSpecification(parsing: words)
       specification.isBuffered = isBuffered
       let memory = folder("memory.\(index)")

@@ -14,7 +14,9 @@ struct SubsystemTests {
 
   init() throws { folder = try ScratchFolder() }
 
-  func generation(_ subsystem: Subsystem) throws -> UInt64 { try Region(opening: subsystem.location).header.generation }
+  func generation(_ subsystem: Subsystem) throws -> UInt64 {
+    try Region(opening: subsystem.location).header.generation
+  }
 
   func create(_ units: [String]) throws -> Subsystem {
     try Subsystem.create(
@@ -34,7 +36,8 @@ struct SubsystemTests {
   private func expectSound(_ region: borrowing Region, _ subsystem: Subsystem, _ units: [String]) throws {
     #expect(region.unitCount == 3)
     #expect(region.functionCount == 4)
-    #expect(region.unit(0).geometry == UnitGeometry(kind: .memory, size: 1 << 20, blockSize: 512, isDirect: false))
+    #expect(
+      region.unit(0).geometry == UnitGeometry(kind: .memory, size: 1 << 20, blockSize: 512, isDirect: false))
     #expect(region.unit(0).path == subsystem.location.memory(unit: 0))
     #expect(region.unit(1).geometry.kind == .file)
     #expect(region.unit(1).geometry.size == 65536)
@@ -67,7 +70,8 @@ struct SubsystemTests {
     #expect(mode(subsystem.location.memory(unit: 0)) == 0o600)
     #expect(mode(folder("file")) == 0o600)
     #expect(mode(subsystem.location.directory) == 0o700)
-    let socket = OwnedDescriptor(try check(baton_socket_listen(folder("socket")), folder("socket"), doing: "listening"))
+    let socket = OwnedDescriptor(
+      try check(baton_socket_listen(folder("socket")), folder("socket"), doing: "listening"))
     #expect(socket.number >= 0 && mode(folder("socket")) == 0o600)
   }
 

@@ -23,6 +23,8 @@ package func expectError<Result: ~Copyable>(
 ) {
   guard let error = errorOf(body, sourceLocation: sourceLocation) else { return }
   #expect(error.code == code, "\(error)", sourceLocation: sourceLocation)
-  #expect(error.description.contains(subject), "the error names the thing: \(error)", sourceLocation: sourceLocation)
-  #expect(!hasMend || !error.mend.isEmpty, "the error says how to mend it: \(error)", sourceLocation: sourceLocation)
+  #expect(
+    error.description.contains(subject), "the error names the thing: \(error)", sourceLocation: sourceLocation)
+  #expect(
+    !hasMend || !error.mend.isEmpty, "the error says how to mend it: \(error)", sourceLocation: sourceLocation)
 }

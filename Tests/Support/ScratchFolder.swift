@@ -40,7 +40,9 @@ package final class ScratchFolder {
     defer { closedir(folder) }
     var names: [String] = []
     while let entry = readdir(folder) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
       if name != ".", name != ".." { names.append(name) }
     }
     return names.sorted()
@@ -80,7 +82,9 @@ package func writeBytes(_ bytes: [UInt8], to path: String) throws {
   let file = OwnedDescriptor(try check(number < 0 ? -errno : number, path, doing: "opening"))
   var done = 0
   while done < bytes.count {
-    let count = bytes.withUnsafeBytes { pwrite(file.number, $0.baseAddress! + done, $0.count - done, off_t(done)) }
+    let count = bytes.withUnsafeBytes {
+      pwrite(file.number, $0.baseAddress! + done, $0.count - done, off_t(done))
+    }
     guard count > 0 else { throw BatonError(.system, path, "writing ended at \(done) of \(bytes.count)") }
     done += count
   }

@@ -3,7 +3,8 @@ import Glibc
 
 /// A file system of 1 MiB that a test may fill: tmpfs, mounted on a folder of the test's own.
 ///
-/// Mounting takes root. A file size limit would do without, but it fails with EFBIG and a signal, not with ENOSPC.
+/// Mounting takes root. A file size limit would do without, but it fails with EFBIG and a signal, not with
+/// ENOSPC.
 package final class SmallFileSystem {
   /// Where it is mounted.
   package let folder: ScratchFolder
