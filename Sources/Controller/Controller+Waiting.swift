@@ -28,7 +28,7 @@ extension Controller {
     while stop != .stopped {
       if poll() {
         waiter.worked()
-      } else if waiter.idle() == .park {
+      } else if waiter.idle(expecting: storage.inFlight > 0) == .park {
         park()
       }
     }

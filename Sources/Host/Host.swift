@@ -191,13 +191,17 @@ public struct Host: ~Copyable {
   /// Waits until there is probably something for `next`, as the waiting strategy says; `nanoseconds` at the most.
   ///
   /// Returns early without reason now and then: call `next` again.
-  public mutating func wait(nanoseconds: Int64 = 100_000_000) {
+  public mutating func wait(nanoseconds: Int64 = 100_000_000) { wait(nanoseconds: nanoseconds, unless: { false }) }
+
+  /// The same for a host that something else can call away: `isCalled` is asked before each sleep, after the sleep has
+  /// been announced in `hostParked`; who calls makes its call visible first, and wakes the word then.
+  mutating func wait(nanoseconds: Int64, unless isCalled: () -> Bool) {
     var waiter = Waiter(options.waiting)
     let deadline = monotonicNanoseconds() &+ UInt64(max(nanoseconds, 0))
     var looks = 0
     while true {
-      if channelA.anyAnswered() || channelB.anyAnswered() { return }
-      if waiter.idle() == .park { break }
+      if channelA.anyAnswered() || channelB.anyAnswered() || isCalled() { return }
+      if waiter.idle(expecting: outstanding > 0) == .park { break }
       looks += 1
       if looks % 1024 == 0 {
         maintain()
@@ -206,16 +210,16 @@ public struct Host: ~Copyable {
     }
     let now = monotonicNanoseconds()
     if now >= deadline { return maintain() }
-    park(nanoseconds: min(Int64(deadline - now), Self.sleepNanosecondsMax))
+    park(nanoseconds: min(Int64(deadline - now), Self.sleepNanosecondsMax), unless: isCalled)
     maintain()
   }
 
-  private func park(nanoseconds: Int64) {
+  private func park(nanoseconds: Int64, unless isCalled: () -> Bool) {
     let word = memory.hostParked
     word.storeRelaxed(1)
     // Sync point "sleep": the announcement is visible before the look; controllers answer before they look for it.
     let isComplete = AsymmetricFence.heavy()
-    if !channelA.anyAnswered(), !channelB.anyAnswered() {
+    if !channelA.anyAnswered(), !channelB.anyAnswered(), !isCalled() {
       word.wait(while: 1, nanoseconds: isComplete ? nanoseconds : min(nanoseconds, AsymmetricFence.sleepNanosecondsMax))
     }
     word.storeRelaxed(0)

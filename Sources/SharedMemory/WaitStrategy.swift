@@ -44,6 +44,10 @@ public struct Waiter {
   private let strategy: WaitStrategy
   private var idleLooks: UInt32 = 0
   private var idleSince: UInt64 = 0
+  /// The spin is over, and an answer is under way: look, let others run, look.
+  private var isYielding = false
+  /// How long an answer that is under way is looked for before parking: about what a slow disk takes.
+  private static let yieldNanosecondsMax: UInt64 = 1_000_000
   private static let looksPerClock: UInt32 = 64
   /// From this many idle looks on, a spinning loop lets others run: a machine may have fewer cores than spinners.
   private static let looksBeforeYield: UInt32 = 4096
@@ -52,10 +56,17 @@ public struct Waiter {
   public init(_ strategy: WaitStrategy) { self.strategy = strategy }
 
   /// There was work: the spin starts anew.
-  public mutating func worked() { idleLooks = 0 }
+  public mutating func worked() {
+    idleLooks = 0
+    isYielding = false
+  }
 
   /// There was none: whether to look again or to park.
-  public mutating func idle() -> Step {
+  ///
+  /// `expecting` says that an answer is under way. An adaptive loop then looks for it a while longer, and lets others
+  /// have the core between two looks: a park and its wake-up in each of three processes in a row would cost a disk
+  /// a good part of its rate.
+  public mutating func idle(expecting: Bool = false) -> Step {
     switch strategy {
     case .park: return .park
     case .spin:
@@ -68,11 +79,17 @@ public struct Waiter {
     case .adaptive(let spinNanoseconds):
       if idleLooks == 0 { idleSince = monotonicNanoseconds() }
       idleLooks &+= 1
-      if idleLooks % Self.looksPerClock == 0, monotonicNanoseconds() &- idleSince >= spinNanoseconds {
-        idleLooks = 0
-        return .park
+      if isYielding {
+        sched_yield()
+      } else if idleLooks % Self.looksPerClock != 0 {
+        return .lookAgain
       }
-      return .lookAgain
+      let idle = monotonicNanoseconds() &- idleSince
+      if idle < spinNanoseconds { return .lookAgain }
+      isYielding = expecting && idle < Self.yieldNanosecondsMax
+      if isYielding { return .lookAgain }
+      idleLooks = 0
+      return .park
     }
   }
 }

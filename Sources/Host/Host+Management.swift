@@ -1,0 +1,101 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+
+/// Which subsystem and controller answered.
+public struct SubsystemIdentity: Sendable, Equatable {
+  /// Of this subsystem: two of one name are not the same.
+  public let generation: UInt64
+  /// The owner of the management function.
+  public let controller: ControllerIdentity
+  /// Which life of it.
+  public let incarnation: UInt64
+  /// Its process.
+  public let pid: UInt64
+  /// Units of the subsystem.
+  public let unitCount: Int
+}
+
+/// A unit, as the management function describes it.
+public struct UnitDescription: Sendable, Equatable {
+  /// Its number.
+  public let unit: Int
+  /// Bytes.
+  public let size: UInt64
+  /// Offsets, lengths and buffers are multiples of this.
+  public let blockSize: UInt64
+  /// Whether it serves.
+  public let state: UnitState
+}
+
+// Management requests, one at a time: each waits for its answer, and nothing else may be outstanding. The answers
+// come through the first bytes of the arena.
+extension Host {
+  private mutating func manage(
+    _ request: Request, on controller: ControllerIdentity?, _ subject: @autoclosure () -> String
+  ) throws(BatonError) -> UInt64 {
+    let completion = try perform(request, on: controller)
+    guard completion.status == .success else {
+      throw BatonError(.invalid, subject(), "\(completion.status)")
+    }
+    return completion.value
+  }
+
+  /// Which subsystem this is, and who owns its management.
+  public mutating func identify(on controller: ControllerIdentity? = nil) throws(BatonError) -> SubsystemIdentity {
+    let length = UInt64(MemoryLayout<baton_identity>.size)
+    _ = try manage(Request(.identify, length: length), on: controller, "identify")
+    let answer = arena.baseAddress!.load(as: baton_identity.self)
+    return SubsystemIdentity(
+      generation: answer.generation, controller: answer.controller == 0 ? .a : .b, incarnation: answer.incarnation,
+      pid: answer.pid, unitCount: Int(clamping: answer.unit_count))
+  }
+
+  /// All units, in order.
+  public mutating func units(on controller: ControllerIdentity? = nil) throws(BatonError) -> [UnitDescription] {
+    let each = MemoryLayout<baton_unit_description>.stride
+    let total = try identify(on: controller).unitCount
+    let length = UInt64(min(arena.count, Int(Request.transferMax)) / each * each)
+    var units: [UnitDescription] = []
+    while units.count < total {
+      let request = Request(.listUnits, unit: UInt32(units.count), length: length)
+      let count = try manage(request, on: controller, "list of units")
+      for index in 0..<Int(clamping: count) {
+        let description = arena.baseAddress!.load(fromByteOffset: index * each, as: baton_unit_description.self)
+        units.append(
+          UnitDescription(
+            unit: Int(clamping: description.unit), size: description.size, blockSize: description.block_size,
+            state: UnitState(rawValue: description.state) ?? .offline))
+      }
+      if count == 0 { break }
+    }
+    return units
+  }
+
+  /// Whether a unit serves.
+  public mutating func state(
+    ofUnit unit: Int, on controller: ControllerIdentity? = nil
+  ) throws(BatonError) -> UnitState {
+    let value = try manage(Request(.unitState, unit: UInt32(clamping: unit)), on: controller, "unit \(unit)")
+    return UnitState(rawValue: value) ?? .offline
+  }
+
+  /// Sets whether a unit serves. In force for every request that is submitted, to either controller, after this.
+  public mutating func setState(
+    _ state: UnitState, ofUnit unit: Int, on controller: ControllerIdentity? = nil
+  ) throws(BatonError) {
+    let request = Request(.setUnitState, unit: UInt32(clamping: unit), offset: state.rawValue)
+    _ = try manage(request, on: controller, "unit \(unit)")
+  }
+
+  /// Both controllers' counters, by `Counter.rawValue`: a, then b.
+  public mutating func statistics(on controller: ControllerIdentity? = nil) throws(BatonError) -> [[UInt64]] {
+    let counters = 64
+    _ = try manage(Request(.statistics, length: UInt64(2 * counters * 8)), on: controller, "statistics")
+    return (0..<2).map { which in
+      (0..<counters).map { arena.baseAddress!.load(fromByteOffset: (which * counters + $0) * 8, as: UInt64.self) }
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import Baton
+import BatonController
+import BatonHost
+import BatonSubsystem
+import BatonTestSupport
+import Glibc
+import Synchronization
+import Testing
+
+/// Both controllers on a thread of their own, as long as this lives.
+private final class ControllerThread: Sendable {
+  private let isOver = Atomic(false)
+  private let hasEnded = Atomic(false)
+
+  init(_ subsystem: Subsystem) throws {
+    let start = Start(
+      try Controller(.a, of: subsystem, options: Laboratory.controllerOptions),
+      try Controller(.b, of: subsystem, options: Laboratory.controllerOptions), self)
+    var thread = pthread_t()
+    let box = Unmanaged.passRetained(start)
+    let failure = pthread_create(
+      &thread, nil,
+      { argument in
+        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        while !start.owner.isOver.load(ordering: .acquiring) {
+          let worked = start.a.poll()
+          if !start.b.poll() && !worked { sched_yield() }
+        }
+        start.owner.hasEnded.store(true, ordering: .releasing)
+        return nil
+      }, box.toOpaque())
+    precondition(failure == 0, "a thread can be had")
+    pthread_detach(thread)
+  }
+
+  func end() {
+    isOver.store(true, ordering: .releasing)
+    while !hasEnded.load(ordering: .acquiring) { sched_yield() }
+  }
+
+  private final class Start {
+    var a: Controller
+    var b: Controller
+    let owner: ControllerThread
+    init(_ a: consuming Controller, _ b: consuming Controller, _ owner: ControllerThread) {
+      self.a = a
+      self.b = b
+      self.owner = owner
+    }
+  }
+}
+
+@Suite("The async host: any number of tasks, one thread that carries them")
+struct AsyncHostTests {
+  @Test("Tasks write and read at once, through either controller, more than there are buffers")
+  func tasksWriteAndRead() async throws {
+    let folder = try ScratchFolder()
+    let subsystem = try Subsystem.create(
+      folder("subsystem"), units: [UnitSpecification(.memory, size: 8 << 20)])
+    let controllers = try ControllerThread(subsystem)
+    defer { controllers.end() }
+    var options = HostOptions()
+    options.arenaSize = UInt64(4 * AsyncHost.bufferSize)
+    let host = try await AsyncHost(of: subsystem, options: options)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for task in 0..<32 {
+        group.addTask {
+          for turn in 0..<10 {
+            let pattern = UInt8(truncatingIfNeeded: task * 10 + turn)
+            let offset = UInt64(task) * 4096
+            let writer: ControllerIdentity = (task + turn) % 2 == 0 ? .a : .b
+            try await host.write(Array(repeating: pattern, count: 4096), unit: 0, offset: offset, on: writer)
+            let read = try await host.read(unit: 0, offset: offset, count: 4096, on: writer.peer)
+            #expect(read.allSatisfy { $0 == pattern })
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  @Test("A request that fails is an error that names the unit and says why")
+  func failuresAreErrors() async throws {
+    let folder = try ScratchFolder()
+    let subsystem = try Subsystem.create(
+      folder("subsystem"), units: [UnitSpecification(.memory, size: 1 << 20)])
+    let controllers = try ControllerThread(subsystem)
+    defer { controllers.end() }
+    let host = try await AsyncHost(of: subsystem)
+    let error = await #expect(throws: BatonError.self) {
+      _ = try await host.read(unit: 0, offset: 1 << 20, count: 4096)
+    }
+    #expect(error?.description == "unit 0: past the end of the unit")
+    let tooLarge = await #expect(throws: BatonError.self) {
+      try await host.write(Array(repeating: 1, count: AsyncHost.bufferSize + 512), unit: 0, offset: 0)
+    }
+    #expect(tooLarge?.code == .invalid)
+  }
+
+  @Test("Management by name: identify, units, state, statistics")
+  func managementByName() async throws {
+    let folder = try ScratchFolder()
+    let subsystem = try Subsystem.create(
+      folder("subsystem"),
+      units: [UnitSpecification(.memory, size: 1 << 20), UnitSpecification(.null, size: 1 << 30)])
+    let controllers = try ControllerThread(subsystem)
+    defer { controllers.end() }
+    var host = try Host(of: subsystem)
+    try host.waitUntilAttached()
+    let identity = try host.identify(on: .a)
+    #expect(identity.unitCount == 2)
+    #expect(identity.pid == UInt64(getpid()))
+    #expect(identity.controller == .a)
+    #expect(try host.identify(on: .b).controller == .b)
+    let units = try host.units(on: .a)
+    #expect(units.map(\.unit) == [0, 1])
+    #expect(units.map(\.size) == [1 << 20, 1 << 30])
+    try host.setState(.readOnly, ofUnit: 1, on: .b)
+    #expect(try host.state(ofUnit: 1, on: .a) == .readOnly)
+    #expect(try host.state(ofUnit: 0, on: .a) == .online)
+    let counters = try host.statistics()
+    #expect(counters.count == 2)
+    #expect(counters[0][Counter.requests.rawValue] > 0)
+    #expect(throws: BatonError.self) { try host.setState(.online, ofUnit: 2) }
+  }
+}
