@@ -5,14 +5,6 @@ import Glibc
 
 /// What goes over a control socket: attaching, doorbells, a farewell. One record each (SOCK_SEQPACKET).
 public enum ControlMessage {
-  /// Why a controller refuses to attach somebody.
-  public struct Refusal: Error {
-    /// For people.
-    public let reason: String
-    /// Refuses for this reason.
-    public init(_ reason: String) { self.reason = reason }
-  }
-
   /// A connection to a controller's control socket.
   public static func connect(path: String, to controller: ControllerIdentity) throws(BatonError) -> OwnedDescriptor {
     OwnedDescriptor(

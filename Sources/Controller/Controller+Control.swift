@@ -62,7 +62,8 @@ extension Controller {
     acceptConnections()
     for index in control.connections.indices {
       guard case .unknown = control.connections[index].kind else { continue }
-      if now &- control.connections[index].since > Self.silenceNanosecondsMax {
+      // One that was accepted just now is younger than `now`: a difference would wrap.
+      if control.connections[index].since &+ Self.silenceNanosecondsMax < now {
         disconnect(index, "nothing said for seconds")
       }
     }

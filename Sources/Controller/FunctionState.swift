@@ -17,8 +17,6 @@ struct FunctionState {
   var isRequesting = false
   /// Preparing to relinquish: nothing is admitted until the grant.
   var isRelinquishing = false
-  /// Since when, for the cost of the handoff.
-  var relinquishingSince: UInt64 = 0
   var residency = Residency()
 
   @inline(__always)
