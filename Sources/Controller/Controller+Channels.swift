@@ -3,6 +3,22 @@ import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
 
+/// How a host broke the protocol of its channel.
+enum Offence: CustomStringConvertible {
+  /// A submission that does not carry the channel's next number.
+  case wrongSequence(found: UInt64, due: UInt64)
+  /// A request that names a line as the next which is none, is its own, or belongs to one that is outstanding.
+  case wrongNext(Int, outstanding: Int)
+
+  var description: String {
+    switch self {
+    case .wrongSequence(let found, let due): "a request with number \(found) where \(due) was due"
+    case .wrongNext(let line, let outstanding):
+      "a request that names line \(line) as the next, with \(outstanding) outstanding"
+    }
+  }
+}
+
 // Requests in: what hosts submit, taken from their channels in arrival order.
 extension Controller {
   /// Turns without a request after which a channel is looked at in rotation only.
@@ -76,15 +92,14 @@ extension Controller {
       let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
       let sequence = channel.pointee.sequence
       guard flag == .submitted(sequence) else {
-        if flag.isSubmitted { expel(index, "a request with number \(flag.sequence) where \(sequence) was due") }
+        if flag.isSubmitted { expel(index, for: .wrongSequence(found: flag.sequence, due: sequence)) }
         break
       }
       let copy = line.copy()
       guard Int(copy.next) <= channel.pointee.lineMask, Int(copy.next) != slot,
         channel.pointee.outstanding < channel.pointee.lineMask
       else {
-        expel(
-          index, "a request that names line \(copy.next) as the next, with \(channel.pointee.outstanding) outstanding")
+        expel(index, for: .wrongNext(Int(copy.next), outstanding: channel.pointee.outstanding))
         break
       }
       channel.pointee.next = Int(copy.next)

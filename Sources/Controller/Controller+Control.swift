@@ -30,6 +30,7 @@ extension Controller {
     submit()
   }
 
+  @inline(never)
   mutating func controlReady(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool) {
     switch kind {
     case Watch.listener:
@@ -202,11 +203,13 @@ extension Controller {
   /// A host broke the protocol: it is put out, and nobody else notices.
   ///
   /// Not at once: the caller walks the list that the host stands in. `poll` does it at the end of the turn.
-  mutating func expel(_ channel: Int, _ reason: String) {
+  /// Out of line, with its words: nothing of this belongs into the frame of the loop.
+  @inline(never)
+  mutating func expel(_ channel: Int, for offence: Offence) {
     if channels[channel].phase != .attached { return }
     channels[channel].phase = .expelled
     count(.hostsRefused)
-    options.logger.warning("controller \(identity): puts a host out: \(reason)")
+    options.logger.warning("controller \(identity): puts a host out: \(offence)")
     hasExpelled = true
   }
 
