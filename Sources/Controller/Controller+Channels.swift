@@ -1,6 +1,7 @@
 import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
+import BatonStorage
 import BatonSubsystem
 
 /// How a host broke the protocol of its channel.
@@ -127,19 +128,16 @@ extension Controller {
   private mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
     count(.requests)
     guard let operation = Operation(rawValue: copy.operation) else {
-      return answer(channel, slot, sequence, .invalidOperation)
+      return refuse(channel, slot, sequence, .invalidOperation)
     }
-    let function: Function
-    if operation.isManagement {
-      function = .management
-    } else {
-      guard Int(copy.unit) < region.unitCount else { return answer(channel, slot, sequence, .noSuchUnit) }
-      function = Function(unit: Int(copy.unit))
-    }
-    if let refusal = check(operation, copy, arenaSize: channels[channel].arenaSize) {
-      return answer(channel, slot, sequence, refusal)
-    }
-    if stop != .running { return answer(channel, slot, sequence, .leaving) }
+    let function = operation.isManagement ? Function.management : Function(unit: Int(copy.unit))
+    let refusal =
+      operation.isManagement
+      ? checkManagement(operation, copy, arenaSize: channels[channel].arenaSize)
+      : Self.check(
+        operation, copy, geometries, unitCount: region.unitCount, arenaSize: channels[channel].arenaSize)
+    if let refusal { return refuse(channel, slot, sequence, refusal) }
+    if stop != .running { return refuse(channel, slot, sequence, .leaving) }
 
     let request = requests.base + Int(requests.candidate)
     request.pointee.channel = Int32(truncatingIfNeeded: channel)
@@ -172,11 +170,20 @@ extension Controller {
     requestOwnership(function, word)
   }
 
-  /// Whether a request can be served at all, by itself: nil if so. What depends on the unit's state comes when it
-  /// is served.
+  /// Answers a request that is not served. Out of line: it is seldom, and the loop should stay small.
+  @inline(never)
+  private mutating func refuse(_ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status) {
+    answer(channel, slot, sequence, status)
+  }
+
+  /// Whether a block request can be served at all, by itself: nil if so. What depends on the unit's state comes when
+  /// it is served.
   @inline(__always)
-  private func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
-    if operation.isManagement { return checkManagement(operation, copy, arenaSize: arenaSize) }
+  private static func check(
+    _ operation: Operation, _ copy: RequestCopy, _ geometries: UnsafeMutablePointer<UnitGeometry>, unitCount: Int,
+    arenaSize: UInt64
+  ) -> Status? {
+    if Int(copy.unit) >= unitCount { return .noSuchUnit }
     if operation == .flush { return nil }
     let geometry = geometries + Int(copy.unit)
     if copy.length == 0 { return .zeroLength }
