@@ -143,10 +143,11 @@ public struct Storage: ~Copyable {
   /// Operations under way.
   public var inFlight: Int { Self.operationsMax - freeSteps }
 
-  /// Begins an operation on a unit. The caller has checked extent and buffer, and that `freeSteps` is not 0.
+  /// Begins an operation on a unit. The caller has checked extent and buffer, and that `freeSteps` is not 0 where
+  /// the unit `needsStep`.
   ///
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Null and memory units are done when
-  /// this returns; on others nothing is given to the kernel before `ring.submit`.
+  /// this returns; on others nothing is given to the kernel before `submit`.
   @inlinable @inline(__always)
   public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
@@ -234,13 +235,6 @@ public struct Storage: ~Copyable {
   public func needsStep(unit: Int) -> Bool {
     let backend = backends.baseAddress! + unit
     return backend.pointee.geometry.kind.isFile || backend.pointee.hasFaults
-  }
-
-  private mutating func release(_ index: Int32, result: Int32) -> Disposition {
-    steps[Int(index)].next = firstFree
-    firstFree = index
-    freeSteps += 1
-    return .completed(result)
   }
 
   /// Prepares the entry for a step's present phase. False when the ring takes nothing.
@@ -406,9 +400,10 @@ public struct Storage: ~Copyable {
   }
 
   private mutating func end(_ index: Int32, _ result: Int32) -> Event {
-    let token = steps[Int(index)].token
-    _ = release(index, result: result)
-    return .completed(token: token, result: result)
+    steps[Int(index)].next = firstFree
+    firstFree = index
+    freeSteps += 1
+    return .completed(token: steps[Int(index)].token, result: result)
   }
 
   private func transferInMemory(

@@ -263,6 +263,12 @@ struct LeavingTests {
   /// The owner drains for the other, the other leaves and takes its request back: the owner goes on serving.
   @Test("A request for ownership that is withdrawn while the owner drains leaves the owner serving")
   func withdrawnWhileDraining() throws {
+    _ = try stopWhileDraining(.b)
+  }
+
+  /// a owns the unit and drains for b, with one request in flight, one of b's and one of its own behind that; then
+  /// `leaver` is told to leave. Every request is answered with success, and the leaver stops.
+  private func stopWhileDraining(_ leaver: ControllerIdentity) throws -> Laboratory {
     let laboratory = try Laboratory(units: ["fault:delay=20ms:mem:1M"])
     let host = laboratory.host
     #expect(try laboratory.perform(Request(.write, length: 512), on: .a).status == .success)
@@ -274,39 +280,22 @@ struct LeavingTests {
     laboratory.poll(.a)
     #expect(host.submit(Request(.write, length: 512), to: .a, cookie: 3))
     laboratory.poll(.a)
-    laboratory.beginStop(.b)
+    laboratory.beginStop(leaver)
     var answered: Set<UInt64> = []
     try laboratory.turn(turnsMax: 1_000_000) {
       while let completion = host.next() {
         #expect(completion.status == .success)
         answered.insert(completion.cookie)
       }
-      return answered == [1, 2, 3] && laboratory.isStopped(.b)
+      return answered == [1, 2, 3] && laboratory.isStopped(leaver)
     }
+    return laboratory
   }
 
   /// The owner drains for the other, requests come meanwhile, and then the owner is told to leave.
   @Test("A controller that leaves while it drains answers what waited behind that")
   func leavesWhileDraining() throws {
-    let laboratory = try Laboratory(units: ["fault:delay=20ms:mem:1M"])
-    let host = laboratory.host
-    #expect(try laboratory.perform(Request(.write, length: 512), on: .a).status == .success)
-    #expect(host.submit(Request(.write, length: 512), to: .a, cookie: 1))
-    laboratory.poll(.a)
-    #expect(host.submit(Request(.write, length: 512), to: .b, cookie: 2))
-    laboratory.poll(.b)
-    laboratory.poll(.a)
-    #expect(host.submit(Request(.write, length: 512), to: .a, cookie: 3))
-    laboratory.poll(.a)
-    laboratory.beginStop(.a)
-    var answered: Set<UInt64> = []
-    try laboratory.turn(turnsMax: 1_000_000) {
-      while let completion = host.next() {
-        #expect(completion.status == .success)
-        answered.insert(completion.cookie)
-      }
-      return answered == [1, 2, 3] && laboratory.isStopped(.a)
-    }
+    let laboratory = try stopWhileDraining(.a)
     #expect(laboratory.owner(of: Function(unit: 0)).owner == .b)
   }
 
