@@ -11,6 +11,12 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// All of them, for whoever stands on top.
+let floors: [Target.Dependency] = [
+  "BatonHost", "BatonController", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
+  "BatonSharedMemory", "CBatonShims",
+]
+
 let package = Package(
   name: "baton",
   products: [
@@ -68,17 +74,11 @@ let package = Package(
 
     // Front ends.
     .target(
-      name: "Baton",
-      dependencies: [
-        "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "BatonController",
-        "BatonHost",
-      ],
-      path: "Sources/Baton", swiftSettings: strict),
+      name: "Baton", dependencies: floors, path: "Sources/Baton", swiftSettings: strict),
     .executableTarget(
       name: "BatonCommand",
-      dependencies: [
-        "Baton", "BatonController", "BatonHost", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
-        "BatonSharedMemory", "CBatonShims",
+      dependencies: floors + [
+        "Baton",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
@@ -106,11 +106,7 @@ let package = Package(
       ],
       path: "Tests/Subsystem", swiftSettings: strict),
     .testTarget(
-      name: "EmbeddedTests",
-      dependencies: [
-        "Baton", "BatonController", "BatonHost", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
-        "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
-      ],
-      path: "Tests/Embedded", swiftSettings: strict),
+      name: "EmbeddedTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/Embedded",
+      swiftSettings: strict),
   ]
 )

@@ -129,6 +129,12 @@ public struct Storage: ~Copyable {
   /// - Returns: false when something is still under way after `drainWaitsMax`.
   public func drain() -> Bool {
     var underWay = inFlight
+    // Steps that found no room in the ring are not the kernel's yet, and never will be.
+    var stalled = firstStalled
+    while stalled >= 0 {
+      underWay -= 1
+      stalled = steps[Int(stalled)].next
+    }
     var waits = 0
     while underWay > 0, waits < Self.drainWaitsMax {
       ring.wait(nanoseconds: 10_000_000)
