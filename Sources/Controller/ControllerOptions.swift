@@ -10,8 +10,23 @@ public struct ControllerOptions: Sendable {
   public var residency = ResidencyPolicy.standard
   /// Hosts that can be attached at once.
   public var hostsMax = 128
+  /// How long the other controller may leave a doorbell unanswered before this one kills it and takes over: from
+  /// `deadlineNanosecondsMin` on.
+  ///
+  /// An embedder must turn the loop more often than the other controller's deadline.
+  public var deadlineNanoseconds: UInt64 = 1_000_000_000
+  /// Where this controller stops itself (SIGSTOP), for whoever tests what happens then; nil: nowhere.
+  public var stopOrder: StopOrder?
+  /// A mistake made on purpose, for whoever tests a checker; nil: none.
+  public var defect: PlantedDefect?
+  /// Whether requests are entered in the in-flight journal. Without it a takeover is not safe: this is for measuring
+  /// what the journal costs.
+  public var keepsJournal = true
   /// Where it says what happens: hosts that come and go, refusals, faults. Never anything per request.
   public var logger = Logger(label: "baton.controller")
+
+  /// The shortest deadline that makes sense: a machine under load keeps a process waiting that long.
+  public static let deadlineNanosecondsMin: UInt64 = 20_000_000
 
   /// The defaults.
   public init() {}

@@ -81,6 +81,22 @@ public struct Arbiter<Word: AtomicWord> {
     transition(word) { $0.vacated(by: me) }
   }
 
+  /// Takes over what the peer owns. The caller holds the fence over the peer and has seen its exit.
+  ///
+  /// - Returns: false when the peer owns nothing here.
+  @inlinable
+  public func takeOver(_ word: Word) -> Bool {
+    transition(word) { $0.takenOver(by: me) }
+  }
+
+  /// Forgets what the peer asked for. The caller holds the fence over the peer and has seen its exit.
+  ///
+  /// - Returns: false when it asked for nothing here.
+  @inlinable
+  public func dismiss(_ word: Word) -> Bool {
+    transition(word) { $0.dismissed(by: me) }
+  }
+
   @inlinable @inline(__always)
   func transition(_ word: Word, _ step: (OwnershipWord) -> OwnershipWord?) -> Bool {
     var current = OwnershipWord(rawValue: word.loadAcquiring())

@@ -5,7 +5,8 @@ import BatonSharedMemory
 /// Invariants:
 /// - a function has at most one owner, and only the owner submits work for it;
 /// - every change of owner, and every giving up, is a new term; terms only grow;
-/// - only the owner grants; nobody takes what another owns;
+/// - only the owner grants; nobody takes what another owns, but for who holds the fence over the owner and has seen
+///   its exit (`MembershipWord`);
 /// - a request stands until it is granted or withdrawn: an owner that grants may ask for the function back in the
 ///   same step, so that two controllers that both want it pass it with one line moved a turn;
 /// - one transition is one compare-and-swap, so a controller may die between any two of its instructions and the
@@ -28,6 +29,8 @@ import BatonSharedMemory
 ///     owned(x, n), requested by y   grant           x    owned(y, n + 1)
 ///     owned(x, n), requested by y   grant and ask   x    owned(y, n + 1), requested by x
 ///     owned(x, n)                   vacate          x    vacant(n + 1)
+///     owned(x, n), requested or not take over       y    owned(y, n + 1); y holds the fence over x
+///     owned(y, n), requested by x   dismiss         y    owned(y, n);     y holds the fence over x
 ///
 /// Anything else is refused. In the claim's words: *request* asks the arbiter for a transfer; seeing the req bit is
 /// being asked to relinquish; *grant* is the owner's acknowledgement and the arbiter's to the requester in one.
@@ -102,6 +105,22 @@ public struct OwnershipWord: Equatable {
   public func granted(by controller: ControllerIdentity, asking: Bool) -> OwnershipWord? {
     guard isOwned(by: controller), isRequested, term < Self.termMax else { return nil }
     return OwnershipWord(owner: controller.peer, requested: asking, term: term &+ 1)
+  }
+
+  /// owned by the peer → owned by `controller`, next term, whoever asked. Legal for who holds the fence over the peer
+  /// and has seen its exit. Nil where the peer owns nothing.
+  @inlinable @inline(__always)
+  public func takenOver(by controller: ControllerIdentity) -> OwnershipWord? {
+    guard isOwned(by: controller.peer), term < Self.termMax else { return nil }
+    return OwnershipWord(owner: controller, requested: false, term: term &+ 1)
+  }
+
+  /// owned by `controller`, requested by the peer → the same, not requested. Legal for who holds the fence over the
+  /// peer. Nil where the peer asks for nothing.
+  @inlinable @inline(__always)
+  public func dismissed(by controller: ControllerIdentity) -> OwnershipWord? {
+    guard isOwned(by: controller), isRequested else { return nil }
+    return OwnershipWord(rawValue: rawValue & ~4)
   }
 
   /// owned by `controller`, nobody asking → vacant, next term.

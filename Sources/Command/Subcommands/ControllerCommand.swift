@@ -35,11 +35,20 @@ struct ControllerBehaviour: ParsableArguments {
   @Option(help: "How to wait when idle: spin, adaptive, park.") var wait: WaitStrategy = .standard
   @Option(help: "How long to keep a contended function: adaptive, pending, or a time like 200us.")
   var residency: ResidencyPolicy = .standard
+  @Option(help: "How long the other controller may be silent before this one kills it and takes over, from 20ms on.")
+  var deadline: Deadline = .standard
+  @Option(help: .hidden) var stopAt: StopOrder?
+  @Option(help: .hidden) var defect: PlantedDefect?
+  @Flag(help: .hidden) var withoutJournal = false
 
   var options: ControllerOptions {
     var options = ControllerOptions()
     options.waiting = wait
     options.residency = residency
+    options.deadlineNanoseconds = deadline.nanoseconds
+    options.stopOrder = stopAt
+    options.defect = defect
+    options.keepsJournal = !withoutJournal
     return options
   }
 }
@@ -70,6 +79,33 @@ extension ResidencyPolicy: ExpressibleByArgument {
     case .fixed(let nanoseconds): "\(nanoseconds)ns"
     }
   }
+}
+
+/// A time within which the other controller answers a doorbell: `1s`, `20ms`.
+struct Deadline: ExpressibleByArgument {
+  let nanoseconds: UInt64
+  static let standard = Deadline(nanoseconds: ControllerOptions().deadlineNanoseconds)
+
+  private init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+
+  init?(argument: String) {
+    guard let nanoseconds = ByteCount.parseNanoseconds(argument),
+      nanoseconds >= ControllerOptions.deadlineNanosecondsMin
+    else { return nil }
+    self.nanoseconds = nanoseconds
+  }
+
+  var defaultValueDescription: String { "\(nanoseconds / 1_000_000)ms" }
+}
+
+extension StopOrder: ExpressibleByArgument {
+  /// From the command line's word.
+  public init?(argument: String) { self.init(parsing: argument) }
+}
+
+extension PlantedDefect: ExpressibleByArgument {
+  /// From the command line's word.
+  public init?(argument: String) { self.init(rawValue: argument) }
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}

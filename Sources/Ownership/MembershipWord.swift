@@ -1,0 +1,188 @@
+import BatonSharedMemory
+
+/// Who takes part: one 64-bit word for the subsystem, and the legal transitions of it.
+///
+/// Each controller has a half: a standing and the incarnation that the standing is about. An incarnation is one life
+/// of one controller process; it only grows, so no state of the word comes twice.
+///
+/// Invariants:
+/// - only a member executes requests, takes requests from channels and changes ownership words;
+/// - a member that is no longer one according to this word stops: it submits nothing more;
+/// - who holds the fence over the other was decided by one compare-and-swap: of two that accuse each other one wins,
+///   and the other is no member any more and may neither kill nor take over;
+/// - a fence says only who may. Before the holder touches anything that the other might touch, it sees the other's
+///   exit; what the kernel still does for the dead is waited for by the drain proof;
+/// - a controller that is not a member and not vacant is stood in for by the other one, as soon as that is a member;
+/// - nobody joins while another stands in for it: who stands in lets go first (*release*).
+///
+///      63          35 34    32 31           3 2     0
+///     +--------------+--------+--------------+-------+
+///     | incarnation  |standing| incarnation  | stand |
+///     |    of b      |  of b  |    of a      |  of a |
+///     +--------------+--------+--------------+-------+
+///
+/// The state machine, whole (`x` and `y` are the two controllers, `i` and `j` their incarnations, `x'` the next life
+/// of x; a standing that is not named stays):
+///
+///     from                                 step        by    to
+///     x vacant(i), y member                join        x'    x member(i')
+///     y no living member                   resume      x'    x member(i'), y fenced if it was member or fenced,
+///                                                            else y left
+///     x member(i), y member(j)             fence       y     x fenced(i)
+///     y member(j), silent                  displace    x'    x member(i'), y fenced(j)
+///     x member(i)                          leave       x     x left(i); y left if it was not a member
+///     x fenced(i) or left(i), y member     release     y     x vacant(i)
+///     x vacant(i), y member                keep        y     x left(i)
+///
+/// *Resume* asks that the life of y that stands in the word has ended, *displace* that it has not answered within the
+/// deadline: the caller has looked. *Leave* asks that nothing is left to do for the other, *release* the same.
+@frozen
+public struct MembershipWord: Equatable, Sendable {
+  /// What a controller is to the other one.
+  @frozen
+  public enum Standing: UInt64, Sendable {
+    /// Not there, and nobody stands in for it: it may join.
+    case vacant = 0
+    /// Takes part.
+    case member = 1
+    /// The other one holds the fence: it sees this one's exit, recovers what this one had in flight, and stands in.
+    case fenced = 2
+    /// Gone in good order, or never there: the other one, if it is a member, stands in.
+    case left = 3
+  }
+
+  /// The word as it lies in the region.
+  public let rawValue: UInt64
+
+  /// A word as it was found: not checked, see `isValid`.
+  @inlinable @inline(__always)
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  /// How a subsystem begins: neither was ever there.
+  public static let initial = MembershipWord(rawValue: 0)
+  /// Incarnations end here.
+  public static let incarnationMax: UInt64 = 1 << 29 - 1
+
+  @inlinable @inline(__always)
+  func half(_ controller: ControllerIdentity) -> UInt64 {
+    rawValue >> (controller == .a ? 0 : 32) & 0xffff_ffff
+  }
+
+  @inlinable
+  func setting(_ controller: ControllerIdentity, _ standing: Standing, _ incarnation: UInt64) -> MembershipWord {
+    let shift: UInt64 = controller == .a ? 0 : 32
+    let half = incarnation << 3 | standing.rawValue
+    return MembershipWord(rawValue: rawValue & ~(0xffff_ffff << shift) | half << shift)
+  }
+
+  /// What a controller is at present.
+  @inlinable @inline(__always)
+  public func standing(_ controller: ControllerIdentity) -> Standing {
+    Standing(rawValue: half(controller) & 7) ?? .vacant
+  }
+
+  /// Which life of the controller that is about.
+  @inlinable @inline(__always)
+  public func incarnation(_ controller: ControllerIdentity) -> UInt64 { half(controller) >> 3 }
+
+  /// Whether that life of the controller is a member. What a controller asks of itself before each submission.
+  @inlinable @inline(__always)
+  public func isMember(_ controller: ControllerIdentity, _ incarnation: UInt64) -> Bool {
+    half(controller) == incarnation << 3 | Standing.member.rawValue
+  }
+
+  /// Whether this can have been written by these transitions at all.
+  public var isValid: Bool {
+    Standing(rawValue: half(.a) & 7) != nil && Standing(rawValue: half(.b) & 7) != nil
+  }
+
+  private func mayBegin(_ controller: ControllerIdentity, _ incarnation: UInt64) -> Bool {
+    incarnation > self.incarnation(controller) && incarnation <= Self.incarnationMax
+  }
+
+  /// A new life of `controller` joins a member. Nil where that is no legal step.
+  public func joined(by controller: ControllerIdentity, _ incarnation: UInt64) -> MembershipWord? {
+    guard standing(controller) == .vacant, standing(controller.peer) == .member, mayBegin(controller, incarnation)
+    else { return nil }
+    return setting(controller, .member, incarnation)
+  }
+
+  /// A new life of `controller` begins where the peer is no living member: it recovers what both have left.
+  ///
+  /// The caller has seen that the peer's life that stands here has ended, where it stands here as a member.
+  public func resumed(by controller: ControllerIdentity, _ incarnation: UInt64) -> MembershipWord? {
+    guard mayBegin(controller, incarnation) else { return nil }
+    let peer = controller.peer
+    let wasThere = standing(peer) == .member || standing(peer) == .fenced
+    return setting(controller, .member, incarnation)
+      .setting(peer, wasThere ? .fenced : .left, self.incarnation(peer))
+  }
+
+  /// `controller`, a member, gets the fence over the peer, a member. Nil where that is no legal step.
+  public func fenced(by controller: ControllerIdentity) -> MembershipWord? {
+    let peer = controller.peer
+    guard standing(controller) == .member, standing(peer) == .member else { return nil }
+    return setting(peer, .fenced, incarnation(peer))
+  }
+
+  /// A new life of `controller` takes the place of a peer that is a member and does not answer. Nil where that is no
+  /// legal step.
+  public func displaced(by controller: ControllerIdentity, _ incarnation: UInt64) -> MembershipWord? {
+    let peer = controller.peer
+    guard standing(peer) == .member, mayBegin(controller, incarnation) else { return nil }
+    return setting(controller, .member, incarnation).setting(peer, .fenced, self.incarnation(peer))
+  }
+
+  /// `controller` leaves in good order. Nil where it is no member.
+  public func leaving(_ controller: ControllerIdentity) -> MembershipWord? {
+    guard standing(controller) == .member else { return nil }
+    let peer = controller.peer
+    let next = setting(controller, .left, incarnation(controller))
+    return standing(peer) == .member ? next : next.setting(peer, .left, incarnation(peer))
+  }
+
+  /// `controller` no longer stands in for the peer, which may join. Nil where it does not.
+  public func released(by controller: ControllerIdentity) -> MembershipWord? {
+    let peer = controller.peer
+    guard standing(controller) == .member, standing(peer) == .fenced || standing(peer) == .left else { return nil }
+    return setting(peer, .vacant, incarnation(peer))
+  }
+
+  /// `controller` stands in for the peer again, which was to join and has not. Nil where that is no legal step.
+  public func kept(by controller: ControllerIdentity) -> MembershipWord? {
+    let peer = controller.peer
+    guard standing(controller) == .member, standing(peer) == .vacant else { return nil }
+    return setting(peer, .left, incarnation(peer))
+  }
+}
+
+extension MembershipWord: CustomStringConvertible {
+  /// For people: `a member (7), b fenced (3)`.
+  public var description: String {
+    "a \(standing(.a)) (\(incarnation(.a))), b \(standing(.b)) (\(incarnation(.b)))"
+  }
+}
+
+/// The membership word in the region, as the controllers change it: one compare-and-swap a step.
+///
+/// Sync point "membership": the swap is a release of everything that the stepper did before, and the load that sees
+/// it acquires that: who sees a release of its seat sees everything that was done in its place.
+@frozen
+public struct Membership<Word: AtomicWord> {
+  @usableFromInline let word: Word
+
+  /// The word at its place.
+  @inlinable
+  public init(_ word: Word) { self.word = word }
+
+  /// What it says now.
+  @inlinable @inline(__always)
+  public var current: MembershipWord { MembershipWord(rawValue: word.loadAcquiring()) }
+
+  /// Takes a step from the state that was looked at. False when there is no such step, or when the word has changed:
+  /// look again.
+  public func step(from seen: MembershipWord, to next: MembershipWord?) -> Bool {
+    guard let next else { return false }
+    return word.compareExchange(expected: seen.rawValue, desired: next.rawValue).exchanged
+  }
+}
