@@ -27,7 +27,7 @@ final class Laboratory {
 
   static var controllerOptions: ControllerOptions {
     var options = ControllerOptions()
-    options.logger.logLevel = .critical
+    options.logger.logLevel = getenv("BATON_TEST_LOG") == nil ? .critical : .debug
     return options
   }
 

@@ -112,7 +112,9 @@ struct TakeoverTests {
       try laboratory.turn { host.isAttached(to: dying) }
       for controller in [dying, dying.peer, dying] {
         let completion = try laboratory.perform(Request(.write, unit: 1, length: 512), on: controller)
-        #expect(completion.status == .success && completion.service.controller == controller)
+        #expect(
+          completion.status == .success && completion.service.controller == controller,
+          "round \(round): \(laboratory.region.membership.current)")
       }
       let membership = laboratory.region.membership.current
       #expect(membership.standing(.a) == .member && membership.standing(.b) == .member)
