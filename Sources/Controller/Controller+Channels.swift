@@ -153,7 +153,8 @@ extension Controller {
   private func mayTake(_ channel: UnsafeMutablePointer<ChannelState>) -> Bool {
     channel.pointee.phase == .attached
       && (requests.free > Self.requestsMax / 2
-        || requests.free > Self.requestsReserved && channel.pointee.outstanding < Self.requestsMax / 2 / options.hostsMax)
+        || requests.free > Self.requestsReserved
+          && channel.pointee.outstanding < Self.requestsMax / 2 / options.hostsMax)
   }
 
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the

@@ -66,7 +66,7 @@ extension Controller {
       if theirs.inFlight.loadAcquiring() != 0 {
         guard requests.free > 0 else { break }
         if isSound(theirs) {
-          // Without a place for its host nothing of the entry may be forgotten: there is one again when a host has gone.
+          // Without a place for its host nothing of the entry may be forgotten: there is one when a host has gone.
           guard let place = localPlace(Int(theirs.pointee.channel) >> 1, journal) else { break }
           let channel = place << 1 | Int(theirs.pointee.channel & 1)
           // The earlier life of this controller died between copying and clearing it.

@@ -24,7 +24,8 @@ struct StatusCommand: ParsableCommand {
       "controller", "state", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
     for controller in status.controllers {
       controllers.add(
-        "\(controller.identity)", Self.state(controller), controller.standing, controller.isRunning ? "\(controller.pid)" : "-",
+        "\(controller.identity)", Self.state(controller), controller.standing,
+        controller.isRunning ? "\(controller.pid)" : "-",
         "\(controller.incarnation)", Figure.count(controller[.hosts]), Figure.count(controller[.requests]),
         Figure.count(controller[.direct]), Figure.count(controller[.transferred]), Figure.count(controller[.terms]),
         Figure.count(controller[.parks]))
