@@ -27,16 +27,18 @@ struct ArbiterTests {
     #expect(theirs.value == Situation.requested(.b).word(term: 5).rawValue)
   }
 
-  @Test("Granting, withdrawing, vacating: where it is legal, and nothing where it is not")
+  @Test("Granting, withdrawing, vacating, taking over, dismissing: where it is legal, and nothing where it is not")
   func transitions() {
     for situation in Situation.allCases {
-      for step in [Step.grant, .grantAndAsk, .withdraw, .vacate] {
+      for step in [Step.grant, .grantAndAsk, .withdraw, .vacate, .takeOver, .dismiss] {
         let shared = word(situation)
         let done =
           switch step {
           case .grant: me.grant(shared, asking: false)
           case .grantAndAsk: me.grant(shared, asking: true)
           case .withdraw: me.withdraw(shared)
+          case .takeOver: me.takeOver(shared)
+          case .dismiss: me.dismiss(shared)
           default: me.vacate(shared)
           }
         let expected = step.applied(to: situation.word(term: 5), by: .a)
@@ -89,8 +91,9 @@ struct ArbiterTests {
         }
       }
     }
-    // Every call that can swap at all has lost: request from two states, grant (twice), withdraw and vacate.
-    #expect(lost >= 6)
+    // Every call that can swap at all has lost: request from two states, grant (twice), withdraw, vacate, take over
+    // (from two states) and dismiss.
+    #expect(lost >= 9)
   }
 
   @Test("A swap that loses several times in a row ends, whatever the other does")
@@ -119,7 +122,7 @@ struct ArbiterTests {
 
   /// What one controller can call.
   enum Call: CaseIterable {
-    case request, grant, grantAndAsk, withdraw, vacate
+    case request, grant, grantAndAsk, withdraw, vacate, takeOver, dismiss
 
     func perform(_ arbiter: Arbiter<PlainWord>, on word: PlainWord) -> String {
       switch self {
@@ -128,6 +131,8 @@ struct ArbiterTests {
       case .grantAndAsk: "\(arbiter.grant(word, asking: true))"
       case .withdraw: "\(arbiter.withdraw(word))"
       case .vacate: "\(arbiter.vacate(word))"
+      case .takeOver: "\(arbiter.takeOver(word))"
+      case .dismiss: "\(arbiter.dismiss(word))"
       }
     }
   }

@@ -10,6 +10,10 @@ import BatonSharedMemory
 /// its end on a word of its own that nobody sees; if it needed no further step it is over. The state between
 /// two steps is therefore a small value, and a breadth-first search visits each state once.
 ///
+/// A controller may die between any two steps, in the middle of a call too. The other one then takes over and
+/// dismisses; once the word does not speak of the dead one any more, a new life of it begins. How that is decided is
+/// another explorer's (`TakeoverExplorer`).
+///
 /// Invariants, checked after every step (those of `OwnershipWord.swift`):
 /// - at most one controller serves at a time, and one term is served by one controller;
 /// - terms never fall, and the owner never changes within one;
@@ -19,7 +23,9 @@ import BatonSharedMemory
 ///   a call.
 struct Explorer {
   /// A way in which the arbiter is broken on purpose, to show that the explorer sees it.
-  enum Defect { case none, grantIsStore, claimIsStore, requestIsStore, grantKeepsTerm }
+  enum Defect {
+    case none, grantIsStore, claimIsStore, requestIsStore, grantKeepsTerm, takesOverFromLiving, dismissesLiving
+  }
 
   /// One step on the shared word, and what came of it.
   enum Step: Hashable {
@@ -29,7 +35,7 @@ struct Explorer {
   }
 
   /// What a controller calls.
-  enum Call: Hashable { case request, look, withdraw, grant, grantAndAsk, vacate }
+  enum Call: Hashable { case request, look, withdraw, grant, grantAndAsk, vacate, takeOver, dismiss }
 
   /// What came of a call.
   enum Result: Hashable {
@@ -49,6 +55,8 @@ struct Explorer {
     case serving(term: UInt64)
     /// Has served and stopped admitting: on its way to grant or vacate.
     case relinquishing
+    /// Not there.
+    case dead
   }
 
   struct Process: Hashable {
@@ -63,26 +71,30 @@ struct Explorer {
     var processes: [Process]
     /// Which controller served which term.
     var served: [UInt64: ControllerIdentity] = [:]
+    /// How many may still die.
+    var deaths: Int
   }
 
   let defect: Defect
   /// Terms are explored up to here.
   let termMax: UInt64
+  let deaths: Int
   private(set) var statesVisited = 0
   private(set) var violations: [String] = []
   /// Loads and swaps that lay between the two halves of another's step: how much was interleaved.
   private(set) var swapsLost = 0
 
-  init(defect: Defect, termMax: UInt64) {
+  init(defect: Defect, termMax: UInt64, deaths: Int = 0) {
     self.defect = defect
     self.termMax = termMax
+    self.deaths = deaths
   }
 
   /// Visits everything that can be reached. Ends at the first violation.
   mutating func run() {
     let first = State(
-      word: OwnershipWord.initial.rawValue, processes: ControllerIdentity.allCases.map { Process(identity: $0) }
-    )
+      word: OwnershipWord.initial.rawValue, processes: ControllerIdentity.allCases.map { Process(identity: $0) },
+      deaths: deaths)
     var visited: Set<State> = [first]
     var queue = [first]
     var position = 0
@@ -100,17 +112,43 @@ struct Explorer {
   private mutating func successors(of state: State) -> [State] {
     var next: [State] = []
     for index in state.processes.indices {
-      for call in calls(of: state.processes[index]) {
+      for call in calls(of: state.processes[index], beside: state.processes[1 - index]) {
         if let reached = stepped(state, index, call) { next.append(reached) }
       }
+      if let reached = diedOrBegan(state, index) { next.append(reached) }
     }
     return next
   }
 
+  /// A controller dies where it is; a dead one begins anew, when the other one has seen to it that nothing is left.
+  private func diedOrBegan(_ state: State, _ index: Int) -> State? {
+    var next = state
+    next.processes[index] = Process(identity: state.processes[index].identity)
+    if state.processes[index].standing == .dead {
+      let word = OwnershipWord(rawValue: state.word)
+      let other = state.processes[1 - index]
+      let isBusy = other.call == .takeOver || other.call == .dismiss
+      let speaks = word.isOwned(by: next.processes[index].identity) || word.isRequested
+      return isBusy || speaks || other.standing == .dead ? nil : next
+    }
+    if state.deaths == 0 { return nil }
+    next.deaths -= 1
+    next.processes[index].standing = .dead
+    return next
+  }
+
   /// What a controller may do next: go on with its call, or begin any that makes sense where it stands.
-  private func calls(of process: Process) -> [Call] {
+  private func calls(of process: Process, beside other: Process) -> [Call] {
+    if process.standing == .dead { return [] }
     if let call = process.call { return [call] }
+    return ownCalls(of: process)
+      + (other.standing == .dead || defect == .takesOverFromLiving ? [.takeOver] : [])
+      + (other.standing == .dead || defect == .dismissesLiving ? [.dismiss] : [])
+  }
+
+  private func ownCalls(of process: Process) -> [Call] {
     switch process.standing {
+    case .dead: return []
     case .idle: return [.request, .look]
     case .waiting: return [.look, .withdraw]
     case .serving: return [.look, .grant, .grantAndAsk, .vacate]
@@ -126,7 +164,9 @@ struct Explorer {
       process.call = call
       process.steps = []
       // Beginning to grant or to vacate is ceasing to serve.
-      if case .serving = process.standing, call != .look { process.standing = .relinquishing }
+      if case .serving = process.standing, [.grant, .grantAndAsk, .vacate].contains(call) {
+        process.standing = .relinquishing
+      }
     }
     let word = ReplayedWord(process.steps, shared: state.word)
     let result = perform(call, by: process.identity, on: word)
@@ -167,6 +207,8 @@ struct Explorer {
     // What cannot be granted because nobody asks any more is still owned; so is what cannot be vacated.
     case (.grant, .done(true)), (.vacate, .done(true)): process.standing = .idle
     case (.grantAndAsk, .done(true)): process.standing = .waiting
+    // What has been taken over is found by the next look, like a grant.
+    case (.takeOver, .done(true)): process.standing = .waiting
     default: break
     }
   }
@@ -197,7 +239,7 @@ struct Explorer {
           violations.append(
             "a request of \(process.identity) stands that it has withdrawn or not made: \(after)")
         }
-      case .serving, .relinquishing: break
+      case .serving, .relinquishing, .dead: break
       }
     }
   }
@@ -230,6 +272,8 @@ struct Explorer {
     case (.grant, _): return .done(arbiter.grant(word, asking: false))
     case (.grantAndAsk, _): return .done(arbiter.grant(word, asking: true))
     case (.vacate, _): return .done(arbiter.vacate(word))
+    case (.takeOver, _): return .done(arbiter.takeOver(word))
+    case (.dismiss, _): return .done(arbiter.dismiss(word))
     }
   }
 

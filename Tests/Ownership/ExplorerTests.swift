@@ -12,10 +12,19 @@ struct ExplorerTests {
     #expect(explorer.swapsLost > 100)
   }
 
+  @Test("No death in the middle of a step, no takeover and no new life breaks one")
+  func everyDeath() {
+    var explorer = Explorer(defect: .none, termMax: 5, deaths: 2)
+    explorer.run()
+    #expect(explorer.violations == [])
+    #expect(explorer.statesVisited > 5000)
+  }
+
   @Test(
     "A planted defect is found",
     arguments: [
-      Explorer.Defect.grantIsStore, .claimIsStore, .requestIsStore, .grantKeepsTerm,
+      Explorer.Defect.grantIsStore, .claimIsStore, .requestIsStore, .grantKeepsTerm, .takesOverFromLiving,
+      .dismissesLiving,
     ])
   func plantedDefect(defect: Explorer.Defect) {
     var explorer = Explorer(defect: defect, termMax: 6)

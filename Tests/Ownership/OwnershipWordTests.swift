@@ -3,7 +3,7 @@ import Testing
 
 /// A step of the state machine in `OwnershipWord.swift`, by name.
 enum Step: CaseIterable {
-  case claim, request, withdraw, grant, grantAndAsk, vacate
+  case claim, request, withdraw, grant, grantAndAsk, vacate, takeOver, dismiss
 
   /// What the implementation makes of it.
   func applied(to word: OwnershipWord, by controller: ControllerIdentity) -> OwnershipWord? {
@@ -14,6 +14,8 @@ enum Step: CaseIterable {
     case .grant: word.granted(by: controller, asking: false)
     case .grantAndAsk: word.granted(by: controller, asking: true)
     case .vacate: word.vacated(by: controller)
+    case .takeOver: word.takenOver(by: controller)
+    case .dismiss: word.dismissed(by: controller)
     }
   }
 }
@@ -49,6 +51,8 @@ enum Situation: Hashable, CaseIterable {
     case (.requested(controller), .grant): (.owned(controller.peer), true)
     case (.requested(controller), .grantAndAsk): (.requested(controller.peer), true)
     case (.owned(controller), .vacate): (.vacant, true)
+    case (.owned(controller.peer), .takeOver), (.requested(controller.peer), .takeOver): (.owned(controller), true)
+    case (.requested(controller), .dismiss): (.owned(controller), false)
     default: nil
     }
   }
@@ -80,8 +84,8 @@ struct OwnershipWordTests {
         }
       }
     }
-    // Six rows in the table, each for two controllers.
-    #expect(legal == 12 * Self.terms.count)
+    // Eight rows in the table, one of them for two states, each for two controllers.
+    #expect(legal == 18 * Self.terms.count)
   }
 
   @Test("What a word says is what its state is")
@@ -140,7 +144,7 @@ struct OwnershipWordTests {
   func lastTerm() {
     for situation in Situation.allCases {
       for controller in ControllerIdentity.allCases {
-        for step in [Step.claim, .grant, .grantAndAsk, .vacate] {
+        for step in [Step.claim, .grant, .grantAndAsk, .vacate, .takeOver] {
           #expect(step.applied(to: situation.word(term: OwnershipWord.termMax), by: controller) == nil)
         }
       }

@@ -1,0 +1,202 @@
+import BatonOwnership
+
+// What can happen next, in the words of the code: who may take which step from which state.
+extension TakeoverExplorer {
+  func steps(of state: TakeoverState) -> [TakeoverStep] {
+    var steps: [TakeoverStep] = []
+    for me in ControllerIdentity.allCases {
+      let life = state.lives[me]
+      func add(_ name: TakeoverStep.Name, _ index: Int = 0, isFault: Bool = false) {
+        steps.append(TakeoverStep(name: name, controller: me, index: index, isFault: isFault))
+      }
+      each(state.late[me]) {
+        add(.landLate, $0)
+        add(.loseLate, $0)
+      }
+      if life.stage == .none {
+        if !(isAlone && me == .b), life.incarnation < Self.incarnationMax { add(.start) }
+        continue
+      }
+      if state.deaths > 0 { add(.die, isFault: true) }
+      controllerSteps(state, me, life, add)
+    }
+    return steps
+  }
+
+  func each(_ set: UInt8, _ body: (Int) -> Void) {
+    if set == 0 { return }
+    for index in 0..<8 where set & 1 << index != 0 { body(index) }
+  }
+
+  private func controllerSteps(
+    _ state: TakeoverState, _ me: ControllerIdentity, _ life: Life, _ add: (TakeoverStep.Name, Int, Bool) -> Void
+  ) {
+    let peer = me.peer
+    let word = state.word
+    let peerStanding = word.standing(peer)
+    let peerIsDead = !state.isAlive(peer, word.incarnation(peer))
+    // What is submitted is done, answered and cleared whatever becomes of the membership meanwhile.
+    each(life.checked) { add(.submit, $0, false) }
+    each(life.inFlight) { add(.land, $0, false) }
+    each(life.completed) { add(clears(state, life, $0, me) ? .clearJournal : .answer, $0, false) }
+    each(life.answered) { add(.clearJournal, $0, false) }
+    if life.isMember, !word.isMember(me, UInt64(life.incarnation)) { add(.stop, 0, false) }
+
+    switch life.stage {
+    case .none: return
+    case .starting:
+      if word.standing(me) == .vacant, peerStanding == .member { add(.join, 0, false) }
+      if peerStanding != .member || peerIsDead {
+        add(.resume, 0, false)
+      } else if word.standing(me) != .vacant, state.silences > 0 {
+        add(.displace, 0, true)
+      }
+      return
+    case .paired:
+      if peerStanding == .left { add(.standIn, 0, false) }
+      if peerStanding == .member {
+        if peerIsDead { add(.fence, 0, false) } else if state.silences > 0 { add(.fence, 0, true) }
+      }
+    case .fencing, .resuming:
+      let isAlive = state.isAlive(peer, UInt64(life.target))
+      if isAlive || defect == .killsByName && state.lives[peer].stage != .none { add(.kill, 0, false) }
+      if !isAlive || defect == .noFence { add(.seeExit, 0, false) }
+      if life.stage == .resuming, defect != .servesBeforeExit { return }
+    case .standingIn:
+      standInSteps(state, me, life, add)
+    case .released:
+      if peerStanding == .member { add(.welcome, 0, false) }
+      // Joined and left again before this one looked.
+      if peerStanding == .left { add(.standIn, 0, false) }
+      if peerStanding == .vacant, state.lives[peer].stage == .none { add(.keep, 0, false) }
+    }
+
+    if life.isLeaving {
+      leavingSteps(state, me, life, add)
+    } else {
+      if state.leavings > 0, life.stage != .fencing, life.held == 0 { add(.drainToLeave, 0, true) }
+      for (index, request) in requests.enumerated() {
+        let bit: UInt8 = 1 << index
+        let polls = request.channel == me || life.stage == .standingIn && !life.hasStopped
+        if polls, (state.answered | life.taken | life.underWay | life.held) & bit == 0 { add(.take, index, false) }
+      }
+    }
+    each(life.taken) { if mayEnterJournal($0, state, me, life) { add(.enterJournal, $0, false) } }
+    for function in functions { ownershipSteps(function, state, me, life, add) }
+  }
+
+  /// Recovery of what the dead left, and letting go of the peer's channels when a new life of it is there.
+  private func standInSteps(
+    _ state: TakeoverState, _ me: ControllerIdentity, _ life: Life, _ add: (TakeoverStep.Name, Int, Bool) -> Void
+  ) {
+    let peer = me.peer
+    each(life.held & ~life.underWay) { index in
+      let bit: UInt8 = 1 << index
+      let isMine = state.journals[me] & bit != 0
+      let isTheirs = state.journals[peer] & bit != 0
+      if isTheirs {
+        add(isMine || defect == .clearsBeforeCopy ? .moveEntry : .copyEntry, index, false)
+      } else if !isMine {
+        add(.copyEntry, index, false)
+      } else if state.answered & bit != 0 {
+        add(.clearJournal, index, false)
+      } else {
+        let function = requests[index].function
+        let needsPeer = !(defect == .drainsFinderOnly && life.inherited & bit != 0)
+        if life.owns & 1 << function != 0, isDrained(me, for: me, state), !needsPeer || isDrained(peer, for: me, state),
+          state.word.isMember(me, UInt64(life.incarnation))
+        {
+          add(.replay, index, false)
+        }
+      }
+    }
+    if life.held != 0 || life.isLeaving { return }
+    if !life.hasStopped {
+      if state.lives[peer].stage == .starting { add(.stopPolling, 0, false) }
+      return
+    }
+    var theirs: UInt8 = 0
+    for (index, request) in requests.enumerated() where request.channel == peer { theirs |= 1 << index }
+    let hasEnded = (life.taken | life.underWay) & theirs == 0 || defect == .releasesEarly
+    let isClean = functions.allSatisfy { function in
+      let word = OwnershipWord(rawValue: state.ownership[function])
+      return !word.isOwned(by: peer) && !(word.isOwned(by: me) && (word.isRequested || life.owns & 1 << function == 0))
+    }
+    if hasEnded, isClean || defect == .releasesOwned, state.journals[peer] == 0 { add(.release, 0, false) }
+  }
+
+  private func leavingSteps(
+    _ state: TakeoverState, _ me: ControllerIdentity, _ life: Life, _ add: (TakeoverStep.Name, Int, Bool) -> Void
+  ) {
+    each(life.asks) { add(.withdraw, $0, false) }
+    if life.underWay | life.held | life.owns | life.asks != 0 || life.stage == .fencing { return }
+    let isClean = functions.allSatisfy { !OwnershipWord(rawValue: state.ownership[$0]).isOwned(by: me) }
+    if isClean { add(.leave, 0, false) }
+  }
+
+  private func ownershipSteps(
+    _ function: Int, _ state: TakeoverState, _ me: ControllerIdentity, _ life: Life,
+    _ add: (TakeoverStep.Name, Int, Bool) -> Void
+  ) {
+    let word = OwnershipWord(rawValue: state.ownership[function])
+    let bit: UInt8 = 1 << function
+    let isAlone = life.stage == .standingIn
+    let waiting = of(function, life.taken | life.held & ~life.underWay)
+    if word.isOwned(by: me) {
+      if life.asks & bit != 0 {
+        add(.attend, function, false)
+      } else if word.isRequested, isAlone {
+        add(.dismiss, function, false)
+      } else if life.owns & bit == 0 || life.isLeaving && of(function, life.underWay | life.held) == 0 {
+        // Of an earlier life, or no longer wanted: given up, so that who owns it next begins a term.
+        if !word.isRequested { add(.vacate, function, false) }
+      }
+      let isIdle = of(function, life.underWay | life.held) == 0
+      let mayEnd = life.hasServed & bit != 0 || of(function, life.taken) == 0
+      if word.isRequested, !isAlone, life.owns & bit != 0, isIdle, mayEnd { add(.grant, function, false) }
+    } else if word.isOwned(by: me.peer), isAlone {
+      add(.takeOver, function, false)
+    } else if waiting != 0, life.asks & bit == 0 || word.owner == nil {
+      add(.request, function, false)
+    }
+  }
+
+  func of(_ function: Int, _ set: UInt8) -> UInt8 {
+    if set == 0 { return 0 }
+    var result: UInt8 = 0
+    for (index, request) in requests.enumerated() where request.function == function { result |= 1 << index }
+    return result & set
+  }
+
+  /// Whether nothing of dead lives of that controller can land any more: the lock of its unit can be had.
+  private func isDrained(
+    _ controller: ControllerIdentity, for me: ControllerIdentity, _ state: TakeoverState
+  ) -> Bool {
+    if defect == .noDrainProof { return true }
+    if controller == me { return state.late[me] == 0 || defect == .replayTwice }
+    let life = state.lives[controller]
+    return state.late[controller] == 0 && !life.isMember && !(defect == .opensEarly && life.stage == .starting)
+  }
+
+  private func mayEnterJournal(
+    _ index: Int, _ state: TakeoverState, _ me: ControllerIdentity, _ life: Life
+  ) -> Bool {
+    let request = requests[index]
+    if life.owns & 1 << request.function == 0 { return false }
+    if !state.word.isMember(me, UInt64(life.incarnation)) || !isDrained(me, for: me, state) { return false }
+    for (other, found) in requests.enumerated() where other != index && found.conflicts(with: request) {
+      let bit: UInt8 = 1 << other
+      if life.held & bit != 0, found.isWrite, defect != .servesOverlapping { return false }
+      // Two writes to one block are one after the other: a write that has landed and is not answered would land once
+      // more at a takeover, after the newer one.
+      if request.isWrite, found.isWrite, (life.underWay & ~life.answered) & bit != 0, defect != .overlapsOwnWrites {
+        return false
+      }
+    }
+    return true
+  }
+
+  private func clears(_ state: TakeoverState, _ life: Life, _ index: Int, _ me: ControllerIdentity) -> Bool {
+    defect == .clearsBeforeAnswer && state.journals[me] & 1 << index != 0
+  }
+}
