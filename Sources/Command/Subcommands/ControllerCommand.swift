@@ -86,7 +86,8 @@ struct Deadline: ExpressibleByArgument {
   let nanoseconds: UInt64
   static let standard = Deadline(nanoseconds: ControllerOptions().deadlineNanoseconds)
 
-  private init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+  /// Of so many nanoseconds, which are enough.
+  init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
   init?(argument: String) {
     guard let nanoseconds = ByteCount.parseNanoseconds(argument),

@@ -20,18 +20,23 @@ struct StatusCommand: ParsableCommand {
     Console.print(
       "subsystem '\(status.name)': \(status.units.count) units, \(Figure.count(status.terms)) changes of owner")
     Console.print()
+    Console.print(Self.controllerTable(status))
+    Console.print()
+    Console.print(Self.unitTable(status, most: all ? Int.max : Self.unitsShown))
+  }
+
+  /// Both controllers with what they have counted.
+  static func controllerTable(_ status: SubsystemStatus) -> String {
     var controllers = Table(
       "controller", "state", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
     for controller in status.controllers {
       controllers.add(
-        "\(controller.identity)", Self.state(controller), controller.isRunning ? "\(controller.pid)" : "-",
+        "\(controller.identity)", state(controller), controller.isRunning ? "\(controller.pid)" : "-",
         "\(controller.incarnation)", Figure.count(controller[.hosts]), Figure.count(controller[.requests]),
         Figure.count(controller[.direct]), Figure.count(controller[.transferred]), Figure.count(controller[.terms]),
         Figure.count(controller[.parks]))
     }
-    Console.print(controllers.text)
-    Console.print()
-    Console.print(Self.unitTable(status, most: all ? Int.max : Self.unitsShown))
+    return controllers.text
   }
 
   static func state(_ controller: SubsystemStatus.ControllerStatus) -> String {
