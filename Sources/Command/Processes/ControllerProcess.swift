@@ -12,12 +12,15 @@ struct ControllerProcess: ~Copyable {
   /// Milliseconds that a controller may take to start, and to leave.
   private static let patienceMilliseconds = 20_000
 
-  /// Starts `baton controller NAME x` from this very program. What it logs goes to `log`.
+  /// Starts `baton controller NAME x` from this very program. What it logs goes to `log`. `wrapper` is a program that
+  /// becomes this one, with its words.
   init(
-    _ identity: ControllerIdentity, of subsystem: Subsystem, arguments: [String] = [], log: String
+    _ identity: ControllerIdentity, of subsystem: Subsystem, arguments: [String] = [], log: String,
+    wrapper: [String] = []
   ) throws(BatonError) {
     let pid = try OwnProgram.start(
-      ["controller", subsystem.location.name, "\(identity)", "--with-parent"] + arguments, log: log)
+      ["controller", subsystem.location.name, "\(identity)", "--with-parent"] + arguments, log: log,
+      wrapper: wrapper)
     self.identity = identity
     self.pid = pid
   }

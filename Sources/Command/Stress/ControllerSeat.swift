@@ -41,11 +41,12 @@ final class ControllerSeat {
 
   /// Starts a life.
   func start(
-    of subsystem: Subsystem, arguments: [String], stopAt order: StopOrder?, isPatient: Bool, log: String, at now: UInt64
+    of subsystem: Subsystem, arguments: [String], wrapper: [String], stopAt order: StopOrder?, isPatient: Bool,
+    log: String, at now: UInt64
   ) throws(BatonError) {
     var words = arguments
     if let order { words += ["--stop-at", "\(order.point):\(order.occurrence)"] }
-    process = try ControllerProcess(identity, of: subsystem, arguments: words, log: log)
+    process = try ControllerProcess(identity, of: subsystem, arguments: words, log: log, wrapper: wrapper)
     stopOrder = order
     self.isPatient = isPatient
     (isAtPoint, frozenAt, wasStopped, wasKilled, wasTerminated, hasServed) = (false, nil, false, false, false, false)

@@ -39,6 +39,8 @@ enum FaultStep: Equatable {
   case terminate(ControllerIdentity)
   /// Starts a life where there is none. A patient one leaves the other a long time to answer.
   case start(ControllerIdentity, stopAt: StopOrder?, isPatient: Bool)
+  /// Keeps the disk busy from now on, or no more.
+  case press(Bool)
   /// Nanoseconds.
   case sleep(UInt64)
   /// Until it has stopped itself at its point. If it does not come there, it is killed, and the fault is over.
@@ -105,6 +107,7 @@ enum PointPlace {
 struct FaultSchedule {
   private let kinds: [FaultKind]
   private let deadline: UInt64
+  private let pressesDisk: Bool
   private var random: SplitMix64
   private var tries: [ProtocolPoint: Int] = [:]
   /// How often a controller stood at each point.
@@ -116,8 +119,13 @@ struct FaultSchedule {
   /// A pause that must be survived is at most this part of what the other controller allows.
   static let pausePart: UInt64 = 4
 
-  /// Of these kinds, all if there is none; `deadline` is that of an impatient controller.
-  init(kinds: Set<FaultKind>, deadline: UInt64, seed: UInt64) {
+  /// Whose I/O waits behind everybody else's where the disk is kept busy.
+  static let late = ControllerIdentity.a
+
+  /// Of these kinds, all if there is none; `deadline` is that of an impatient controller. `pressesDisk`: the disk is
+  /// kept busy around most faults that hit `late`.
+  init(kinds: Set<FaultKind>, deadline: UInt64, pressesDisk: Bool = false, seed: UInt64) {
+    self.pressesDisk = pressesDisk
     self.kinds = kinds.isEmpty ? FaultKind.allCases : kinds.sorted()
     self.deadline = deadline
     random = SplitMix64(seed: seed)
@@ -288,12 +296,22 @@ struct FaultSchedule {
   private mutating func fault(
     _ kind: FaultKind, _ name: String, _ victim: ControllerIdentity, _ steps: [FaultStep]
   ) -> Fault {
+    var steps = steps
     var end: [FaultStep] = [.proceed(.a), .proceed(.b)]
+    var isPressed = false
+    if pressesDisk, random.below(4) != 0,
+      let harm = steps.firstIndex(where: { $0 == .kill(Self.late) || $0 == .freeze(Self.late) })
+    {
+      isPressed = true
+      // Long enough that much of its I/O waits; then long enough that the other one could do it again meanwhile.
+      steps.insert(contentsOf: [.press(true), .sleep(between(10_000_000, 40_000_000))], at: harm)
+      end += [.sleep(between(100_000_000, 400_000_000)), .press(false)]
+    }
     // At once, after a moment, or not until everything goes on without it and for a while after.
     switch random.below(5) {
     case 0, 1: break
     case 2, 3: end.append(.sleep(between(10_000, 5_000_000)))
-    default: if kind != .both { end += [.awaitCalm, .sleep(between(1_000_000, 200_000_000))] }
+    default: if kind != .both, !isPressed { end += [.awaitCalm, .sleep(between(1_000_000, 200_000_000))] }
     }
     let first: ControllerIdentity = random.below(2) == 0 ? .a : .b
     for controller in [first, first.peer] {

@@ -30,6 +30,7 @@ struct StressCommand: ParsableCommand {
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
   @Flag(help: "Also units that are slow, transfer in pieces, and fail on purpose.") var faults = false
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
+  @Flag(help: "Keep the disk busy around faults, so that the I/O of a dead controller lands late.") var lateIo = false
   @Option(help: .hidden) var logLevel = "info"
 
   func validate() throws {
@@ -102,8 +103,9 @@ struct StressCommand: ParsableCommand {
     if let defect { arguments += ["--defect", defect.rawValue] }
     let driver = StressDriver(
       StressControllers(
-        subsystem: subsystem, arguments: arguments, deadlineNanoseconds: deadline.nanoseconds, log: "\(scratch)/log"),
-      FaultSchedule(kinds: kinds, deadline: deadline.nanoseconds, seed: plan.seed), ledger)
+        subsystem: subsystem, arguments: arguments, deadlineNanoseconds: deadline.nanoseconds, log: "\(scratch)/log",
+        press: lateIo ? try DiskPress(file: "\(scratch)/press", log: "\(scratch)/log") : nil),
+      FaultSchedule(kinds: kinds, deadline: deadline.nanoseconds, pressesDisk: lateIo, seed: plan.seed), ledger)
     defer { driver.killBoth() }
     try driver.startBoth()
     let traffic = try (0..<plan.hosts).map { try StressHost($0, ledger, of: subsystem) }

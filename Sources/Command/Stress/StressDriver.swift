@@ -11,6 +11,8 @@ struct StressControllers {
   var deadlineNanoseconds: UInt64
   /// What they log goes there.
   let log: String
+  /// Keeps the disk busy when asked to, so that I/O of `late` comes to lie behind that of everybody else; nil: nobody.
+  var press: DiskPress?
 }
 
 /// What a fault cost, and what came of all of them.
@@ -129,7 +131,7 @@ final class StressDriver {
   /// Both serve, nobody is going to stop, all is calm.
   private func finish() {
     isFinishing = true
-    steps = []
+    steps = [.press(false)]
     for seat in seats where seat.stopOrder != nil { steps.append(.kill(seat.identity)) }
     steps += [.proceed(.a), .proceed(.b), .awaitServing, .awaitCalm]
     end = 0
@@ -154,6 +156,7 @@ final class StressDriver {
       let seat = seats[controller.index]
       if seat.isAlive, seat.wasKilled { return false }
       try start(controller, stopAt: order, isPatient: isPatient, now)
+    case .press(let isOn): controllers.press?.set(isOn)
     case .sleep(let nanoseconds): return elapsed >= nanoseconds || mustGoOn
     case .awaitStop(let controller):
       let seat = seats[controller.index]
@@ -251,7 +254,8 @@ final class StressDriver {
     let deadline = isPatient ? FaultSchedule.patientNanoseconds : controllers.deadlineNanoseconds
     try seat.start(
       of: controllers.subsystem, arguments: controllers.arguments + ["--deadline", "\(deadline)ns"],
-      stopAt: order, isPatient: isPatient, log: controllers.log, at: now)
+      wrapper: controllers.press != nil && controller == FaultSchedule.late ? DiskPress.lateWrapper : [], stopAt: order,
+      isPatient: isPatient, log: controllers.log, at: now)
   }
 
   private func awaitDeath(_ seat: ControllerSeat, _ isOwed: Bool, _ elapsed: UInt64, _ now: UInt64) throws -> Bool {
@@ -391,6 +395,7 @@ final class StressDriver {
   /// Asks both to leave, and waits until they have.
   func stopBoth() throws {
     settleClaim()
+    controllers.press?.set(false)
     for seat in seats { _ = seat.terminate() }
     let begun = monotonicNanoseconds()
     while seats.contains(where: \.isAlive), ledger.violation == nil {
