@@ -13,8 +13,11 @@ enum OwnProgram {
     _ words: [String], log: String? = nil, handing: (mine: CInt, theirs: CInt)? = nil, wrapper: [String] = []
   ) throws(BatonError) -> pid_t {
     var pointers: [UnsafeMutablePointer<CChar>?] = []
-    let program = wrapper.isEmpty ? "/proc/self/exe" : wrapper[0]
-    for word in (wrapper.isEmpty ? ["baton"] : wrapper + [path]) + words { pointers.append(strdup(word)) }
+    let program = wrapper.first ?? "/proc/self/exe"
+    // By this process's number: for the wrapper /proc/self/exe is another program.
+    for word in (wrapper.isEmpty ? ["baton"] : wrapper + ["/proc/\(getpid())/exe"]) + words {
+      pointers.append(strdup(word))
+    }
     pointers.append(nil)
     defer { for pointer in pointers { free(pointer) } }
     var actions = posix_spawn_file_actions_t()
@@ -36,12 +39,5 @@ enum OwnProgram {
       throw BatonError(result: -Int(result), "baton \(words.joined(separator: " "))", doing: "starting it")
     }
     return pid
-  }
-
-  /// Where this program lies: for another process /proc/self/exe is another program.
-  private static var path: String {
-    guard let resolved = realpath("/proc/self/exe", nil) else { return "/proc/\(getpid())/exe" }
-    defer { free(resolved) }
-    return String(cString: resolved)
   }
 }

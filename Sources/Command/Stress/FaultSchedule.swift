@@ -39,8 +39,8 @@ enum FaultStep: Equatable {
   case terminate(ControllerIdentity)
   /// Starts a life where there is none. A patient one leaves the other a long time to answer.
   case start(ControllerIdentity, stopAt: StopOrder?, isPatient: Bool)
-  /// Keeps the disk busy from now on, or no more.
-  case press(Bool)
+  /// Keeps the disk busy for so many nanoseconds from now on, whatever else is waited for.
+  case press(UInt64)
   /// Nanoseconds.
   case sleep(UInt64)
   /// Until it has stopped itself at its point. If it does not come there, it is killed, and the fault is over.
@@ -298,20 +298,19 @@ struct FaultSchedule {
   ) -> Fault {
     var steps = steps
     var end: [FaultStep] = [.proceed(.a), .proceed(.b)]
-    var isPressed = false
     if pressesDisk, random.below(4) != 0,
       let harm = steps.firstIndex(where: { $0 == .kill(Self.late) || $0 == .freeze(Self.late) })
     {
-      isPressed = true
-      // Long enough that much of its I/O waits; then long enough that the other one could do it again meanwhile.
-      steps.insert(contentsOf: [.press(true), .sleep(between(10_000_000, 40_000_000))], at: harm)
-      end += [.sleep(between(100_000_000, 400_000_000)), .press(false)]
+      // Long enough that much of its I/O waits; then long enough that the other one could do it again meanwhile. A
+      // killed process cannot end while the kernel waits for its I/O, so this has to end by itself.
+      let lead = between(10_000_000, 40_000_000)
+      steps.insert(contentsOf: [.press(lead + between(100_000_000, 400_000_000)), .sleep(lead)], at: harm)
     }
     // At once, after a moment, or not until everything goes on without it and for a while after.
     switch random.below(5) {
     case 0, 1: break
     case 2, 3: end.append(.sleep(between(10_000, 5_000_000)))
-    default: if kind != .both, !isPressed { end += [.awaitCalm, .sleep(between(1_000_000, 200_000_000))] }
+    default: if kind != .both { end += [.awaitCalm, .sleep(between(1_000_000, 200_000_000))] }
     }
     let first: ControllerIdentity = random.below(2) == 0 ? .a : .b
     for controller in [first, first.peer] {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Baton
 import BatonSharedMemory
+import BatonSubsystem
 import Glibc
 
 struct StressCommand: ParsableCommand {
@@ -31,6 +32,8 @@ struct StressCommand: ParsableCommand {
   @Flag(help: "Also units that are slow, transfer in pieces, and fail on purpose.") var faults = false
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
   @Flag(help: "Keep the disk busy around faults, so that the I/O of a dead controller lands late.") var lateIo = false
+  @Option(help: ArgumentHelp("Keep what controllers say, and what is done to them, in this file.", valueName: "file"))
+  var log: String?
   @Option(help: .hidden) var logLevel = "info"
 
   func validate() throws {
@@ -99,12 +102,13 @@ struct StressCommand: ParsableCommand {
       throw BatonError(.invalid, "--bs \(bs.bytes)", "is no multiple of a unit's block size, \(unit.blockSize)")
     }
     let ledger = StressLedger(plan)
+    let log = try StressLog(self.log ?? "\(scratch)/log")
     var arguments = ["--log-level", logLevel]
     if let defect { arguments += ["--defect", defect.rawValue] }
     let driver = StressDriver(
       StressControllers(
-        subsystem: subsystem, arguments: arguments, deadlineNanoseconds: deadline.nanoseconds, log: "\(scratch)/log",
-        press: lateIo ? try DiskPress(file: "\(scratch)/press", log: "\(scratch)/log") : nil),
+        subsystem: subsystem, arguments: arguments, deadlineNanoseconds: deadline.nanoseconds, log: log,
+        press: lateIo ? try DiskPress(file: "\(scratch)/press", log: log.path) : nil),
       FaultSchedule(kinds: kinds, deadline: deadline.nanoseconds, pressesDisk: lateIo, seed: plan.seed), ledger)
     defer { driver.killBoth() }
     try driver.startBoth()
@@ -116,14 +120,22 @@ struct StressCommand: ParsableCommand {
     try run.run(until: start + UInt64(limit * 1e9), faultsMax: count ?? .max, interruption)
     let seconds = Double(monotonicNanoseconds() - start) / 1e9
     if ledger.violation == nil { try run.verify(interruption) }
-    let state = ledger.violation == nil ? nil : (try? subsystem.status()).map { StatusCommand.controllerTable($0) }
+    let state = ledger.violation == nil ? nil : (try? subsystem.status()).map { Self.describe($0) }
     if ledger.violation == nil { try driver.stopBoth() }
     driver.killBoth()
     // What lies in the files once nobody has them open any more.
-    if ledger.violation == nil { try run.verifyFiles() }
+    if ledger.violation == nil { try run.verifyFiles(of: subsystem) }
     run.progress.end()
-    if let state { Console.error(state) }
+    if let state { Console.error("\(log.end)\n\(state)") }
     return StressReport(plan, ledger, driver, seconds: seconds, isInterrupted: run.signal != 0)
+  }
+}
+
+extension StressCommand {
+  /// Where everybody stands, for a message.
+  fileprivate static func describe(_ status: SubsystemStatus) -> String {
+    let standings = status.controllers.map { "\($0.identity) \($0.standing), takeover: \($0.takeover)" }
+    return StatusCommand.controllerTable(status) + "\n" + standings.joined(separator: "; ")
   }
 }
 
@@ -137,8 +149,8 @@ struct StressRun {
   private(set) var signal: CInt = 0
   private var tendedAt: UInt64 = 0
 
-  /// Nanoseconds between two looks at the clock's slower things: signals, hangs, the progress line.
-  private static let tendNanoseconds: UInt64 = 20_000_000
+  /// Nanoseconds between two looks at the clock's slower things: connections, signals, hangs, the progress line.
+  private static let tendNanoseconds: UInt64 = 10_000_000
   /// Microseconds that the loop rests when nothing happened: the controllers need the processors too.
   private static let restMicroseconds: UInt32 = 50
 
@@ -171,6 +183,8 @@ struct StressRun {
       }
       if now - tendedAt >= Self.tendNanoseconds {
         tendedAt = now
+        // By itself a host looks after its connections every so many polls, and this loop polls seldom when idle.
+        for host in hosts { host.maintain() }
         driver.checkProgress(now)
         if try isCalledAway(interruption) { break }
         let (faults, answers) = (driver.faults.total, ledger.answers.values.reduce(0, +))
@@ -209,8 +223,8 @@ struct StressRun {
     }
   }
 
-  /// Looks at the units' files themselves, and at the hosts' buffers a last time.
-  func verifyFiles() throws {
+  /// Looks at the units' files themselves, at the region, and at the hosts' buffers a last time.
+  func verifyFiles(of subsystem: Subsystem) throws {
     let plan = ledger.plan
     let buffer = UnsafeMutableRawPointer.allocate(byteCount: plan.blockSize, alignment: 4096)
     defer { buffer.deallocate() }
@@ -228,6 +242,10 @@ struct StressRun {
           target, block, submittedAt: now, at: ledger.tick(), buffer, by: "its file, after both controllers had left")
       }
     }
-    for host in hosts { host.checkGuards() }
+    let region = try Region(opening: subsystem.location, writable: false)
+    for host in hosts {
+      host.checkGuards()
+      host.checkEffects(region)
+    }
   }
 }

@@ -1,5 +1,6 @@
 import Baton
 import BatonSharedMemory
+import CBatonShims
 import Glibc
 
 /// How the controllers of a run are started.
@@ -9,8 +10,8 @@ struct StressControllers {
   var arguments: [String] = []
   /// Of an impatient one.
   var deadlineNanoseconds: UInt64
-  /// What they log goes there.
-  let log: String
+  /// What they log goes there, and what is done to them.
+  let log: StressLog
   /// Keeps the disk busy when asked to, so that I/O of `late` comes to lie behind that of everybody else; nil: nobody.
   var press: DiskPress?
 }
@@ -64,6 +65,9 @@ final class StressDriver {
   /// When the driver last did something to a controller, or saw something happen to one.
   private var touchedAt: UInt64 = 0
   private var lookedAt: UInt64 = 0
+  /// Until when the disk is kept busy; 0: it is not.
+  private var pressedUntil: UInt64 = 0
+  private let startedAt = monotonicNanoseconds()
   private var statusAt: UInt64 = 0
   /// Whether the present fault has begun, and the kind of the one whose pause is being measured.
   private var isMarked = false
@@ -105,6 +109,7 @@ final class StressDriver {
       for seat in seats { if let change = seat.look() { try notice(change, seat, now) } }
     }
     record()
+    if pressedUntil != 0, now >= pressedUntil { press(until: 0) }
     while ledger.violation == nil {
       if position == steps.count {
         if !mayBegin, isFinishing { return false }
@@ -131,7 +136,8 @@ final class StressDriver {
   /// Both serve, nobody is going to stop, all is calm.
   private func finish() {
     isFinishing = true
-    steps = [.press(false)]
+    steps = []
+    press(until: 0)
     for seat in seats where seat.stopOrder != nil { steps.append(.kill(seat.identity)) }
     steps += [.proceed(.a), .proceed(.b), .awaitServing, .awaitCalm]
     end = 0
@@ -147,16 +153,16 @@ final class StressDriver {
   private func take(_ step: FaultStep, _ now: UInt64) throws -> Bool {
     let elapsed = now - stepAt
     switch step {
-    case .kill(let controller): harm(controller, now) { $0.kill() }
-    case .freeze(let controller): harm(controller, now) { $0.freeze(at: now) }
-    case .terminate(let controller): harm(controller, now) { $0.terminate() }
+    case .kill(let controller): harm(controller, now, "kill") { $0.kill() }
+    case .freeze(let controller): harm(controller, now, "freeze") { $0.freeze(at: now) }
+    case .terminate(let controller): harm(controller, now, "terminate") { $0.terminate() }
     case .proceed(let controller): proceed(controller, now)
     case .start(let controller, let order, let isPatient):
       // Its former life may be dying: waitpid(2) says when.
       let seat = seats[controller.index]
       if seat.isAlive, seat.wasKilled { return false }
       try start(controller, stopAt: order, isPatient: isPatient, now)
-    case .press(let isOn): controllers.press?.set(isOn)
+    case .press(let nanoseconds): press(until: now + nanoseconds)
     case .sleep(let nanoseconds): return elapsed >= nanoseconds || mustGoOn
     case .awaitStop(let controller):
       let seat = seats[controller.index]
@@ -166,7 +172,7 @@ final class StressDriver {
       }
       if seat.isAlive, seat.stopOrder != nil, elapsed < Self.pointNanoseconds { return false }
       faults.pointsMissed += 1
-      if seat.stopOrder != nil { harm(controller, now) { $0.kill() } }
+      if seat.stopOrder != nil { harm(controller, now, "kill") { $0.kill() } }
       skipToEnd()
     case .awaitDeath(let controller, let isOwed): return try awaitDeath(seats[controller.index], isOwed, elapsed, now)
     case .awaitServing:
@@ -184,6 +190,13 @@ final class StressDriver {
     return true
   }
 
+  private func press(until moment: UInt64) {
+    guard let press = controllers.press else { return }
+    pressedUntil = moment
+    press.set(moment != 0)
+    note(moment == 0 ? "the disk is left alone" : "the disk is kept busy")
+  }
+
   /// A controller stands at its point while the end of a fault waits: the next fault begins at once.
   private var mustGoOn: Bool {
     guard position >= end, seats.contains(where: \.isAtPoint) else { return false }
@@ -192,8 +205,9 @@ final class StressDriver {
     return false
   }
 
-  private func harm(_ controller: ControllerIdentity, _ now: UInt64, _ act: (ControllerSeat) -> Bool) {
+  private func harm(_ controller: ControllerIdentity, _ now: UInt64, _ deed: String, _ act: (ControllerSeat) -> Bool) {
     guard act(seats[controller.index]) else { return }
+    note("\(deed) \(controller)")
     touch(now)
     if !isFinishing { mark(now) }
   }
@@ -211,6 +225,7 @@ final class StressDriver {
     measured = fault.kind
     faults.counts[fault.kind, default: 0] += 1
     ledger.lastFault = "fault \(faults.total) (\(fault.name))"
+    note(ledger.lastFault)
     for host in hosts { host.mark(faults.total, at: now) }
   }
 
@@ -226,6 +241,7 @@ final class StressDriver {
     let seat = seats[controller.index]
     let frozenAt = seat.frozenAt
     guard seat.proceed() else { return }
+    note("let \(controller) go on")
     touch(now)
     // Only a pause of a controller that served, beside a patient one that serves, is one that must be survived.
     let other = seats[controller.peer.index]
@@ -249,13 +265,14 @@ final class StressDriver {
   ) throws {
     let seat = seats[controller.index]
     if seat.isAlive { return }
+    note("start \(controller)\(order.map { ", to stop at \($0.point):\($0.occurrence)" } ?? "")")
     touch(now)
     faults.starts += 1
     let deadline = isPatient ? FaultSchedule.patientNanoseconds : controllers.deadlineNanoseconds
     try seat.start(
       of: controllers.subsystem, arguments: controllers.arguments + ["--deadline", "\(deadline)ns"],
       wrapper: controllers.press != nil && controller == FaultSchedule.late ? DiskPress.lateWrapper : [], stopAt: order,
-      isPatient: isPatient, log: controllers.log, at: now)
+      isPatient: isPatient, log: controllers.log.path, at: now)
   }
 
   private func awaitDeath(_ seat: ControllerSeat, _ isOwed: Bool, _ elapsed: UInt64, _ now: UInt64) throws -> Bool {
@@ -277,7 +294,7 @@ final class StressDriver {
     if patience == Self.patienceNanoseconds {
       ledger.accuse("controller \(seat.identity) was asked to leave and has not, for \(Figure.duration(elapsed))")
     }
-    harm(seat.identity, now) { $0.kill() }
+    harm(seat.identity, now, "kill") { $0.kill() }
     return false
   }
 
@@ -291,14 +308,17 @@ final class StressDriver {
     let status = try controllers.subsystem.status()
     for seat in seats {
       let record = status.controllers[seat.identity.index]
-      if record.phase == "serving", record.pid == UInt64(seat.pid) { seat.hasServed = true }
+      // The record is filled word by word: only all of it together is about this life.
+      if record.phase == "serving", record.standing == "member", record.pid == UInt64(seat.pid) {
+        seat.hasServed = true
+      }
     }
     if seats.allSatisfy({ $0.hasServed && $0.isRunning }) { return true }
     if elapsed > Self.patienceNanoseconds {
       let late = seats.first { !$0.hasServed || !$0.isRunning }
       ledger.accuse(
         "controller \(late?.identity ?? .a) does not come to serve within \(Figure.duration(elapsed)): "
-          + ControllerProcess.lastLine(of: controllers.log))
+          + ControllerProcess.lastLine(of: controllers.log.path))
     }
     return false
   }
@@ -309,8 +329,12 @@ final class StressDriver {
     let claim = claim
     touchedAt = now
     switch change {
-    case .reached(let point): schedule.hit(point)
-    case .ended(let ending): try end(seat, ending, claim, now)
+    case .reached(let point):
+      note("\(seat.identity) stands at \(point)")
+      schedule.hit(point)
+    case .ended(let ending):
+      note("\(seat.identity) \(ending)")
+      try end(seat, ending, claim, now)
     }
   }
 
@@ -333,7 +357,7 @@ final class StressDriver {
             + "only, of \(Figure.duration(FaultSchedule.patientNanoseconds)) that the other one allows")
       } else if seat.hasServed, !seat.wasStopped, !seat.wasTerminated {
         faults.putOutRunning += 1
-        if ending == .exited(1) { faults.lastWords = ControllerProcess.lastLine(of: controllers.log) }
+        if ending == .exited(1) { faults.lastWords = ControllerProcess.lastLine(of: controllers.log.path) }
       }
       if seat.hasServed || seat.wasStopped || seat.wasTerminated || ending != .exited(1) {
         failuresToStart = 0
@@ -342,16 +366,16 @@ final class StressDriver {
         if failuresToStart >= Self.failuresToStartMax {
           throw BatonError(
             .system, "controller \(controller)",
-            "does not start: \(ControllerProcess.lastLine(of: controllers.log))")
+            "does not start: \(ControllerProcess.lastLine(of: controllers.log.path))")
         }
       }
     case .exited(64):
       throw BatonError(
-        .invalid, "controller \(controller)", "does not start: \(ControllerProcess.lastLine(of: controllers.log))")
+        .invalid, "controller \(controller)", "does not start: \(ControllerProcess.lastLine(of: controllers.log.path))")
     case .signalled(SIGTERM) where seat.wasTerminated: break
     default:
       ledger.accuse(
-        "controller \(controller) \(ending): \(ControllerProcess.lastLine(of: controllers.log))")
+        "controller \(controller) \(ending): \(ControllerProcess.lastLine(of: controllers.log.path))")
     }
   }
 
@@ -367,6 +391,12 @@ final class StressDriver {
       }
       ledger.accuse("hang: \(overdue); \(states.joined(separator: ", ")), for \(Figure.duration(now - touchedAt))")
     }
+  }
+
+  /// What is done, in the log of those to whom it is done.
+  private func note(_ what: String) {
+    let seconds = Figure.fixed(Double(monotonicNanoseconds() - startedAt) / 1e9, 4)
+    Console.write("stress: at \(seconds) s: \(what)\n", to: controllers.log.descriptor.number)
   }
 
   // MARK: Beginning and end
@@ -395,7 +425,7 @@ final class StressDriver {
   /// Asks both to leave, and waits until they have.
   func stopBoth() throws {
     settleClaim()
-    controllers.press?.set(false)
+    press(until: 0)
     for seat in seats { _ = seat.terminate() }
     let begun = monotonicNanoseconds()
     while seats.contains(where: \.isAlive), ledger.violation == nil {
@@ -412,5 +442,37 @@ final class StressDriver {
   /// Kills whoever is left, and waits for its end: nothing of a run outlives it.
   func killBoth() {
     for seat in seats { seat.end() }
+  }
+}
+
+/// The log of a run. A class, because who writes into it is a class too.
+final class StressLog {
+  let path: String
+  /// Open for the driver's own lines, which are short and go to the end in one piece.
+  let descriptor: OwnedDescriptor
+
+  /// Lines that a message shows: what led to it, not what came of everything before.
+  private static let linesShown = 50
+
+  /// Begins it anew.
+  init(_ path: String) throws(BatonError) {
+    self.path = path
+    unlink(path)
+    let number = baton_open(path, true, false, true)
+    descriptor = OwnedDescriptor(try check(number, path, doing: "making the log", mend: "name another file"))
+    _ = fcntl(descriptor.number, F_SETFL, O_APPEND)
+  }
+
+  /// The last lines.
+  var end: String {
+    guard let file = fopen(path, "r") else { return "" }
+    defer { fclose(file) }
+    // Lines are far shorter than this.
+    fseek(file, 0, SEEK_END)
+    fseek(file, max(ftell(file) - Self.linesShown * 256, 0), SEEK_SET)
+    var bytes = [UInt8](repeating: 0, count: Self.linesShown * 256)
+    let count = fread(&bytes, 1, bytes.count, file)
+    let lines = String(decoding: bytes.prefix(count), as: UTF8.self).split(separator: "\n")
+    return lines.suffix(Self.linesShown).joined(separator: "\n")
   }
 }

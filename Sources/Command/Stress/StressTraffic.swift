@@ -1,5 +1,6 @@
 import Baton
 import BatonSharedMemory
+import BatonSubsystem
 
 /// What the hosts of `baton stress` do.
 struct StressPlan {
@@ -120,10 +121,11 @@ final class StressHost {
   private var restingHead = 0
   private var restingCount: Int
   private var outstanding = 0
-  /// The unit that only this host manages, and what it must say; nil while a request about it is under way.
-  private var managedState: UnitState? = .online
+  /// What the unit that only this host manages was set to last, and whether a request of management is under way.
   private var lastState = UnitState.online
   private var isManaging = false
+  /// How often it was set.
+  private var statesSet: UInt64 = 0
   /// Whether new requests are made.
   var isSubmitting = true
 
@@ -226,6 +228,7 @@ final class StressHost {
       work += 1
       complete(completion, monotonicNanoseconds())
     }
+    if host.strayAnswers > 0 { ledger.accuse("host \(number): an answer to another request than its line's") }
     return work
   }
 
@@ -391,6 +394,7 @@ final class StressHost {
             + "\(wanted) was set last")
       }
       lastState = wanted
+      if entry.kind == .setState { statesSet += 1 }
     case .identify:
       isManaging = false
       let identity = StressIdentity(buffer(index))
@@ -504,6 +508,17 @@ final class StressHost {
       if isIdle || turns % 256 == 0, try !proceed() { return }
     }
     checkGuards()
+  }
+
+  /// Every request that set the state of its unit has had its effect once: the region counts them. Nothing may be
+  /// outstanding.
+  func checkEffects(_ region: borrowing Region) {
+    let word = UnitStateWord(rawValue: region.unitStates.word(Int(managedUnit)).loadRelaxed())
+    if word.count != statesSet || word.state != lastState {
+      ledger.accuse(
+        "unit \(managedUnit) was set \(word.count) times and is \(word.state): host \(number) has set it "
+          + "\(statesSet) times, to \(lastState) at last")
+    }
   }
 
   /// Looks at every buffer that no request uses.
