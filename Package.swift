@@ -106,6 +106,8 @@ let package = Package(
       ],
       path: "Tests/Subsystem", swiftSettings: strict),
     .testTarget(
+      name: "CommandTests", dependencies: ["BatonCommand", "Baton"], path: "Tests/Command", swiftSettings: strict),
+    .testTarget(
       name: "EmbeddedTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/Embedded",
       swiftSettings: strict),
   ]
