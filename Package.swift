@@ -78,7 +78,7 @@ let package = Package(
     .executableTarget(
       name: "BatonCommand",
       dependencies: floors + [
-        "Baton",
+        "Baton", "CLiburing",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
@@ -105,6 +105,8 @@ let package = Package(
         "BatonSubsystem", "BatonStorage", "BatonOwnership", "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
       ],
       path: "Tests/Subsystem", swiftSettings: strict),
+    .testTarget(
+      name: "CommandTests", dependencies: ["BatonCommand", "Baton"], path: "Tests/Command", swiftSettings: strict),
     .testTarget(
       name: "EmbeddedTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/Embedded",
       swiftSettings: strict),

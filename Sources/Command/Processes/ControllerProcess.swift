@@ -12,12 +12,15 @@ struct ControllerProcess: ~Copyable {
   /// Milliseconds that a controller may take to start, and to leave.
   private static let patienceMilliseconds = 20_000
 
-  /// Starts `baton controller NAME x` from this very program. What it logs goes to `log`.
+  /// Starts `baton controller NAME x` from this very program. What it logs goes to `log`. `wrapper` is a program that
+  /// becomes this one, with its words.
   init(
-    _ identity: ControllerIdentity, of subsystem: Subsystem, arguments: [String] = [], log: String
+    _ identity: ControllerIdentity, of subsystem: Subsystem, arguments: [String] = [], log: String,
+    wrapper: [String] = []
   ) throws(BatonError) {
     let pid = try OwnProgram.start(
-      ["controller", subsystem.location.name, "\(identity)", "--with-parent"] + arguments, log: log)
+      ["controller", subsystem.location.name, "\(identity)", "--with-parent"] + arguments, log: log,
+      wrapper: wrapper)
     self.identity = identity
     self.pid = pid
   }
@@ -57,15 +60,28 @@ struct ControllerProcess: ~Copyable {
     throw BatonError(.system, "controller \(identity)", "did not leave in time")
   }
 
+  /// Sends it a signal; nothing once it has been reaped.
+  func send(_ signal: CInt) { if !isReaped { kill(pid, signal) } }
+
+  /// What has become of it since the last look, if anything: it was stopped, or it has ended.
+  mutating func change() -> ProcessChange? {
+    var status: CInt = 0
+    guard !isReaped, waitpid(pid, &status, WNOHANG | WUNTRACED) == pid else { return nil }
+    guard let ending = ProcessEnding(waitStatus: status) else { return .stopped }
+    isReaped = true
+    return .ended(ending)
+  }
+
   /// The exit status, or 128 and the signal; nil while it runs.
   private mutating func reap() -> CInt? {
     var status: CInt = 0
-    guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
+    guard waitpid(pid, &status, WNOHANG) == pid, let ending = ProcessEnding(waitStatus: status) else { return nil }
     isReaped = true
-    return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+    return ending.code
   }
 
-  private static func lastLine(of log: String) -> String {
+  /// What a log says last, for messages.
+  static func lastLine(of log: String) -> String {
     guard let file = fopen(log, "r") else { return "" }
     defer { fclose(file) }
     var last = ""
@@ -75,4 +91,42 @@ struct ControllerProcess: ~Copyable {
     }
     return last
   }
+}
+
+/// How a process ended.
+enum ProcessEnding: Equatable, CustomStringConvertible {
+  case exited(CInt)
+  case signalled(CInt)
+
+  /// From what waitpid(2) said; nil where the process was stopped only.
+  init?(waitStatus status: CInt) {
+    // WIFSTOPPED, WIFEXITED and their like are macros: 0x7f in the low bits is a stop, 0 an exit.
+    switch status & 0x7f {
+    case 0x7f: return nil
+    case 0: self = .exited(status >> 8 & 0xff)
+    case let signal: self = .signalled(signal)
+    }
+  }
+
+  /// As a shell has it: the exit status, or 128 and the signal.
+  var code: CInt {
+    switch self {
+    case .exited(let status): status
+    case .signalled(let signal): 128 + signal
+    }
+  }
+
+  /// `left with status 1`, `died of signal 9 (Killed)`.
+  var description: String {
+    switch self {
+    case .exited(let status): "left with status \(status)"
+    case .signalled(let signal): "died of signal \(signal) (\(strsignal(signal).map { String(cString: $0) } ?? "?"))"
+    }
+  }
+}
+
+/// What can be seen to have become of a process.
+enum ProcessChange: Equatable {
+  case stopped
+  case ended(ProcessEnding)
 }

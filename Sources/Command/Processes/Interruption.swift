@@ -1,6 +1,7 @@
 import Baton
 import BatonSharedMemory
 import CBatonShims
+import Glibc
 
 /// SIGINT and SIGTERM as something to ask for, so that a command can clean up before it ends.
 struct Interruption: ~Copyable {
@@ -11,6 +12,16 @@ struct Interruption: ~Copyable {
   }
 
   deinit { baton_termination_signals_restore() }
+
+  /// Waits until a signal has come or a process has ended, by its pidfd; -1: for the signal alone.
+  func wait(orProcess pidfd: CInt, milliseconds: CInt) {
+    var looks = [
+      pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
+    ]
+    // A negative descriptor is left out (poll(2)); an error or an interruption is a look too early.
+    _ = poll(&looks, 2, milliseconds)
+  }
 
   /// The signal that came, once; 0: none.
   func take() -> CInt { max(baton_read_signal(signals.number), 0) }

@@ -8,12 +8,16 @@ enum OwnProgram {
   /// makes a descriptor of this process a descriptor of that number there.
   ///
   /// With a log it has a process group of its own: an interrupt from the terminal is for the command, which then
-  /// stops its processes.
+  /// stops its processes. `wrapper` is a program that becomes this one, with its words.
   static func start(
-    _ words: [String], log: String? = nil, handing: (mine: CInt, theirs: CInt)? = nil
+    _ words: [String], log: String? = nil, handing: (mine: CInt, theirs: CInt)? = nil, wrapper: [String] = []
   ) throws(BatonError) -> pid_t {
     var pointers: [UnsafeMutablePointer<CChar>?] = []
-    for word in ["baton"] + words { pointers.append(strdup(word)) }
+    let program = wrapper.first ?? "/proc/self/exe"
+    // By this process's number: for the wrapper /proc/self/exe is another program.
+    for word in (wrapper.isEmpty ? ["baton"] : wrapper + ["/proc/\(getpid())/exe"]) + words {
+      pointers.append(strdup(word))
+    }
     pointers.append(nil)
     defer { for pointer in pointers { free(pointer) } }
     var actions = posix_spawn_file_actions_t()
@@ -30,7 +34,7 @@ enum OwnProgram {
     }
     if let handing { posix_spawn_file_actions_adddup2(&actions, handing.mine, handing.theirs) }
     var pid: pid_t = 0
-    let result = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, pointers, environ)
+    let result = posix_spawnp(&pid, program, &actions, &attributes, pointers, environ)
     if result != 0 {
       throw BatonError(result: -Int(result), "baton \(words.joined(separator: " "))", doing: "starting it")
     }

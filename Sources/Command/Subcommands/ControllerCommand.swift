@@ -18,9 +18,11 @@ struct ControllerCommand: ParsableCommand {
   @Argument(help: "Which of the two: a or b.") var identity: ControllerIdentity
   @OptionGroup var behaviour: ControllerBehaviour
   @Option(help: "What to log: debug, info, warning, error.") var logLevel: Logger.Level = .info
+  @Flag(help: "Run it as a child process, and start it again when it dies.") var supervise = false
   @Flag(help: .hidden) var withParent = false
 
   func run() throws {
+    if supervise { return try Supervisor(identity).run() }
     if withParent { baton_die_with_parent() }
     var options = behaviour.options
     options.logger = Logger(label: "baton", factory: { StandardErrorLog(label: $0) })
@@ -86,7 +88,8 @@ struct Deadline: ExpressibleByArgument {
   let nanoseconds: UInt64
   static let standard = Deadline(nanoseconds: ControllerOptions().deadlineNanoseconds)
 
-  private init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+  /// Of so many nanoseconds, which are enough.
+  init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
   init?(argument: String) {
     guard let nanoseconds = ByteCount.parseNanoseconds(argument),

@@ -50,6 +50,57 @@ struct Stamp: Equatable {
     return nil
   }
 
+  /// What a sector, or a whole block, turns out to hold.
+  enum Content: Equatable {
+    case zeroes
+    /// The stamp of that write of this very block.
+    case write(UInt32)
+    /// Anything else; says what.
+    case foreign(String)
+  }
+
+  /// What `count` bytes that belong to this unit and block hold: one element when all sectors hold the same, else one
+  /// for each sector. Reads them once over when they are whole.
+  static func contents(
+    unit: UInt32, block: UInt64, at address: UnsafeRawPointer, count: Int
+  ) -> [Content] {
+    let first = address.load(fromByteOffset: 24, as: UInt64.self)
+    if let sequence = UInt32(exactly: first),
+      Stamp(unit: unit, block: block, sequence: sequence).mismatch(address, count: count) == nil
+    {
+      return [.write(sequence)]
+    }
+    if isZero(address, count: count) { return [.zeroes] }
+    return (0..<count / sectorSize).map { content(unit, block, sector: $0, address + $0 * sectorSize) }
+  }
+
+  private static func content(_ unit: UInt32, _ block: UInt64, sector: Int, _ address: UnsafeRawPointer) -> Content {
+    let words = address.assumingMemoryBound(to: UInt64.self)
+    if isZero(address, count: sectorSize) { return .zeroes }
+    if words[0] != magic { return .foreign("carries no stamp") }
+    if words[1] != UInt64(unit) || words[2] != block {
+      return .foreign(
+        words[1] >= UInt64(guardUnit)
+          ? "carries what a host's buffer held when no request used it"
+          : "belongs to unit \(words[1]) block \(words[2]) (write \(words[3]))")
+    }
+    guard let sequence = UInt32(exactly: words[3]) else { return .foreign("is spoilt") }
+    let stamp = Stamp(unit: unit, block: block, sequence: sequence)
+    let key = stamp.key(sector)
+    for index in 4..<wordsPerSector where words[index] != key &* UInt64(index) {
+      return .foreign("is spoilt within write \(sequence)")
+    }
+    return .write(sequence)
+  }
+
+  private static func isZero(_ address: UnsafeRawPointer, count: Int) -> Bool {
+    let words = address.assumingMemoryBound(to: UInt64.self)
+    return (0..<count / 8).allSatisfy { words[$0] == 0 }
+  }
+
+  /// Units from this one on are none: stamps of buffers that no request uses.
+  static let guardUnit: UInt32 = 0xffff_0000
+
   private func describe(_ words: UnsafePointer<UInt64>, _ sector: Int) -> String {
     let wanted = "write \(sequence)"
     if words[0] != Self.magic { return "sector \(sector) carries no stamp where \(wanted) was answered" }

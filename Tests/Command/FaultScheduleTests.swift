@@ -1,0 +1,98 @@
+import Baton
+import Testing
+
+@testable import BatonCommand
+
+@Suite("Fault schedule: what is done next")
+struct FaultScheduleTests {
+  private func schedule(_ kinds: Set<FaultKind> = [], late: Bool = false, seed: UInt64 = 1) -> FaultSchedule {
+    FaultSchedule(kinds: kinds, deadline: 50_000_000, pressesDisk: late, seed: seed)
+  }
+
+  /// The lives that follow from a fault, when every controller that is told to stop comes to its point in the next.
+  private func facts(after fault: Fault) -> [LifeFacts] {
+    var facts = [LifeFacts(), LifeFacts()]
+    for case .start(let controller, let order, let isPatient) in fault.end {
+      facts[controller.index] = LifeFacts(stopOrder: order, isPatient: isPatient)
+    }
+    return facts
+  }
+
+  @Test("The same seed gives the same faults, another one others")
+  func repeatable() {
+    func names(_ seed: UInt64) -> [String] {
+      var schedule = schedule(seed: seed)
+      return (0..<50).map { _ in schedule.next(LifeFacts(), LifeFacts()).name }
+    }
+    #expect(names(3) == names(3))
+    #expect(names(3) != names(4))
+  }
+
+  @Test("Each kind alone stays alone, and all come when none is named")
+  func kinds() {
+    for kind in FaultKind.allCases where kind != .leave {
+      var schedule = schedule([kind])
+      var lives = [LifeFacts(), LifeFacts()]
+      for _ in 0..<200 {
+        let fault = schedule.next(lives[0], lives[1])
+        #expect(fault.kind == kind, "\(fault.name)")
+        lives = facts(after: fault)
+      }
+    }
+    var schedule = schedule()
+    #expect(Set((0..<500).map { _ in schedule.next(LifeFacts(), LifeFacts()).kind }) == Set(FaultKind.allCases))
+  }
+
+  @Test("Every point is led to, and those that were hit come no more often than those that were not")
+  func points() {
+    var schedule = schedule()
+    var lives = [LifeFacts(), LifeFacts()]
+    for _ in 0..<1500 {
+      lives = facts(after: schedule.next(lives[0], lives[1]))
+      for life in lives { if let order = life.stopOrder { schedule.hit(order.point) } }
+    }
+    // Those of a life that starts alone stand in the middle of a fault.
+    let missed = ProtocolPoint.allCases.filter { schedule.hits[$0] == nil && PointPlace(of: $0) != .resuming }
+    #expect(missed.isEmpty)
+  }
+
+  @Test("In the end both are started, and nobody stays frozen")
+  func ends() {
+    for late in [false, true] {
+      var schedule = schedule(late: late)
+      var lives = [LifeFacts(), LifeFacts()]
+      for _ in 0..<500 {
+        let fault = schedule.next(lives[0], lives[1])
+        lives = facts(after: fault)
+        for controller in ControllerIdentity.allCases {
+          #expect(fault.end.contains(.proceed(controller)))
+          #expect(fault.end.contains { if case .start(controller, _, _) = $0 { true } else { false } })
+        }
+      }
+    }
+  }
+}
+
+@Suite("Back-off of the supervisor")
+struct BackoffTests {
+  @Test("Doubles up to a second while the process dies at once, and begins anew once one has lived")
+  func doubles() {
+    var backoff = Backoff()
+    let delays = (0..<12).map { _ in backoff.delay(after: .signalled(9), lived: 1_000_000) }
+    #expect(delays.prefix(4) == [1_000_000, 2_000_000, 4_000_000, 8_000_000])
+    #expect(delays.last == 1_000_000_000)
+    #expect(backoff.delay(after: .signalled(9), lived: Backoff.settledNanoseconds) == 1_000_000)
+    #expect(backoff.delay(after: .signalled(9), lived: 0) == 2_000_000)
+  }
+
+  @Test("Ends with the process's end, with a usage error, and with the fifth error of the start in a row")
+  func ends() {
+    var backoff = Backoff()
+    #expect(backoff.delay(after: .exited(0), lived: 0) == nil)
+    #expect(backoff.delay(after: .exited(64), lived: 0) == nil)
+    for _ in 0..<4 { #expect(backoff.delay(after: .exited(1), lived: 1000) != nil) }
+    #expect(backoff.delay(after: .signalled(9), lived: 1000) != nil)
+    for _ in 0..<4 { #expect(backoff.delay(after: .exited(1), lived: 1000) != nil) }
+    #expect(backoff.delay(after: .exited(1), lived: 1000) == nil)
+  }
+}
