@@ -78,7 +78,7 @@ let package = Package(
     .executableTarget(
       name: "BatonCommand",
       dependencies: floors + [
-        "Baton",
+        "Baton", "CLiburing",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),

@@ -10,7 +10,7 @@ struct BatonCommand: ParsableCommand {
     abstract: "Two storage controllers, both active, that pass ownership like a baton.",
     version: "0.1.0",
     subcommands: [
-      DemoCommand.self, BenchCommand.self, BenchWorkerCommand.self, TurnsCommand.self,
+      DemoCommand.self, BenchCommand.self, BenchWorkerCommand.self, BareProcessCommand.self, TurnsCommand.self,
       CreateCommand.self, ControllerCommand.self, RunCommand.self,
       StatusCommand.self, DestroyCommand.self,
     ])

@@ -24,7 +24,7 @@ struct ControllerProcess: ~Copyable {
 
   deinit {
     if !isReaped {
-      kill(pid, SIGKILL)
+      kill()
       var status: CInt = 0
       while waitpid(pid, &status, 0) < 0, errno == EINTR {}
     }
@@ -46,7 +46,7 @@ struct ControllerProcess: ~Copyable {
   /// Asks the controller to leave, and waits until it has.
   mutating func stop() throws(BatonError) {
     if isReaped { return }
-    kill(pid, SIGTERM)
+    _ = Glibc.kill(pid, SIGTERM)
     for _ in 0..<Self.patienceMilliseconds {
       if let code = reap() {
         if code != 0 { throw BatonError(.system, "controller \(identity)", "left with status \(code)") }
@@ -55,6 +55,18 @@ struct ControllerProcess: ~Copyable {
       usleep(1000)
     }
     throw BatonError(.system, "controller \(identity)", "did not leave in time")
+  }
+
+  /// Ends the process as a crash would, with SIGKILL. Returns at once: one system call.
+  func kill() { _ = Glibc.kill(pid, SIGKILL) }
+
+  /// Waits until a process that was killed is gone, and reaps it.
+  mutating func waitUntilGone() throws(BatonError) {
+    for _ in 0..<Self.patienceMilliseconds {
+      if isReaped || reap() != nil { return }
+      usleep(1000)
+    }
+    throw BatonError(.system, "controller \(identity)", "was killed and is still there")
   }
 
   /// The exit status, or 128 and the signal; nil while it runs.
