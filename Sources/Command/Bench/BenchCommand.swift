@@ -11,12 +11,14 @@ enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
   case dispatch
   /// Real storage, beside fio on the same file.
   case storage
+  /// The death of a controller, and what hosts see of it.
+  case takeover
 }
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure, each figure beside its floor of the same run.",
-    discussion: "Suites: handoff, dispatch, storage; all of them if none is named.")
+    discussion: "Suites: handoff, dispatch, storage, takeover; all of them if none is named.")
 
   @Argument(help: "Suites.") var suites: [BenchSuite] = []
   @Option(help: "Rounds of each comparison.") var rounds = 25
@@ -43,6 +45,7 @@ struct BenchCommand: ParsableCommand {
       case .handoff: try bench.handoff()
       case .dispatch: try bench.dispatch()
       case .storage: try bench.storage()
+      case .takeover: try bench.takeover()
       }
     }
     if let json { try JSONReport.write(bench.report, to: json) }
@@ -78,7 +81,7 @@ struct Bench {
   private var cpus: (here: Int, there: Int) { baton_available_cpus() < 2 ? (-1, -1) : (0, 1) }
 
   /// With a subsystem that is gone afterwards. The body leaves no controller behind.
-  private static func withSubsystem<Outcome>(
+  static func withSubsystem<Outcome>(
     _ name: String, _ units: [UnitSpecification], _ body: (Subsystem) throws -> Outcome
   ) throws -> Outcome {
     let subsystem = try Subsystem.create("\(name)-\(getpid())", units: units)
