@@ -75,10 +75,10 @@ struct Bench {
   }
 
   /// Turns of a ball a round: long enough that starting and stopping do not show.
-  private var turns: UInt64 { baton_available_cpus() < 2 ? 50 : isQuick ? 50_000 : 200_000 }
+  var turns: UInt64 { baton_available_cpus() < 2 ? 50 : isQuick ? 50_000 : 200_000 }
 
   /// The two CPUs that the two processes are pinned to; -1: not pinned.
-  private var cpus: (here: Int, there: Int) { baton_available_cpus() < 2 ? (-1, -1) : (0, 1) }
+  var cpus: (here: Int, there: Int) { baton_available_cpus() < 2 ? (-1, -1) : (0, 1) }
 
   /// With a subsystem that is gone afterwards. The body leaves no controller behind.
   static func withSubsystem<Outcome>(
@@ -129,7 +129,7 @@ struct Bench {
   }
 
   /// What a null read costs that controller b serves, `depth` of them outstanding, over so many.
-  private static func nanosecondsPerRequest(
+  static func nanosecondsPerRequest(
     of host: inout Host, requests: UInt64, depth: UInt64
   ) throws(BatonError) -> Double {
     let request = Request(.read, unit: 0, offset: 0, length: 4096)

@@ -26,11 +26,12 @@ extension Bench {
   private static var otherFiles: UInt64 { 1024 }
 
   /// From the SIGKILL of a controller to the answers of the other one, beside the death of a bare process; the same
-  /// with many units and hosts.
+  /// with many units and hosts; and what the in-flight journal costs, which makes it possible.
   ///
   /// Aims: the first answer at most twice, the last at most 1.3 times their floors; with many units and hosts at most
-  /// 1.5 times as long as without.
+  /// 1.5 times as long as without; the journal at most 1.10 of a round trip and 1.05 of the rate.
   mutating func takeover() throws {
+    try journal()
     let interruption = try Interruption()
     let scratch = try ScratchDirectory(in: directory, name: "takeover")
     defer { progress.end() }
@@ -104,5 +105,50 @@ extension Bench {
       add("exit of the controller, \(many)", work, .crowdExit, beside: .exit, "one unit, one host")
     }
     return rows
+  }
+
+  /// Null requests to a controller that keeps the in-flight journal, beside one that does not.
+  private mutating func journal() throws {
+    let (turns, rounds, seconds, cpus) = (turns, rounds, seconds, cpus)
+    let depths: [UInt64] = [1, 32, 64]
+    defer { progress.end() }
+    progress.begin("takeover: null requests with and without the in-flight journal")
+    let units = [UnitSpecification(.null, size: 1 << 30)]
+    let measured = try Self.withSubsystem("journal", units) { with in
+      try Self.withSubsystem("no-journal", units) { without in
+        var partner = try BenchPartner(with, withoutJournal: without, cpu: cpus.there)
+        if cpus.here >= 0 { _ = baton_pin_to_cpu(CInt(cpus.here)) }
+        defer { _ = baton_unpin() }
+        var options = HostOptions()
+        options.waiting = .spin
+        partner.begin(.controller)
+        try partner.join()
+        var host = try Host(of: with, options: options)
+        try host.waitUntilAttached()
+        partner.begin(.controllerWithoutJournal)
+        try partner.join()
+        var hostWithout = try Host(of: without, options: options)
+        try hostWithout.waitUntilAttached()
+        return try Interleaved(rounds: rounds, within: seconds, things: 2 * depths.count) { thing, round in
+          progress.update("round \(round) of \(rounds)")
+          let depth = depths[thing / 2]
+          partner.begin(thing & 1 == 0 ? .controllerWithoutJournal : .controller)
+          try partner.join()
+          return thing & 1 == 0
+            ? try Self.nanosecondsPerRequest(of: &hostWithout, requests: turns, depth: depth)
+            : try Self.nanosecondsPerRequest(of: &host, requests: turns, depth: depth)
+        }
+      }
+    }
+    for (index, depth) in depths.enumerated() {
+      let (ours, theirs) = (2 * index + 1, 2 * index)
+      report.results.append(
+        BenchReport.Row(
+          suite: "takeover", name: "null request, depth \(depth), with the journal", metric: "time a request",
+          unit: "ns", p50: measured.percentile(ours, 50), p99: measured.percentile(ours, 99),
+          p999: measured.percentile(ours, 99.9),
+          floor: .init(name: "without the journal", p50: measured.percentile(theirs, 50)),
+          ratioToFloor: measured.ratio(ours, to: theirs), peers: []))
+    }
   }
 }
