@@ -66,13 +66,19 @@ int baton_is_tmpfs(int fd) {
   return about.f_type == TMPFS_MAGIC;
 }
 
-int baton_ofd_try_lock(int fd, int64_t offset) {
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+static int ofd_lock(int fd, short type, int64_t offset) {
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
   return result(fcntl(fd, F_OFD_SETLK, &lock));
 }
 
-int baton_ofd_is_locked_by_other(int fd, int64_t offset) {
-  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
+int baton_ofd_try_lock(int fd, int64_t offset) { return ofd_lock(fd, F_WRLCK, offset); }
+
+int baton_ofd_try_lock_shared(int fd, int64_t offset) { return ofd_lock(fd, F_RDLCK, offset); }
+
+int baton_ofd_unlock(int fd, int64_t offset) { return ofd_lock(fd, F_UNLCK, offset); }
+
+int baton_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = count};
   if (fcntl(fd, F_OFD_GETLK, &lock)) return -errno;
   return lock.l_type != F_UNLCK;
 }

@@ -105,10 +105,9 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
   case unsupported = 13
   /// The controller leaves the subsystem and has not executed the request: ask the other one.
   case leaving = 14
-  /// The function's owner is dead and has left it in an unknown state.
-  case ownerUnavailable = 15
-  /// The controller died with the request: whether it was executed is unknown.
-  case controllerLost = 16
+  /// The controller died with the request, and this host was away for so long that others could not wait: whether it
+  /// was executed is unknown.
+  case controllerLost = 15
 
   /// For people.
   public var description: String {
@@ -128,7 +127,6 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
     case .noSpace: "no space left on the storage"
     case .unsupported: "the storage cannot do this"
     case .leaving: "the controller leaves; not executed"
-    case .ownerUnavailable: "the owner of the function is dead"
     case .controllerLost: "the controller died with the request"
     }
   }

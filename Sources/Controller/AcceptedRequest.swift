@@ -1,47 +1,92 @@
 import BatonChannel
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
 
-/// A request that a controller has taken from a channel and not answered: pending, or in flight on the storage.
+/// A request that a controller has taken from a channel and not answered: pending, held, or in flight on the storage.
 ///
-/// Lives in a fixed table. The identity is host, slot and sequence; the rest is the checked copy.
-struct AcceptedRequest {
-  /// The next in the same queue (free, or pending of a function), or -1.
-  var next: Int32 = -1
-  /// Which host's channel it came by.
-  var channel: Int32 = 0
-  /// Which line of the channel.
-  var slot: UInt32 = 0
-  /// Where the request goes; an index of `Function`.
-  var function: Int32 = 0
-  var sequence: UInt64 = 0
-  var operation: Operation = .read
-  var isDurable = false
-  /// Whether it waited for a change of owner.
-  var isTransferred = false
-  var unit: UInt32 = 0
-  var offset: UInt64 = 0
-  var length: UInt64 = 0
-  var buffer: UInt64 = 0
-}
+/// Lies in the controller's journal. The identity is host, channel, slot and sequence; the rest is the checked copy.
+typealias AcceptedRequest = baton_accepted_request
 
-/// A fixed table of accepted requests with a free list. No allocation after `init`.
-struct AcceptedRequests: ~Copyable {
-  let base: UnsafeMutablePointer<AcceptedRequest>
-  private let capacity: Int
-  private var firstFree: Int32 = 0
-  private(set) var free: Int
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    base = .allocate(capacity: capacity)
-    base.initialize(repeating: AcceptedRequest(), count: capacity)
-    for index in 0..<capacity - 1 { base[index].next = Int32(index + 1) }
-    free = capacity
+extension baton_accepted_request {
+  /// The bits of `flags`.
+  enum Flag {
+    /// The answer waits for stable storage.
+    static let durable: UInt8 = 1
+    /// It waited for a change of owner.
+    static let transferred: UInt8 = 2
+    /// It was in flight when its controller died: a survivor, or a new life, executes it again.
+    static let recovered: UInt8 = 4
+    /// Recovered, and given to the storage again.
+    static let replaying: UInt8 = 8
+    /// Recovered, and answered or dropped: the entry only waits to be taken out of its list.
+    static let done: UInt8 = 16
+    /// Recovered, and its host did not come back in time: it is not executed again.
+    static let orphaned: UInt8 = 32
+    /// The planted defect `replayTwice` has executed it again.
+    static let twice: UInt8 = 64
   }
 
-  deinit { base.deallocate() }
+  /// What is asked for. Entries are written from checked requests, and checked again when they are recovered.
+  @inline(__always)
+  var kind: Operation { Operation(rawValue: operation).unsafelyUnwrapped }
+
+  @inline(__always)
+  var isDurable: Bool { flags & Flag.durable != 0 }
+
+  @inline(__always)
+  var isTransferred: Bool { flags & Flag.transferred != 0 }
+
+  @inline(__always)
+  var isRecovered: Bool { flags & Flag.recovered != 0 }
+
+  /// Where it goes.
+  @inline(__always)
+  var function: Function { kind.isManagement ? .management : Function(unit: Int(unit)) }
+
+  /// Recovered, and something that overlaps it must still wait.
+  var isStanding: Bool { flags & (Flag.done | Flag.orphaned) == 0 }
+
+  /// Whether the other one's execution could be seen in this one's, or undo it.
+  func overlaps(_ other: baton_accepted_request) -> Bool {
+    offset < other.offset &+ other.length && other.offset < offset &+ length
+  }
+}
+
+/// A controller's accepted requests: its journal's entries with a free list. No allocation after `init`.
+struct AcceptedRequests: ~Copyable {
+  let base: UnsafeMutablePointer<AcceptedRequest>
+  private let top: SharedWord
+  private var topSeen: Int32
+  private var firstFree: Int32 = -1
+  private(set) var free = 0
+
+  /// The entries of a journal. None can be taken before `adopt`.
+  init(_ journal: Journal) {
+    base = journal.entries
+    top = journal.top
+    topSeen = 0
+  }
+
+  /// Takes the journal over from an earlier life: what is in flight in it stays where it is and is handed to `body`,
+  /// the rest is free. Only when nobody else writes the journal any more.
+  mutating func adopt(_ body: (Int32) -> Void) {
+    topSeen = Int32(truncatingIfNeeded: min(top.loadRelaxed(), UInt64(Journal.capacity)))
+    firstFree = -1
+    free = 0
+    for index in stride(from: Int32(Journal.capacity) - 1, through: 0, by: -1) {
+      let entry = base + Int(index)
+      if index < topSeen, entry.inFlight.loadRelaxed() != 0 { continue }
+      entry.inFlight.storeRelaxed(0)
+      entry.pointee.next = firstFree
+      firstFree = index
+      free += 1
+    }
+    for index in 0..<topSeen where (base + Int(index)).inFlight.loadRelaxed() != 0 { body(index) }
+  }
 
   /// Requests taken and not answered.
-  var count: Int { capacity - free }
+  var count: Int { Journal.capacity - free }
 
   /// The one that `take` would give: a place to fill in before it is known whether it is needed.
   @inline(__always)
@@ -58,6 +103,19 @@ struct AcceptedRequests: ~Copyable {
     return index
   }
 
+  /// A survivor looks at the entries below the top: the candidate is one of them from now on.
+  @inline(__always)
+  mutating func cover(_ index: Int32) {
+    if index >= topSeen { raiseTop(index) }
+  }
+
+  @inline(never)
+  private mutating func raiseTop(_ index: Int32) {
+    topSeen = index + 1
+    top.storeReleasing(UInt64(topSeen))
+  }
+
+  /// The entry has left the journal: its state is 0.
   @inline(__always)
   mutating func giveBack(_ index: Int32) {
     base[Int(index)].next = firstFree

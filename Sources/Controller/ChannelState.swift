@@ -1,15 +1,47 @@
 import BatonChannel
+import BatonOwnership
 import BatonSharedMemory
 
-/// One attached host, as its controller keeps it.
-///
-/// Plain addresses into the host's memory, which the controller keeps mapped beside this (`hostMemories`).
-struct ChannelState {
-  /// Free places of the table are `vacant`; a host that broke the protocol is `expelled` until the end of the turn;
-  /// a host that went is `closing` until its last request has ended.
-  enum Phase { case vacant, attached, expelled, closing }
+/// Where a host stands with a controller.
+enum HostPhase {
+  /// A free place.
+  case vacant
+  /// Not attached, and a request of it waits to be recovered: the place is kept for it.
+  case expected
+  /// Attached.
+  case attached
+  /// It broke the protocol, and is put out at the end of the turn.
+  case expelled
+  /// Gone: the place is kept until its last request has ended.
+  case closing
+}
 
-  var phase = Phase.vacant
+/// One host, as its controller keeps it. Two channels belong to it, see `ChannelState`.
+struct HostState {
+  var phase = HostPhase.vacant
+  /// The identity of its memory.
+  var identity: UInt64 = 0
+  /// The control connection it came by.
+  var connection = 0
+
+  /// Whether its memory is mapped.
+  var hasMemory: Bool {
+    switch phase {
+    case .vacant, .expected: false
+    case .attached, .expelled, .closing: true
+    }
+  }
+}
+
+/// One channel of a host: the one to this controller, and the one to the other, for when this one stands in.
+///
+/// The channel of host place p to a is number 2p, to b 2p + 1. Plain addresses into the host's memory, which the
+/// controller keeps mapped beside this (`hostMemories`).
+struct ChannelState {
+  /// As the host's.
+  var phase = HostPhase.vacant
+  /// Whether requests are taken from it: it stands in the order of those looked at.
+  var isPolled = false
   /// Whether an answer went out in this turn of the loop, so that the host may have to be woken.
   var isTouched = false
   /// Turns without a request: a channel that is idle for long is looked at less often.
@@ -26,8 +58,6 @@ struct ChannelState {
   var arenaSize: UInt64 = 0
   /// Requests taken and not answered.
   var outstanding = 0
-  /// The control connection it came by.
-  var connection = 0
 
   /// A vacant place. Its addresses lead nowhere: nothing looks at them before a host attaches.
   init() {
@@ -36,15 +66,14 @@ struct ChannelState {
     hostParked = SharedFutexWord(lines)
   }
 
-  /// A host whose memory has passed every check.
-  init(_ memory: borrowing HostMemory, lines: UnsafeMutableRawPointer, connection: Int) {
+  /// A channel of a host whose memory has passed every check.
+  init(_ memory: borrowing HostMemory, to controller: ControllerIdentity) {
     phase = .attached
     lineMask = memory.linesPerChannel - 1
-    self.lines = lines
+    lines = memory.lines(to: controller)
     arena = memory.arena.baseAddress!
     arenaSize = UInt64(memory.arena.count)
     hostParked = memory.hostParked
-    self.connection = connection
   }
 
   @inline(__always)

@@ -8,7 +8,7 @@ import Glibc
 /// connection that is gone is not taken for one of its successor.
 struct ControlConnections: ~Copyable {
   /// What the other end of a connection is.
-  enum Kind { case vacant, unknown, host(channel: Int), peer }
+  enum Kind { case vacant, unknown, host(place: Int), peer }
 
   struct Connection {
     var kind = Kind.vacant
@@ -77,7 +77,7 @@ struct ControlConnections: ~Copyable {
     let descriptor = connections[index].descriptor
     if descriptor >= 0 {
       // A socket that is closed with something unread resets the other end, which may then miss what was sent to it
-      // before (unix(7)): a doorbell that came late must not cost a farewell.
+      // before (unix(7)): a doorbell that came late must not cost a reply.
       var unread: UInt64 = 0
       var passed: CInt = -1
       while baton_socket_receive(descriptor, &unread, MemoryLayout<UInt64>.size, &passed) > 0 {

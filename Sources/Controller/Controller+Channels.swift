@@ -10,12 +10,18 @@ enum Offence: CustomStringConvertible {
   case wrongSequence(found: UInt64, due: UInt64)
   /// A request that names a line as the next which is none, is its own, or belongs to one that is outstanding.
   case wrongNext(Int, outstanding: Int)
+  /// Lines that contradict each other, found when the host attached or the controller took over its channel.
+  case wrongLines
+  /// More submitted at the moment of attaching than there is room for.
+  case noRoom
 
   var description: String {
     switch self {
     case .wrongSequence(let found, let due): "a request with number \(found) where \(due) was due"
     case .wrongNext(let line, let outstanding):
       "a request that names line \(line) as the next, with \(outstanding) outstanding"
+    case .wrongLines: "lines that contradict each other"
+    case .noRoom: "more requests than there is room for at present"
     }
   }
 }
@@ -26,6 +32,34 @@ extension Controller {
   private static var turnsUntilCold: UInt32 { 2048 }
   /// Channels looked at in every turn whatever they do: looking at a few costs nothing.
   private static var hotMin: Int { 2 }
+
+  /// Takes a channel into the order of those that requests are taken from: hot until it has shown itself idle.
+  mutating func addToOrder(_ channel: Int) {
+    if channels[channel].isPolled { return }
+    channels[channel].isPolled = true
+    channels[channel].idleTurns = 0
+    channelOrder[channelCount] = channelOrder[hotCount]
+    channelOrder[hotCount] = Int32(channel)
+    channelCount += 1
+    hotCount += 1
+  }
+
+  /// The reverse: nothing is taken from it any more. Not while the order is walked.
+  mutating func removeFromOrder(_ channel: Int) {
+    if !channels[channel].isPolled { return }
+    channels[channel].isPolled = false
+    for position in 0..<channelCount where channelOrder[position] == Int32(channel) {
+      if position < hotCount {
+        hotCount -= 1
+        channelOrder[position] = channelOrder[hotCount]
+        channelOrder[hotCount] = channelOrder[channelCount - 1]
+      } else {
+        channelOrder[position] = channelOrder[channelCount - 1]
+      }
+      channelCount -= 1
+      break
+    }
+  }
 
   /// Looks at every hot channel and one cold one. With 64 hosts attached and one active, a turn looks at two lines.
   @inline(__always)
@@ -93,14 +127,14 @@ extension Controller {
       let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
       let sequence = channel.pointee.sequence
       guard flag == .submitted(sequence) else {
-        if flag.isSubmitted { expel(index, for: .wrongSequence(found: flag.sequence, due: sequence)) }
+        if flag.isSubmitted { expel(place: index >> 1, for: .wrongSequence(found: flag.sequence, due: sequence)) }
         break
       }
       let copy = line.copy()
       guard Int(copy.next) <= channel.pointee.lineMask, Int(copy.next) != slot,
         channel.pointee.outstanding < channel.pointee.lineMask
       else {
-        expel(index, for: .wrongNext(Int(copy.next), outstanding: channel.pointee.outstanding))
+        expel(place: index >> 1, for: .wrongNext(Int(copy.next), outstanding: channel.pointee.outstanding))
         break
       }
       channel.pointee.next = Int(copy.next)
@@ -125,8 +159,9 @@ extension Controller {
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
   /// arbiter (claim 1, in its order).
   @inline(__always)
-  private mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
+  mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
     count(.requests)
+    reach(.requestTaken)
     guard let operation = Operation(rawValue: copy.operation) else {
       return refuse(channel, slot, sequence, .invalidOperation)
     }
@@ -140,14 +175,12 @@ extension Controller {
     if stop != .running { return refuse(channel, slot, sequence, .leaving) }
 
     let request = requests.base + Int(requests.candidate)
-    request.pointee.channel = Int32(truncatingIfNeeded: channel)
-    request.pointee.slot = UInt32(truncatingIfNeeded: slot)
-    request.pointee.function = Int32(truncatingIfNeeded: function.index)
-    request.pointee.sequence = sequence
-    request.pointee.operation = operation
-    request.pointee.isDurable = copy.isDurable
-    request.pointee.isTransferred = false
+    request.pointee.channel = UInt32(truncatingIfNeeded: channel)
+    request.pointee.slot = UInt16(truncatingIfNeeded: slot)
+    request.pointee.operation = copy.operation
+    request.pointee.flags = copy.isDurable ? AcceptedRequest.Flag.durable : 0
     request.pointee.unit = copy.unit
+    request.pointee.sequence = sequence
     // A flush has no extent: what stands there was not checked, and must not be used.
     let hasExtent = operation != .flush
     request.pointee.offset = hasExtent ? copy.offset : 0
@@ -159,7 +192,7 @@ extension Controller {
     if word.isOwned(by: identity), state.pointee.admits, hasRoom(function) {
       count(.direct)
       let index = requests.candidate
-      if serve(request, token: UInt64(truncatingIfNeeded: index), term: word.term) {
+      if serve(request, index: index, term: word.term) {
         _ = requests.take()
         state.pointee.inFlight += 1
       }

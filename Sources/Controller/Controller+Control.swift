@@ -7,10 +7,11 @@ import Glibc
 
 // Control: hosts that attach and go, the peer's doorbell, signals.
 extension Controller {
-  private enum Watch {
+  enum Watch {
     static let listener: UInt8 = 1
     static let connection: UInt8 = 2
     static let signals: UInt8 = 3
+    static let peer: UInt8 = 4
   }
 
   /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
@@ -34,7 +35,7 @@ extension Controller {
   mutating func controlReady(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool) {
     switch kind {
     case Watch.listener:
-      if stop == .running { acceptConnections() }
+      if hasJoined, stop == .running { acceptConnections() }
       if !hasMore { watchControl() }
     case Watch.signals:
       var signal = baton_read_signal(control.signals)
@@ -52,6 +53,9 @@ extension Controller {
       {
         disconnect(connection, "its socket cannot be watched")
       }
+    case Watch.peer:
+      // Of an earlier life's descriptor nobody wants to know any more.
+      if index == peer.token { peerEnded() }
     default: break
     }
   }
@@ -70,7 +74,7 @@ extension Controller {
     }
   }
 
-  private mutating func acceptConnections() {
+  mutating func acceptConnections() {
     for _ in 0..<ControlConnections.connectionsMax {
       let descriptor = baton_socket_accept(control.listener.number)
       // EAGAIN: that was all. Anything else (a connection that went, descriptors short) concerns that one alone.
@@ -141,14 +145,13 @@ extension Controller {
       control.connections[connection].kind = .peer
       welcome(connection)
     case UInt32(BATON_ATTACH_HOST):
-      // A host that went keeps its place until its last request has ended: places are what is counted.
-      guard let place = (0..<options.hostsMax).first(where: { channels[$0].phase == .vacant }) else {
-        return refuse(connection, "\(options.hostsMax) hosts are attached already")
-      }
       do throws(BatonError) {
         let memory = try HostMemory(attaching: handed)
-        addChannel(memory, place, connection, pid: pid)
+        let (place, refusal) = place(for: memory.header.identity)
+        guard let place else { return refuse(connection, refusal) }
+        addHost(memory, place, connection, pid: pid)
         welcome(connection)
+        takePositions(place)
       } catch {
         refuse(connection, error.description)
       }
@@ -156,28 +159,52 @@ extension Controller {
     }
   }
 
-  private mutating func addChannel(
+  /// A place for a host: the one that is kept for it, or a free one.
+  private func place(for identity: UInt64) -> (place: Int?, refusal: String) {
+    var free: Int?
+    for place in 0..<Journal.hostPlaces {
+      switch hosts[place].phase {
+      case .vacant: free = free ?? place
+      case .expected: if hosts[place].identity == identity { return (place, "") }
+      case .attached, .expelled, .closing:
+        // Two channels on the same lines would both take a request. Who comes back before its earlier connection has
+        // been seen to end asks again.
+        if hosts[place].identity == identity { return (nil, "this host's memory is attached already") }
+      }
+    }
+    // A host that went keeps its place until its last request has ended: places are what is counted.
+    let kept = (0..<Journal.hostPlaces).count { hosts[$0].hasMemory }
+    if kept >= options.hostsMax { return (nil, "\(options.hostsMax) hosts are attached already") }
+    return (free, "no place is left for a host")
+  }
+
+  private mutating func addHost(
     _ memory: consuming HostMemory, _ place: Int, _ connection: Int, pid: pid_t
   ) {
-    // The place may still stand in the list of those answered in this turn: it must not be listed twice.
-    let isTouched = channels[place].isTouched
-    channels[place] = ChannelState(memory, lines: memory.lines(to: identity), connection: connection)
-    channels[place].isTouched = isTouched
+    hosts[place] = HostState(phase: .attached, identity: memory.header.identity, connection: connection)
+    for side in ControllerIdentity.allCases {
+      let channel = place << 1 | side.index
+      // It may still stand in the list of those answered in this turn: it must not be listed twice.
+      let isTouched = channels[channel].isTouched
+      channels[channel] = ChannelState(memory, to: side)
+      channels[channel].isTouched = isTouched
+    }
     (hostMemories + place).initialize(to: memory)
     hostMemories[place].controllerParked(identity).storeRelaxed(0)
-    // Hot until it has shown itself idle: swap it in front of the first cold one.
-    channelOrder[channelCount] = channelOrder[hotCount]
-    channelOrder[hotCount] = Int32(place)
-    channelCount += 1
-    hotCount += 1
-    control.connections[connection].kind = .host(channel: place)
+    // Before anything of this host can stand in the journal.
+    let record = region.journal(of: identity).host(place)
+    record.pointee.identity = hosts[place].identity
+    record.pointee.pid = UInt64(pid)
+    record.pointee.start_time = ProcessIdentity.startTicks(of: "\(pid)")
+    hostCount += 1
+    control.connections[connection].kind = .host(place: place)
     count(.hostsAttached)
     setHostCount()
-    options.logger.info("controller \(identity): host process \(pid) attached, \(channelCount) hosts")
+    options.logger.info("controller \(identity): host process \(pid) attached, \(hostCount) hosts")
   }
 
   private func setHostCount() {
-    counters.word(Counter.hosts.rawValue).storeRelaxed(UInt64(channelCount))
+    counters.word(Counter.hosts.rawValue).storeRelaxed(UInt64(hostCount))
   }
 
   private mutating func welcome(_ connection: Int) {
@@ -202,59 +229,56 @@ extension Controller {
 
   /// A host broke the protocol: it is put out, and nobody else notices.
   ///
-  /// Not at once: the caller walks the list that the host stands in. `poll` does it at the end of the turn.
+  /// Not at once: the caller walks the list that its channels stand in. `poll` does it at the end of the turn.
   /// Out of line, with its words: nothing of this belongs into the frame of the loop.
   @inline(never)
-  mutating func expel(_ channel: Int, for offence: Offence) {
-    if channels[channel].phase != .attached { return }
-    channels[channel].phase = .expelled
+  mutating func expel(place: Int, for offence: Offence) {
+    if hosts[place].phase != .attached { return }
+    setPhase(.expelled, ofPlace: place)
     count(.hostsRefused)
     options.logger.warning("controller \(identity): puts a host out: \(offence)")
     hasExpelled = true
   }
 
+  private func setPhase(_ phase: HostPhase, ofPlace place: Int) {
+    hosts[place].phase = phase
+    channels[place << 1].phase = phase
+    channels[place << 1 | 1].phase = phase
+  }
+
   /// Disconnects those that were expelled in this turn.
   mutating func disconnectExpelled() {
     hasExpelled = false
-    for channel in 0..<options.hostsMax where channels[channel].phase == .expelled {
-      disconnect(channels[channel].connection, nil)
+    for place in 0..<Journal.hostPlaces where hosts[place].phase == .expelled {
+      disconnect(hosts[place].connection, nil)
     }
   }
 
-  /// Ends a connection, and the channel that came by it.
+  /// Ends a connection, and the channels that came by it.
   mutating func disconnect(_ connection: Int, _ reason: String?) {
     if let reason { options.logger.warning("controller \(identity): disconnects a host: \(reason)") }
     let kind = control.connections[connection].kind
     _ = storage.unwatch(kind: Watch.connection, index: control.token(connection))
     control.close(connection)
-    if case .host(let channel) = kind {
-      channels[channel].phase = .closing
-      removeFromOrder(channel)
-      options.logger.info("controller \(identity): a host went, \(channelCount) hosts")
-      if channels[channel].outstanding == 0 { free(channel) }
+    if case .host(let place) = kind {
+      setPhase(.closing, ofPlace: place)
+      removeFromOrder(place << 1)
+      removeFromOrder(place << 1 | 1)
+      hostCount -= 1
+      setHostCount()
+      options.logger.info("controller \(identity): a host went, \(hostCount) hosts")
+      free(place: place)
     }
   }
 
-  private mutating func removeFromOrder(_ channel: Int) {
-    for position in 0..<channelCount where channelOrder[position] == Int32(channel) {
-      if position < hotCount {
-        hotCount -= 1
-        channelOrder[position] = channelOrder[hotCount]
-        channelOrder[hotCount] = channelOrder[channelCount - 1]
-      } else {
-        channelOrder[position] = channelOrder[channelCount - 1]
-      }
-      channelCount -= 1
-      break
-    }
-    setHostCount()
-  }
-
-  /// The last request of a host that went has ended: lets go of its memory.
-  mutating func free(_ channel: Int) {
-    guard channels[channel].phase == .closing else { return }
-    channels[channel].phase = .vacant
-    (hostMemories + channel).deinitialize(count: 1)
+  /// Lets go of the memory of a host that went, once its last request has ended.
+  mutating func free(place: Int) {
+    guard hosts[place].phase == .closing, channels[place << 1].outstanding == 0,
+      channels[place << 1 | 1].outstanding == 0
+    else { return }
+    setPhase(.vacant, ofPlace: place)
+    region.journal(of: identity).host(place).pointee.identity = 0
+    (hostMemories + place).deinitialize(count: 1)
   }
 
   /// Rings the peer if it sleeps, because a word has changed that concerns it.
@@ -262,7 +286,11 @@ extension Controller {
     concernsPeer = false
     // Sync point "sleep": the words and hints are published before the look whether the peer sleeps.
     AsymmetricFence.light(supported: usesMembarrier)
-    guard link.takePeerSleep() else { return }
+    if link.takePeerSleep() { ringPeerAlways() }
+  }
+
+  /// Rings the peer, whether it sleeps or not: it turns its loop, or is silent.
+  mutating func ringPeerAlways() {
     count(.peerDoorbells)
     if control.toPeer >= 0 {
       if ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: control.toPeer) { return }

@@ -38,7 +38,7 @@ extension Controller {
     let buffer = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
     let unit = Int(request.pointee.unit)
     var value: UInt64 = 0
-    switch request.pointee.operation {
+    switch request.pointee.kind {
     case .identify:
       var identity = baton_identity()
       identity.generation = region.header.generation
@@ -58,18 +58,17 @@ extension Controller {
         description.unit = UInt64(unit + index)
         description.size = geometry.size
         description.block_size = UInt64(geometry.blockSize)
-        description.state = region.unitStates.word(unit + index).loadRelaxed()
+        description.state = UnitStateWord(rawValue: region.unitStates.word(unit + index).loadRelaxed()).stateBits
         description.kind = UInt64(geometry.kind.rawValue)
         description.is_direct = geometry.isDirect ? 1 : 0
         (buffer + index * each).storeBytes(of: description, as: baton_unit_description.self)
       }
       value = UInt64(count)
     case .unitState:
-      value = region.unitStates.word(unit).loadRelaxed()
+      value = UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).stateBits
     case .setUnitState:
-      region.unitStates.word(unit).storeReleasing(request.pointee.offset)
+      setUnitState(request)
       value = request.pointee.offset
-      options.logger.info("controller \(identity): unit \(unit) is \(UnitState(rawValue: value)!) now")
     case .statistics:
       for controller in ControllerIdentity.allCases {
         let counters = region.controller(controller).counters
@@ -82,5 +81,28 @@ extension Controller {
     default: preconditionFailure("no management operation")
     }
     answer(request, .success, value: value, term: term)
+  }
+
+  /// The effect and the identity of the request that has it change in one store. So a request that is recovered and has
+  /// taken effect already is answered from the record: its effect must not come a second time, after somebody else's.
+  private func setUnitState(_ request: UnsafeMutablePointer<AcceptedRequest>) {
+    let unit = Int(request.pointee.unit)
+    let channel = Int(request.pointee.channel)
+    let host = hosts[channel >> 1].identity
+    let side: ControllerIdentity = channel & 1 == 0 ? .a : .b
+    let sequence = request.pointee.sequence
+    let shared = region.unitStates.word(unit)
+    let word = UnitStateWord(rawValue: shared.loadRelaxed())
+    if request.pointee.isRecovered,
+      region.unitStateSetter(unit, pair: word.pair).isSet(by: host, channel: side, sequence: sequence)
+    {
+      return
+    }
+    let next = word.set(to: UnitState(rawValue: request.pointee.offset) ?? .offline)
+    region.unitStateSetter(unit, pair: next.pair).set(host: host, channel: side, sequence: sequence)
+    reach(.effectBefore)
+    shared.storeReleasing(next.rawValue)
+    reach(.effectAfter)
+    options.logger.info("controller \(identity): unit \(unit) is \(next.state) now")
   }
 }

@@ -16,7 +16,7 @@ extension Controller {
       state.pointee.pendingHead = index
     }
     state.pointee.pendingTail = index
-    requests.base[Int(index)].isTransferred = state.pointee.isRequesting
+    if state.pointee.isRequesting { requests.base[Int(index)].flags |= AcceptedRequest.Flag.transferred }
   }
 
   /// Makes sure that a function with something pending is asked for, and attended to.
@@ -32,6 +32,9 @@ extension Controller {
     let state = functions + function.index
     markTransferred(function)
     state.pointee.isRequesting = true
+    if peerIsGone { takeOver(function) }
+    reach(.requestBefore)
+    defer { reach(.requestAfter) }
     switch arbiter.request(region.ownership.word(function.index)) {
     case .owned: break  // claimed: attending to the function notices it like a grant
     case .waiting(let asked):
@@ -126,7 +129,15 @@ extension Controller {
         askArbiter(function)
         word = arbiter.look(shared)
       }
+      if peerIsGone, !word.isOwned(by: identity) {
+        takeOver(function)
+        word = arbiter.look(shared)
+      }
       if !word.isOwned(by: identity) { return (worked, true) }
+    } else if word.isRequested, peerIsGone {
+      // What a dead controller asked for nobody waits for.
+      _ = arbiter.dismiss(shared)
+      word = arbiter.look(shared)
     }
 
     if state.pointee.isRequesting {
@@ -164,8 +175,12 @@ extension Controller {
       drop(index)
       return
     }
+    if state.pointee.recovering > 0, collides(request) {
+      hold(index)
+      return
+    }
     count(request.pointee.isTransferred ? .transferred : .direct)
-    if serve(request, token: UInt64(truncatingIfNeeded: index), term: term) {
+    if serve(request, index: index, term: term) {
       state.pointee.inFlight += 1
     } else {
       requests.giveBack(index)
@@ -193,7 +208,9 @@ extension Controller {
     // asks for nothing: they go back to their hosts, which ask the other one.
     if stop != .running { refusePending(function, .leaving) }
     let asking = state.pointee.hasPending
+    reach(.grantBefore)
     let granted = arbiter.grant(region.ownership.word(function.index), asking: asking)
+    reach(.grantAfter)
     state.pointee.isRelinquishing = false
     if !granted { return false }
     count(.grants)
@@ -213,7 +230,7 @@ extension Controller {
   private func markTransferred(_ function: Function) {
     var pending = functions[function.index].pendingHead
     while pending >= 0 {
-      requests.base[Int(pending)].isTransferred = true
+      requests.base[Int(pending)].flags |= AcceptedRequest.Flag.transferred
       pending = requests.base[Int(pending)].next
     }
   }

@@ -8,13 +8,21 @@ import Glibc
 
 // Service: requests to storage and management, answers to hosts.
 extension Controller {
-  /// Serves a request whose function this controller owns.
+  /// Serves a request whose function this controller owns. It stands in the journal before anything is done, and until
+  /// it has been answered.
   ///
-  /// - Returns: true when it is in flight on the storage: a completion with `token` follows. False when it has been
-  ///   answered.
+  /// - Returns: true when it is in flight on the storage: a completion follows. False when it has been answered.
   @inline(__always)
-  mutating func serve(_ request: UnsafeMutablePointer<AcceptedRequest>, token: UInt64, term: UInt64) -> Bool {
-    let operation = request.pointee.operation
+  mutating func serve(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32, term: UInt64) -> Bool {
+    // A controller that has been fenced touches nothing any more: whoever holds the fence finds the request.
+    if !isStillMember { return true }
+    reach(.journalBefore)
+    if options.keepsJournal {
+      requests.cover(index)
+      request.inFlight.storeReleasing(1)
+    }
+    reach(.journalAfter)
+    let operation = request.pointee.kind
     if operation.isManagement {
       serveManagement(request, term: term)
       return false
@@ -22,7 +30,7 @@ extension Controller {
     let unit = Int(request.pointee.unit)
     // Relaxed: set by the owner of management before it answers; a request that was submitted after that answer
     // was seen has been ordered behind it by the two channels.
-    let state = region.unitStates.word(unit).loadRelaxed()
+    let state = UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).stateBits
     if state != UnitState.online.rawValue, let refusal = refusal(operation, state) {
       answer(request, refusal, term: term)
       return false
@@ -40,9 +48,11 @@ extension Controller {
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
     let disposition = storage.start(
       storageOperation, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
-      address: address, isDurable: request.pointee.isDurable, token: token)
+      address: address, isDurable: request.pointee.isDurable, token: UInt64(truncatingIfNeeded: index))
     switch disposition {
-    case .started: return true
+    case .started:
+      count(.storageOperations)
+      return true
     case .completed(let result):
       complete(request, result, term: term)
       return false
@@ -87,22 +97,24 @@ extension Controller {
 
   private mutating func finish(_ index: Int32, _ result: Int32) {
     let request = requests.base + Int(index)
-    let state = functions + Int(request.pointee.function)
-    state.pointee.inFlight -= 1
+    let function = request.pointee.function
+    functions[function.index].inFlight -= 1
+    reach(.completionTaken)
     // A function that drains may be granted now, and one with pending requests may have room again.
+    if request.pointee.isRecovered { return finishRecovered(request, result) }
     if channels[Int(request.pointee.channel)].phase == .closing {
       drop(index)
       return
     }
-    complete(request, result, term: arbiter.look(region.ownership.word(Int(request.pointee.function))).term)
+    complete(request, result, term: arbiter.look(region.ownership.word(function.index)).term)
     requests.giveBack(index)
   }
 
   /// Answers a block request with what the storage said.
   @inline(__always)
-  private mutating func complete(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32, term: UInt64) {
+  mutating func complete(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32, term: UInt64) {
     if result >= 0 {
-      switch request.pointee.operation {
+      switch request.pointee.kind {
       case .read: count(.bytesRead, request.pointee.length)
       case .write: count(.bytesWritten, request.pointee.length)
       default: break
@@ -122,14 +134,26 @@ extension Controller {
     }
   }
 
-  /// Answers a request in its table place.
+  /// Answers a request of the journal, which it leaves then.
   @inline(__always)
   mutating func answer(
     _ request: UnsafeMutablePointer<AcceptedRequest>, _ status: Status, value: UInt64 = 0, term: UInt64
   ) {
+    reach(.responseBefore)
     respond(
       Int(request.pointee.channel), Int(request.pointee.slot), request.pointee.sequence, status, value: value,
       service: Service(controller: identity, isTransferred: request.pointee.isTransferred, term: term))
+    reach(.responseAfter)
+    leaveJournal(request)
+    reach(.journalCleared)
+  }
+
+  /// The request is answered or given up. Before anything of the entry changes: what follows stays behind the state in
+  /// program order, see `Journal`.
+  @inline(__always)
+  func leaveJournal(_ request: UnsafeMutablePointer<AcceptedRequest>) {
+    request.inFlight.storeReleasing(0)
+    baton_compiler_fence()
   }
 
   /// Answers a request that never got a place.
@@ -159,9 +183,10 @@ extension Controller {
   /// Forgets a request whose host is gone.
   mutating func drop(_ index: Int32) {
     let channel = Int(requests.base[Int(index)].channel)
+    leaveJournal(requests.base + Int(index))
     requests.giveBack(index)
     channels[channel].outstanding -= 1
-    if channels[channel].outstanding == 0 { free(channel) }
+    free(place: channel >> 1)
   }
 
   /// Wakes hosts that sleep and have been answered in this turn.

@@ -11,14 +11,16 @@ extension Controller {
   private static var grantWaitNanoseconds: Int64 { 5_000_000 }
   /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
   private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
-  /// How often a controller that waits for a grant looks whether the owner lives.
-  private static var ownerCheckNanoseconds: UInt64 { 50_000_000 }
+  /// How often a controller that waits for a grant hints again.
+  private static var hintAgainNanoseconds: UInt64 { 50_000_000 }
   /// How often the control sockets are looked after without having been heard of.
   private static var tendNanoseconds: UInt64 { 250_000_000 }
 
   /// Turns the loop until the controller has stopped, waiting as its strategy says.
   ///
   /// With `handlingSignals`, SIGTERM and SIGINT stop it gracefully; they are blocked in this thread meanwhile.
+  ///
+  /// - Throws: `.busy` when the other controller has fenced this one: it serves in its place.
   public mutating func run(handlingSignals: Bool = true) throws(BatonError) {
     if handlingSignals {
       watchSignals(try check(baton_termination_signals(), "controller \(identity)", doing: "signalfd"))
@@ -32,12 +34,18 @@ extension Controller {
         park()
       }
     }
+    if isFenced {
+      throw BatonError(
+        .busy, "controller \(identity)", "was fenced by controller \(identity.peer), which serves in its place",
+        mend: "start it again: it joins with a new incarnation")
+    }
   }
 
   /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
   ///
   /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
   public mutating func park() {
+    if !hasJoined { return waitToJoin() }
     // A function that waits for its residency is work that is due in no time.
     if awaitsResidency || stop != .running { return }
     announceSleep(1)
@@ -47,7 +55,9 @@ extension Controller {
       count(.parks)
       var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
       if !isComplete { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
+      nanoseconds = min(nanoseconds, nanosecondsUntilPeerLook(at: monotonicNanoseconds()))
       storage.ring.wait(nanoseconds: nanoseconds)
+      lookAtPeer(at: monotonicNanoseconds())
       if attentionCount == 0 { sweep(all: true) }
       keepHouse()
     }
@@ -57,7 +67,8 @@ extension Controller {
   private func announceSleep(_ value: UInt64) {
     record.parked.storeRelaxed(value)
     for position in 0..<channelCount {
-      hostMemories[Int(channelOrder[position])].controllerParked(identity).storeRelaxed(value)
+      let channel = Int(channelOrder[position])
+      hostMemories[channel >> 1].controllerParked(channel & 1 == 0 ? .a : .b).storeRelaxed(value)
     }
   }
 
@@ -70,27 +81,20 @@ extension Controller {
       wantAttention(function)
     }
     let now = monotonicNanoseconds()
-    if attentionCount > 0 { checkOwner(at: now) } else { waitingForPeerSince = 0 }
+    if attentionCount > 0 { hintAgain(at: now) } else { waitingForPeerSince = 0 }
     if now &- tendedAt > Self.tendNanoseconds {
       tendedAt = now
       tendConnections(at: now)
+      tendExpected()
     }
   }
 
-  /// Who waits long for a grant hints again, because the first hint may have been lost; and a function that is owned
-  /// by a controller whose process is gone is granted by nobody: its waiters end with an error instead of never.
-  private mutating func checkOwner(at now: UInt64) {
+  /// Who waits long for a grant hints again, because the first hint may have been lost.
+  private mutating func hintAgain(at now: UInt64) {
     if waitingForPeerSince == 0 { waitingForPeerSince = now }
-    if now - waitingForPeerSince < Self.ownerCheckNanoseconds { return }
+    if now - waitingForPeerSince < Self.hintAgainNanoseconds { return }
     waitingForPeerSince = now
-    if region.isSeatTaken(of: identity.peer) {
-      for function in functionsRequested() { sendHint(function) }
-      return
-    }
-    for function in functionsRequested() where arbiter.withdraw(region.ownership.word(function.index)) {
-      functions[function.index].isRequesting = false
-      refusePending(function, .ownerUnavailable)
-    }
+    for function in functionsRequested() { sendHint(function) }
   }
 
   private func functionsRequested() -> [Function] {
@@ -138,32 +142,40 @@ extension Controller {
       functions[function.index].isRequesting = false
       refusePending(function, .leaving)
     }
+    dropOrphans()
     if requests.count > 0 || !functionsRequested().isEmpty { return }
     for index in 0..<region.functionCount {
       let word = region.ownership.word(index)
       // To the peer if it asks, to nobody if not; what it does between the two looks decides which.
       while arbiter.look(word).isOwned(by: identity) {
-        if arbiter.grant(word, asking: false) {
-          count(.grants)
-          sendHint(Function(index: index))
+        if peerIsGone { _ = arbiter.dismiss(word) }
+        if arbiter.look(word).isRequested {
+          reach(.grantBefore)
+          if arbiter.grant(word, asking: false) {
+            count(.grants)
+            sendHint(Function(index: index))
+          }
+          reach(.grantAfter)
         } else {
+          reach(.vacateBefore)
           _ = arbiter.vacate(word)
+          reach(.vacateAfter)
         }
       }
     }
-    ringPeer()
-    // From here on nothing is executed. Requests that come until the last look are answered; what comes later finds
-    // no answer, a farewell and a closed socket, by which its host knows that it was not executed.
+    // Requests that come until this look are answered. What comes later stays in its line, for the other controller to
+    // find, or for whoever comes next: from the next step on nothing is taken and nothing executed here.
     _ = pollAllChannels()
     wakeHosts()
+    guard leave() else { return }
     for connection in control.connections.indices where control.connections[connection].descriptor >= 0 {
-      ControlMessage.send(byte: CInt(BATON_MESSAGE_FAREWELL), over: control.connections[connection].descriptor)
       disconnect(connection, nil)
     }
     unlink(control.path)
-    submit()
     record.parked.storeRelaxed(0)
+    record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.setPhase(.absent, incarnation: incarnation)
+    ringPeerAlways()
     stop = .stopped
     options.logger.info("controller \(identity) has left '\(region.location.name)'")
   }

@@ -15,8 +15,8 @@ import Logging
 /// one host each).
 ///
 /// In one turn: completions first, because they let functions be relinquished; then requests from channels; then
-/// the link and the functions that want attention; then one submission of everything; then those who sleep and
-/// have something to see are woken.
+/// the link and the functions that want attention; then what a takeover asks for; then one submission of everything;
+/// then those who sleep and have something to see are woken.
 public struct Controller: ~Copyable {
   /// Which of the two.
   public let identity: ControllerIdentity
@@ -43,11 +43,14 @@ public struct Controller: ~Copyable {
   /// Whether some function waits for nothing but its residency: the loop must not sleep over it.
   var awaitsResidency = false
 
-  /// Places for hosts. The first `channelCount` entries of `channelOrder` are those attached; of these the first
-  /// `hotCount` are looked at in every turn, the others in rotation.
-  let channels: UnsafeMutablePointer<ChannelState>
-  /// Their memory: initialized where the channel is not vacant.
+  /// Places for hosts.
+  let hosts: UnsafeMutablePointer<HostState>
+  /// Their memory: initialized where the host is or was attached.
   let hostMemories: UnsafeMutablePointer<HostMemory>
+  var hostCount = 0
+  /// Two channels a place. The first `channelCount` entries of `channelOrder` are those that requests are taken from;
+  /// of these the first `hotCount` are looked at in every turn, the others in rotation.
+  let channels: UnsafeMutablePointer<ChannelState>
   let channelOrder: UnsafeMutablePointer<Int32>
   var channelCount = 0
   var hotCount = 0
@@ -70,6 +73,20 @@ public struct Controller: ~Copyable {
 
   enum StopPhase { case running, leaving, stopped }
 
+  /// Whether this controller has joined. Whether it still is a member the membership word says.
+  var hasJoined = false
+  /// Whether the other one has got the fence over this one: nothing is touched any more.
+  public internal(set) var isFenced = false
+  /// What is known of the other controller's present life.
+  var peer = PeerWatch()
+  /// Whether the other controller is gone for certain and this one serves in its place.
+  var peerIsGone = false
+  var takeover = Takeover()
+  /// Room for the sequence numbers and lines of one channel, see `takePosition`.
+  let unanswered: UnsafeMutablePointer<UInt64>
+  let pointArmed: UInt8
+  let pointCountdown: UnsafeMutablePointer<UInt32>
+
   /// Requests taken from one channel in a turn at the most, so that no host keeps the others waiting.
   static var channelBatchMax: Int { 64 }
   /// Functions attended to in a turn at the most.
@@ -79,11 +96,16 @@ public struct Controller: ~Copyable {
   /// Completions taken in a turn at the most.
   static var completionBatchMax: Int { 256 }
   /// Requests taken and not answered, over all hosts.
-  static var requestsMax: Int { 16_384 }
+  static var requestsMax: Int { Journal.capacity }
+  /// Turns between two looks at the clock, for the other controller's sake.
+  static var peerLookTurns: UInt64 { 64 }
   /// Turns between two looks at what no hint tells of.
   static var housekeepingTurns: UInt64 { 1024 }
 
   /// Opens a subsystem as controller `identity`: takes the seat, opens every unit, listens for hosts.
+  ///
+  /// It joins by itself at once when the other controller is not there; else in one of the next turns of the loop, as
+  /// soon as the other one, which serves in its place, has let go. Until then it serves nobody.
   ///
   /// - Throws: `.busy` when that controller runs already; what is wrong with the region or a unit otherwise.
   public init(
@@ -96,11 +118,29 @@ public struct Controller: ~Copyable {
         mend: "stop it first (SIGTERM), or start the other one")
     }
     let record = region.controller(identity)
-    let incarnation = record.phase.incarnation + 1
+    let incarnation =
+      max(record.phase.incarnation, region.membership.current.incarnation(identity)) + 1
+    guard incarnation <= MembershipWord.incarnationMax else {
+      throw BatonError(
+        .exhausted, "controller \(identity)", "has been started \(incarnation) times",
+        mend: "make the subsystem anew with 'baton destroy' and 'baton create'")
+    }
+    guard options.hostsMax >= 1, options.hostsMax <= Journal.hostPlaces / 2 else {
+      throw BatonError(
+        .invalid, "controller \(identity)", "was to have room for \(options.hostsMax) hosts",
+        mend: "ask for 1 to \(Journal.hostPlaces / 2)")
+    }
+    record.pid.storeRelaxed(UInt64(getpid()))
+    record.startTime.storeRelaxed(ProcessIdentity.startTicks)
+    record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
+    record.setPhase(.starting, incarnation: incarnation)
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }
     let storage = try Self.starting(record, incarnation) { () throws(BatonError) in
-      try Storage(units: units, controllerIndex: identity.index)
+      try Storage(
+        units: units,
+        life: StorageLife(
+          controllerIndex: identity.index, incarnation: incarnation, subsystem: region.header.generation))
     }
     var control = try Self.starting(record, incarnation) { () throws(BatonError) in
       try ControlConnections(listeningAt: subsystem.location.socket(of: identity))
@@ -114,36 +154,38 @@ public struct Controller: ~Copyable {
     arbiter = Arbiter(for: identity)
     usesMembarrier = AsymmetricFence.isSupported
     link = region.link(of: identity)
-    requests = AcceptedRequests(capacity: Self.requestsMax)
+    requests = AcceptedRequests(region.journal(of: identity))
     functions = .allocate(capacity: region.functionCount)
     functions.initialize(repeating: FunctionState(), count: region.functionCount)
     geometries = .allocate(capacity: units.count)
     geometries.initialize(from: units.map(\.geometry), count: units.count)
     attention = .allocate(capacity: region.functionCount)
-    channels = .allocate(capacity: options.hostsMax)
-    channels.initialize(repeating: ChannelState(), count: options.hostsMax)
-    hostMemories = .allocate(capacity: options.hostsMax)
-    channelOrder = .allocate(capacity: options.hostsMax)
-    touched = .allocate(capacity: options.hostsMax)
+    let places = Journal.hostPlaces
+    hosts = .allocate(capacity: places)
+    hosts.initialize(repeating: HostState(), count: places)
+    hostMemories = .allocate(capacity: places)
+    channels = .allocate(capacity: 2 * places)
+    channels.initialize(repeating: ChannelState(), count: 2 * places)
+    channelOrder = .allocate(capacity: 2 * places)
+    touched = .allocate(capacity: 2 * places)
+    unanswered = .allocate(capacity: Int(BATON_LINES_MAX))
+    pointArmed = options.stopOrder?.point.rawValue ?? 0
+    pointCountdown = .allocate(capacity: 1)
+    pointCountdown.initialize(to: options.stopOrder?.occurrence ?? 0)
     self.region = region
     self.storage = storage
     control.peerSocketPath = subsystem.location.socket(of: identity.peer)
     self.control = control
-    record.pid.storeRelaxed(UInt64(getpid()))
-    record.startTime.storeRelaxed(ProcessIdentity.startTicks)
     record.parked.storeRelaxed(0)
-    record.setPhase(.serving, incarnation: incarnation)
     watchControl()
-    // What an earlier life asked for nobody waits for any more; what was asked of it still waits.
-    for index in 0..<self.region.functionCount { _ = arbiter.withdraw(self.region.ownership.word(index)) }
-    sweep(all: true)
     let granted = self.storage.ring.grantedFlags
     options.logger.info(
       """
-      controller \(identity) serves \(units.count) units of '\(subsystem.location.name)', \
+      controller \(identity) starts with \(units.count) units of '\(subsystem.location.name)', \
       incarnation \(incarnation); io_uring: \(granted)
       """
     )
+    _ = join(at: monotonicNanoseconds())
   }
 
   /// Makes a part of a controller that starts. When that fails the record says that nobody is there.
@@ -163,10 +205,13 @@ public struct Controller: ~Copyable {
     unlink(control.path)
     // Memory that the kernel may still write to stays mapped, for ever if need be.
     guard storage.drain() else { return }
-    for index in 0..<options.hostsMax where channels[index].phase != .vacant {
-      (hostMemories + index).deinitialize(count: 1)
+    for place in 0..<Journal.hostPlaces where hosts[place].hasMemory {
+      (hostMemories + place).deinitialize(count: 1)
     }
     hostMemories.deallocate()
+    hosts.deallocate()
+    unanswered.deallocate()
+    pointCountdown.deallocate()
     channels.deallocate()
     channelOrder.deallocate()
     touched.deallocate()
@@ -185,12 +230,17 @@ public struct Controller: ~Copyable {
   /// - Returns: whether there was anything to do.
   @discardableResult
   public mutating func poll() -> Bool {
+    if !hasJoined { return pollUntilJoined() }
+    turns &+= 1
+    record.beat.storeRelaxed(turns)
+    if !isStillMember { return stopFenced() }
     var work = takeCompletions()
     work += pollChannels()
     work += readLink()
     work += attend()
-    turns &+= 1
+    if turns % Self.peerLookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
     if turns % Self.housekeepingTurns == 0 { keepHouse() }
+    if takeover.isUnderWay { work += continueTakeover() }
     if hasExpelled { disconnectExpelled() }
     if storage.mustSubmit { submit() }
     if touchedCount > 0 { wakeHosts() }
@@ -199,8 +249,35 @@ public struct Controller: ~Copyable {
     return work > 0
   }
 
+  /// Whether the membership word still says that this life of this controller takes part. One load of a line that
+  /// hardly ever changes. Sync point "membership".
+  @inline(__always)
+  var isStillMember: Bool {
+    region.membership.current.isMember(identity, incarnation) || options.defect == .noFence
+  }
+
+  /// Passes a protocol point: the place where this controller may have been told to stop itself.
+  @inline(__always)
+  func reach(_ point: ProtocolPoint) {
+    if point.rawValue == pointArmed { stopAtPoint() }
+  }
+
+  @inline(never)
+  private func stopAtPoint() {
+    if pointCountdown.pointee == 0 { return }
+    pointCountdown.pointee -= 1
+    // SIGSTOP, sent to oneself, takes effect before kill returns (kill(2)).
+    if pointCountdown.pointee == 0 { kill(getpid(), SIGSTOP) }
+  }
+
   /// Gives prepared operations to the kernel. A kernel that takes none at present is asked again next turn.
+  ///
+  /// The look at the membership word stands as close before the system call as it can: what a fenced controller that
+  /// wakes between the two still submits stands in its journal, and the survivor waits for its exit and for the kernel.
   mutating func submit() {
+    reach(.submissionBefore)
+    if hasJoined, !isStillMember { return }
+    defer { reach(.submissionAfter) }
     let result = storage.submit()
     if result < 0, result != -EAGAIN, result != -EBUSY, result != -EINTR {
       options.logger.critical(

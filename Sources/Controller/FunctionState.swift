@@ -17,13 +17,18 @@ struct FunctionState {
   var isRequesting = false
   /// Preparing to relinquish: nothing is admitted until the grant.
   var isRelinquishing = false
+  /// Requests that a dead controller had in flight for this function and that are not answered yet: what collides with
+  /// them is held.
+  var recovering: Int32 = 0
+  /// Whether the kernel has let go of everything that the dead had given to it for this function's unit.
+  var isDrained = false
   var residency = Residency()
 
   @inline(__always)
   var hasPending: Bool { pendingHead >= 0 }
 
   /// Whether a request may go to storage at once, given that this controller is the owner: nobody is before it, and
-  /// the function is not being given away.
+  /// the function is not being given away, and nothing of a dead controller may collide.
   @inline(__always)
-  var admits: Bool { pendingHead < 0 && !isRelinquishing }
+  var admits: Bool { pendingHead < 0 && !isRelinquishing && recovering == 0 }
 }

@@ -50,6 +50,8 @@ public struct Host: ~Copyable {
   private var deferred: [Deferred] = []
   private var reconnectAt: UInt64 = 0
   private var prefersB = false
+  /// Answers that belonged to nothing that was asked. None, unless a controller is broken.
+  public var strayAnswers: UInt64 { channelA.strayAnswers + channelB.strayAnswers }
   /// Requests that were asked of the other controller because theirs left.
   public private(set) var rerouted: UInt64 = 0
 
@@ -175,11 +177,21 @@ public struct Host: ~Copyable {
 
   // MARK: Control
 
-  /// Looks after the control sockets: replies, farewells, controllers that come back. `next` and `wait` call this
+  /// Looks after the control sockets: replies, ends, controllers that come back. `next` and `wait` call this
   /// now and then.
   public mutating func maintain() {
     tendedAt = monotonicNanoseconds()
     unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
+    // Who serves in the place of a controller that went looks for what was submitted to that one: not only when it
+    // happens to wake.
+    if channelA.hasLost {
+      channelA.hasLost = false
+      channelB.ringAlways()
+    }
+    if channelB.hasLost {
+      channelB.hasLost = false
+      channelA.ringAlways()
+    }
     if tendedAt < reconnectAt { return }
     reconnectAt = tendedAt + Self.reconnectNanoseconds
     if case .detached = channelA.phase { _ = channelA.connect(memory, location) }

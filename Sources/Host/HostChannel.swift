@@ -11,14 +11,13 @@ import Glibc
 /// whose request takes long blocks no other. One line is therefore always reserved.
 struct HostChannel: ~Copyable {
   enum Phase {
-    /// No connection.
+    /// No connection. What is outstanding stays so: whoever serves in the controller's place answers it, or its next
+    /// life.
     case detached
     /// The attach request is sent, the reply has not come.
     case attaching
     /// Requests go.
     case attached
-    /// The controller is gone; what was outstanding is being given up or asked of the other one.
-    case abandoned(wasFarewell: Bool)
   }
 
   let controller: ControllerIdentity
@@ -28,10 +27,13 @@ struct HostChannel: ~Copyable {
 
   var phase = Phase.detached
   var socket: CInt = -1
-  var saidFarewell = false
   var incarnation: UInt64 = 0
   /// Why the controller refused, when it did.
   var refusal: String?
+  /// Answers that belong to nothing that was asked. There are none, unless a controller is broken.
+  private(set) var strayAnswers: UInt64 = 0
+  /// The connection has ended with requests outstanding: the other controller should know.
+  var hasLost = false
 
   /// The line that the next request will use, promised in the last one.
   private var reserved = 0
@@ -39,7 +41,7 @@ struct HostChannel: ~Copyable {
   // Free lines, oldest first, so that the lines are walked in order and a line rests before it is used again.
   private let freeLines: UnsafeMutablePointer<UInt16>
   private var freeHead = 0
-  private(set) var freeCount = 0
+  private(set) var freeCount: Int
   // Outstanding lines, a list in the order of submission.
   private let following: UnsafeMutablePointer<Int16>
   private let preceding: UnsafeMutablePointer<Int16>
@@ -72,7 +74,10 @@ struct HostChannel: ~Copyable {
     requests.initialize(repeating: Request(.flush), count: capacity)
     cookies.initialize(repeating: 0, count: capacity)
     sequences.initialize(repeating: 0, count: capacity)
-    reset()
+    for index in 0..<capacity { freeLines[index] = UInt16(truncatingIfNeeded: index) }
+    // Line 0 is where the first request is looked for.
+    freeHead = 1
+    freeCount = capacity - 1
   }
 
   deinit {
@@ -83,23 +88,6 @@ struct HostChannel: ~Copyable {
     requests.deallocate()
     cookies.deallocate()
     sequences.deallocate()
-  }
-
-  /// All lines blank and free, the numbers from the start: as a controller that attaches expects it.
-  mutating func reset() {
-    for index in 0..<capacity {
-      line(index).flag.storeReleasing(0)
-      freeLines[index] = UInt16(truncatingIfNeeded: index)
-    }
-    // Line 0 is where the first request is looked for.
-    reserved = 0
-    freeHead = 1
-    freeCount = capacity - 1
-    sequence = 1
-    first = -1
-    last = -1
-    cursor = -1
-    outstanding = 0
   }
 
   @inline(__always)
@@ -197,9 +185,17 @@ struct HostChannel: ~Copyable {
     return true
   }
 
-  private func ring() {
-    // Who turns the word back rings; a socket that is full or broken means that the controller wakes anyhow.
-    if controllerParked.exchange(0) != 0 { ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) }
+  private mutating func ring() {
+    // Who turns the word back rings. A socket that is full means that the controller wakes anyhow; one that is broken,
+    // that whoever serves in its place must be rung.
+    if controllerParked.exchange(0) != 0, !ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) {
+      hasLost = true
+    }
+  }
+
+  /// Rings the controller, whether it sleeps or not.
+  func ringAlways() {
+    if socket >= 0 { ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) }
   }
 
   /// What `next` found.
@@ -214,38 +210,24 @@ struct HostChannel: ~Copyable {
   mutating func next() -> Outcome? {
     if outstanding == 0 { return nil }
     let slot = answered()
-    if slot < 0 { return nextAbandoned() }
+    if slot < 0 { return nil }
     let line = line(slot)
     let flag = RequestFlag(rawValue: line.flag.loadRelaxed())
     let response = line.response
     let cookie = cookies[slot]
-    precondition(flag.sequence == sequences[slot], "a controller answered what was not asked")
     retire(slot)
-    if outstanding == 0, case .abandoned = phase { finishAbandoning() }
+    if flag.sequence != sequences[slot] { return stray(cookie) }
     if flag.status == .leaving { return .notExecuted(requests[slot], cookie: cookie, response.service) }
     return .completion(
       Completion(cookie: cookie, status: flag.status, value: response.value, service: response.service))
   }
 
-  /// One of the requests that a controller has taken with it when it went.
-  private mutating func nextAbandoned() -> Outcome? {
-    // Answers come before what was abandoned, wherever in the list they are.
-    guard case .abandoned(let wasFarewell) = phase, first >= 0, !anyAnswered() else { return nil }
-    let slot = Int(first)
-    let request = requests[slot]
-    let cookie = cookies[slot]
+  /// A line carries an answer to another request than the one that was asked in it.
+  @inline(never)
+  private mutating func stray(_ cookie: UInt64) -> Outcome {
+    strayAnswers += 1
     let service = Service(controller: controller, isTransferred: false, term: 0)
-    retire(slot)
-    if outstanding == 0 { finishAbandoning() }
-    // After a farewell nothing is executed any more: what has no answer was not executed.
-    if wasFarewell { return .notExecuted(request, cookie: cookie, service) }
     return .completion(Completion(cookie: cookie, status: .controllerLost, value: 0, service: service))
-  }
-
-  private mutating func finishAbandoning() {
-    reset()
-    phase = .detached
-    saidFarewell = false
   }
 
   // MARK: Control
@@ -257,7 +239,6 @@ struct HostChannel: ~Copyable {
       try ControlMessage.sendAttach(
         over: connection, kind: UInt32(BATON_ATTACH_HOST), descriptor: memory.descriptor.number)
       socket = connection.release()
-      saidFarewell = false
       phase = .attaching
       return nil
     } catch {
@@ -265,7 +246,7 @@ struct HostChannel: ~Copyable {
     }
   }
 
-  /// Reads what the controller has sent: a reply, a farewell, the end. Returns the unit count of a reply.
+  /// Reads what the controller has sent: a reply, the end. Returns the unit count of a reply.
   mutating func receiveControl() -> Int? {
     var unitCount: Int?
     while socket >= 0 {
@@ -285,8 +266,6 @@ struct HostChannel: ~Copyable {
         } else {
           refusal = ControlMessage.reason(reply)
         }
-      } else if count == 1 {
-        saidFarewell = true
       } else {
         disconnected()
       }
@@ -298,11 +277,7 @@ struct HostChannel: ~Copyable {
   private mutating func disconnected() {
     close(socket)
     socket = -1
-    if isAttached {
-      phase = .abandoned(wasFarewell: saidFarewell)
-      if outstanding == 0 { finishAbandoning() }
-    } else {
-      phase = .detached
-    }
+    phase = .detached
+    if outstanding > 0 { hasLost = true }
   }
 }

@@ -30,12 +30,13 @@ import BatonSharedMemory
 ///                                                            else y left
 ///     x member(i), y member(j)             fence       y     x fenced(i)
 ///     y member(j), silent                  displace    x'    x member(i'), y fenced(j)
-///     x member(i)                          leave       x     x left(i); y left if it was not a member
+///     x member(i)                          leave       x     x left(i); y left if it was not a member, but for one
+///                                                            that is fenced and not recovered yet
 ///     x fenced(i) or left(i), y member     release     y     x vacant(i)
 ///     x vacant(i), y member                keep        y     x left(i)
 ///
 /// *Resume* asks that the life of y that stands in the word has ended, *displace* that it has not answered within the
-/// deadline: the caller has looked. *Leave* asks that nothing is left to do for the other, *release* the same.
+/// deadline: the caller has looked. *Release* asks that nothing is left to do for the other.
 @frozen
 public struct MembershipWord: Equatable, Sendable {
   /// What a controller is to the other one.
@@ -134,11 +135,15 @@ public struct MembershipWord: Equatable, Sendable {
   }
 
   /// `controller` leaves in good order. Nil where it is no member.
-  public func leaving(_ controller: ControllerIdentity) -> MembershipWord? {
+  ///
+  /// `isSettled` says that it has recovered everything of a peer that it stands in for; where it has not, the peer stays
+  /// fenced, and whoever comes next recovers it.
+  public func leaving(_ controller: ControllerIdentity, isSettled: Bool) -> MembershipWord? {
     guard standing(controller) == .member else { return nil }
     let peer = controller.peer
     let next = setting(controller, .left, incarnation(controller))
-    return standing(peer) == .member ? next : next.setting(peer, .left, incarnation(peer))
+    let staysAsItIs = standing(peer) == .member || standing(peer) == .fenced && !isSettled
+    return staysAsItIs ? next : next.setting(peer, .left, incarnation(peer))
   }
 
   /// `controller` no longer stands in for the peer, which may join. Nil where it does not.

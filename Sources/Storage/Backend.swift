@@ -62,9 +62,6 @@ public struct Backend {
   /// Ways to make a stretch of a file zero, best first; each falls back to the next.
   @frozen @usableFromInline
   enum ZeroingMethod: UInt8 { case zeroRange, punchHole, writeZeroes }
-
-  /// Where a controller's byte for the drain proof lies in a unit's file: beyond every byte that can be data.
-  public static func lockOffset(controllerIndex: Int) -> Int64 { Int64(1 << 61) + Int64(controllerIndex) }
 }
 
 extension Backend {
@@ -186,13 +183,9 @@ extension Backend {
     return file
   }
 
-  /// Opens a unit for one controller, and takes the controller's lock on the open file description.
-  ///
-  /// The lock is what the drain proof rests on: the kernel gives it up when the last in-flight request lets go of
-  /// the description, so a lock that is held by nobody living is I/O of somebody dead. A controller that starts
-  /// anew therefore waits here for its own earlier life, up to `drainMillisecondsMax`.
+  /// Opens a unit for one life of a controller, and takes its locks on the open file description (see `UnitLock`).
   static func open(
-    _ geometry: UnitGeometry, path: String, faults: FaultPlan, controllerIndex: Int, drainMillisecondsMax: Int
+    _ geometry: UnitGeometry, path: String, faults: FaultPlan, life: StorageLife, lockMillisecondsMax: Int
   ) throws(BatonError) -> Backend {
     switch geometry.kind {
     case .null:
@@ -214,23 +207,7 @@ extension Backend {
           .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
           mend: "enlarge it again, or create the subsystem anew")
       }
-      let offset = lockOffset(controllerIndex: controllerIndex)
-      var attempts = 0
-      while true {
-        let result = baton_ofd_try_lock(file.number, offset)
-        if result == 0 { break }
-        let controller = controllerIndex == 0 ? "a" : "b"
-        guard -result == EAGAIN || -result == EACCES else {
-          throw BatonError(result: Int(result), path, doing: "locking it for controller \(controller)")
-        }
-        guard attempts < drainMillisecondsMax else {
-          throw BatonError(
-            .busy, path, "is locked by another controller \(controller)",
-            mend: "another subsystem uses this file, or I/O of a dead controller has not ended")
-        }
-        attempts += 1
-        usleep(1000)
-      }
+      try UnitLock.take(file, for: life, path: path, millisecondsMax: lockMillisecondsMax)
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty)
     }

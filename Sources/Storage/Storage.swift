@@ -77,13 +77,13 @@ public struct Storage: ~Copyable {
   /// Hundredths of a second that operations under way `drain` waits for.
   private static let drainWaitsMax = 3000
 
-  /// Milliseconds that the I/O of a controller's earlier life may take to end.
-  public static let drainMillisecondsMax = 10_000
+  /// Milliseconds that the I/O of another subsystem's dead controller may take to end.
+  public static let lockMillisecondsMax = 10_000
 
-  /// Opens every unit for controller number `controllerIndex`. Each file is locked for it (see `Backend.open`).
+  /// Opens every unit for this life of a controller. Each file is locked for it (see `UnitLock`).
   public init(
-    units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], controllerIndex: Int,
-    drainMillisecondsMax: Int = Storage.drainMillisecondsMax
+    units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], life: StorageLife,
+    lockMillisecondsMax: Int = Storage.lockMillisecondsMax
   ) throws(BatonError) {
     let ring = try Ring()
     let limit = baton_raise_open_file_limit()
@@ -97,8 +97,8 @@ public struct Storage: ~Copyable {
       for unit in units {
         opened.append(
           try Backend.open(
-            unit.geometry, path: unit.path, faults: unit.faults, controllerIndex: controllerIndex,
-            drainMillisecondsMax: drainMillisecondsMax))
+            unit.geometry, path: unit.path, faults: unit.faults, life: life,
+            lockMillisecondsMax: lockMillisecondsMax))
       }
     } catch {
       for backend in opened { backend.close() }
@@ -144,6 +144,15 @@ public struct Storage: ~Copyable {
       waits += 1
     }
     return underWay == 0
+  }
+
+  /// The drain proof: whether nothing that lives of a controller before `incarnation` have given to the kernel will
+  /// land on the unit or in a buffer any more. The caller has seen the exit of the last of these lives. Cost: one
+  /// system call for a file, none for others: what moves without the kernel ends with the process.
+  public func isDrained(unit: Int, controllerIndex: Int, before incarnation: UInt64) -> Bool {
+    let backend = backends[unit]
+    if backend.descriptor < 0 { return true }
+    return UnitLock.isDrained(backend.descriptor, controllerIndex: controllerIndex, before: incarnation)
   }
 
   /// Operations under way.

@@ -4,7 +4,9 @@ import CBatonShims
 /// What a controller says of itself in the region. An address and nothing more.
 public struct ControllerRecord {
   /// Where a controller is in its life.
-  public enum Phase: UInt64 { case absent, serving, leaving }
+  ///
+  /// `starting` from the moment it has the seat until it is a member.
+  public enum Phase: UInt64 { case absent, serving, leaving, starting }
 
   private let base: UnsafeMutableRawPointer
 
@@ -31,6 +33,12 @@ public struct ControllerRecord {
   public var pid: SharedWord { word(\.pid) }
   /// When the process began: tells it from a later one with the same pid.
   public var startTime: SharedWord { word(\.start_time) }
+  /// How far this controller is with serving in the other's place.
+  public var takeover: SharedWord { word(\.takeover) }
+  /// See `Journal.top`.
+  public var journalTop: SharedWord { word(\.journal_top) }
+  /// Grows with the turns of the controller's loop: a peer that sees it change has been answered.
+  public var beat: SharedWord { word(\.beat) }
   /// 1 while the controller sleeps or is about to. Sync point "sleep", see `AsymmetricFence`.
   public var parked: SharedWord { word(\.parked) }
   /// The controller's position as writer of its link ring.

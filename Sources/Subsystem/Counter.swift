@@ -38,6 +38,26 @@ public enum Counter: Int, CaseIterable, Sendable {
   case hosts
   /// Hosts refused, and hosts put out for breaking the protocol.
   case hostsRefused
+  /// Operations given to the storage that were not over at once.
+  case storageOperations
+  /// Times this controller got the fence over the other one.
+  case fences
+  /// Times it killed the other one.
+  case kills
+  /// Times it began to stand in for the other one.
+  case takeovers
+  /// Functions taken over.
+  case functionsTakenOver
+  /// Requests taken from the other one's channels.
+  case adopted
+  /// Requests found in flight in the journal of a dead controller.
+  case recovered
+  /// Of those, executed again.
+  case replayed
+  /// Requests that waited because they overlap one that is being recovered.
+  case held
+  /// Proofs that the kernel has let go of a unit's last operation of the dead.
+  case drainProofs
 
   /// The counter's name on the command line and in JSON.
   public var name: String { "\(self)" }

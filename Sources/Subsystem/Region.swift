@@ -6,13 +6,15 @@ import Glibc
 
 /// The controllers' region: what the two of them share and no host sees.
 ///
-///     header | controller records | link a to b | link b to a | ownership words | units | strings
+///     header | membership | controller records | journal of a | journal of b | link a to b | link b to a |
+///     ownership words | units | strings
 ///
 /// Invariants:
 /// - it comes into being whole: made under another name, then renamed;
 /// - everything but words is written before that and never again, and is covered by the checksum;
-/// - each word is written by the one whose record it stands in, except ownership words (the arbiter) and unit
-///   states (the owner of management).
+/// - each word is written by the one whose record it stands in, except ownership words (the arbiter), the membership
+///   word (whoever may take the step) and unit states (the owner of management); who stands in for a dead controller
+///   writes its journal.
 public struct Region: ~Copyable {
   private let mapping: Mapping
   /// The file, for the controllers' locks.
@@ -21,7 +23,9 @@ public struct Region: ~Copyable {
   public let header: baton_region_header
   /// One ownership word a function.
   public let ownership: SharedWords
-  /// One state a unit.
+  /// Who takes part.
+  public let membership: Membership<SharedWord>
+  /// One state a unit, see `UnitStateWord`.
   public let unitStates: SharedWords
   /// Where it lies.
   public let location: SubsystemLocation
@@ -63,8 +67,10 @@ extension Region {
     header.layout_version = UInt32(BATON_LAYOUT_VERSION)
     header.unit_count = UInt32(units.count)
     header.generation = monotonicNanoseconds() << 16 | UInt64(getpid() & 0xffff)
-    header.controllers_offset = 4096
-    header.links_offset = header.controllers_offset + 2 * UInt64(MemoryLayout<baton_controller_record>.stride)
+    header.membership_offset = Self.membershipOffset
+    header.controllers_offset = Self.controllersOffset
+    header.journals_offset = Self.journalsOffset
+    header.links_offset = Self.linksOffset
     header.functions_offset = header.links_offset + 2 * Self.linkBytes
     header.units_offset =
       header.functions_offset + UInt64(units.count + 1) * UInt64(MemoryLayout<baton_function_record>.stride)
@@ -162,12 +168,17 @@ extension Region {
       }
     }
     for unit in 0..<Int(header.unit_count) {
-      guard UnitState(rawValue: unitStates.word(unit).loadRelaxed()) != nil else {
+      guard UnitStateWord(rawValue: unitStates.word(unit).loadRelaxed()).isValid else {
         throw BatonError(
           .damaged, path, "is damaged: the state of unit \(unit) makes no sense", mend: Self.anew(location))
       }
     }
+    let membership = mapping.word(at: Int(header.membership_offset))
+    guard MembershipWord(rawValue: membership.loadRelaxed()).isValid else {
+      throw BatonError(.damaged, path, "is damaged: the membership word makes no sense", mend: Self.anew(location))
+    }
     self.mapping = mapping
+    self.membership = Membership(membership)
     self.file = file
     self.header = header
     self.location = location
@@ -182,15 +193,23 @@ extension Region {
   /// Whether the parts lie where `create` puts them. Nothing is reached through an offset before this.
   private static func isSound(_ header: baton_region_header) -> Bool {
     let units = UInt64(header.unit_count)
-    return units > 0 && units <= UInt64(unitsMax) && header.controllers_offset == 4096
-      && header.links_offset == 4096 + 2 * UInt64(MemoryLayout<baton_controller_record>.stride)
-      && header.functions_offset == header.links_offset + 2 * linkBytes
+    return units > 0 && units <= UInt64(unitsMax) && header.membership_offset == membershipOffset
+      && header.controllers_offset == controllersOffset && header.journals_offset == journalsOffset
+      && header.links_offset == linksOffset && header.functions_offset == header.links_offset + 2 * linkBytes
       && header.units_offset
         == header.functions_offset + (units + 1) * UInt64(MemoryLayout<baton_function_record>.stride)
       && header.strings_offset == header.units_offset + units * UInt64(MemoryLayout<baton_unit_record>.stride)
       && header.strings_count <= header.size && header.strings_offset + header.strings_count <= header.size
   }
 
+  private static var membershipOffset: UInt64 { 4096 }
+  private static var controllersOffset: UInt64 {
+    membershipOffset + UInt64(MemoryLayout<baton_membership_record>.stride)
+  }
+  private static var journalsOffset: UInt64 {
+    controllersOffset + 2 * UInt64(MemoryLayout<baton_controller_record>.stride)
+  }
+  private static var linksOffset: UInt64 { journalsOffset + 2 * UInt64(Journal.byteCount) }
   private static var linkBytes: UInt64 { UInt64(BATON_LINK_CAPACITY) * 8 }
 
   /// FNV-1a, 64 bits: finds damage, not malice.
@@ -240,6 +259,21 @@ extension Region {
         + controller.index * MemoryLayout<baton_controller_record>.stride)
   }
 
+  /// A controller's in-flight journal.
+  public func journal(of controller: ControllerIdentity) -> Journal {
+    Journal(
+      base: mapping.base + Int(header.journals_offset) + controller.index * Journal.byteCount,
+      top: self.controller(controller).journalTop)
+  }
+
+  /// Which request set the state of a unit last but for `count`'s lowest bit: the pair of words in its record.
+  public func unitStateSetter(_ unit: Int, pair: Int) -> UnitStateSetter {
+    precondition(unit >= 0 && unit < unitCount && pair & ~1 == 0, "no such unit")
+    return UnitStateSetter(
+      base: mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride
+        + MemoryLayout<baton_unit_record>.offset(of: \baton_unit_record.set_by)! + pair * 16)
+  }
+
   /// The link as `controller` sees it: the ring it writes and the ring it reads.
   public func link(of controller: ControllerIdentity) -> Link {
     func ring(from writer: ControllerIdentity) -> SharedWords {
@@ -271,6 +305,6 @@ extension Region {
 
   /// Whether a process other than this description's holder sits in the seat.
   public func isSeatTaken(of controller: ControllerIdentity) -> Bool {
-    baton_ofd_is_locked_by_other(file.number, Int64(controller.index)) == 1
+    baton_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 1
   }
 }

@@ -77,7 +77,7 @@ public struct Subsystem: Sendable, Equatable {
         baton_open(location.region, true, false, false), location.region, doing: "opening the region",
         mend: "it belongs to the user who created it"))
     for controller in ControllerIdentity.allCases
-    where baton_ofd_is_locked_by_other(number.number, Int64(controller.index)) == 1 {
+    where baton_ofd_is_locked_by_other(number.number, Int64(controller.index), 1) == 1 {
       throw BatonError(
         .busy, "subsystem '\(location.name)'", "controller \(controller) runs", mend: "stop it first (SIGTERM)")
     }

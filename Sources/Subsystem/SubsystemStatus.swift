@@ -9,8 +9,12 @@ public struct SubsystemStatus: Sendable {
     public let identity: ControllerIdentity
     /// Whether a process holds the seat.
     public let isRunning: Bool
-    /// `absent`, `serving`, `leaving`.
+    /// `absent`, `starting`, `serving`, `leaving`.
     public let phase: String
+    /// `vacant`, `member`, `fenced`, `left`: what the membership word says of it.
+    public let standing: String
+    /// How far it is with serving in the other's place; see `TakeoverStage`.
+    public let takeover: String
     /// Which life.
     public let incarnation: UInt64
     /// The process, of this life or the last.
@@ -84,7 +88,8 @@ extension Subsystem {
       controllers.append(
         SubsystemStatus.ControllerStatus(
           identity: identity, isRunning: region.isSeatTaken(of: identity), phase: "\(phase.phase)",
-          incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.loadRelaxed() != 0,
+          standing: "\(region.membership.current.standing(identity))",
+          takeover: "\(TakeoverStage(rawValue: record.takeover.loadRelaxed()) ?? .none)", incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.loadRelaxed() != 0,
           counters: (0..<64).map { record.counters.word($0).loadRelaxed() }))
     }
     var functions: [SubsystemStatus.FunctionStatus] = []
@@ -102,7 +107,7 @@ extension Subsystem {
         SubsystemStatus.UnitStatus(
           unit: unit, path: path, kind: "\(geometry.kind)", size: geometry.size, blockSize: UInt64(geometry.blockSize),
           isDirect: geometry.isDirect,
-          state: UnitState(rawValue: region.unitStates.word(unit).loadRelaxed()) ?? .offline))
+          state: UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).state))
     }
     return SubsystemStatus(
       name: location.name, generation: region.header.generation, controllers: controllers, functions: functions,

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 1 };
+enum { BATON_LAYOUT_VERSION = 2 };
 
 // ---- The controllers' region ----
 
@@ -18,7 +18,9 @@ struct baton_region_header {
   uint32_t unit_count;      // units; functions are one more
   uint64_t size;            // of the whole region, bytes
   uint64_t generation;      // of this subsystem: two of one name are not the same
+  uint64_t membership_offset;
   uint64_t controllers_offset;
+  uint64_t journals_offset;
   uint64_t links_offset;
   uint64_t functions_offset;
   uint64_t units_offset;
@@ -29,20 +31,55 @@ struct baton_region_header {
 #define BATON_REGION_MAGIC 0x4e4f49474552424aull
 static const uint64_t baton_region_magic = BATON_REGION_MAGIC;
 
+// Who takes part: one word, alone on its page beside the records.
+struct baton_membership_record {
+  uint64_t membership;  // word
+  uint64_t unused[511];
+};
+
 // One a controller, a page each so that no line of one is written by the other.
 struct baton_controller_record {
   uint64_t phase;        // word: incarnation << 8 | phase
   uint64_t pid;          // word
   uint64_t start_time;   // word: of the process, clock ticks since boot (/proc/PID/stat field 22): a pid can return
-  uint64_t unused_0[5];
+  uint64_t takeover;     // word: how far this controller is with serving in the other's place
+  uint64_t journal_top;  // word: entries of its journal from here on were never used in this life or an earlier one
+  uint64_t unused_0[3];
   uint64_t parked;       // word, a line of its own: 1 while the controller sleeps or is about to
   uint64_t unused_1[7];
   uint64_t link_sent;    // word: the position of this controller as writer of its link ring
   uint64_t unused_2[7];
   uint64_t link_received;  // word: its position as reader of the other's
   uint64_t unused_3[7];
+  uint64_t beat;         // word, a line of its own: grows with the turns of the loop
+  uint64_t unused_4[7];
   uint64_t counters[64];   // words, only this controller writes
-  uint64_t unused_4[416];
+  uint64_t unused_5[408];
+};
+
+// One a host of a controller, beside its journal: whose the entries are, for a survivor.
+struct baton_host_record {
+  uint64_t identity;    // of the host's memory; 0: no host in this place
+  uint64_t pid;         // of the host
+  uint64_t start_time;  // of that process
+  uint64_t unused[5];
+};
+
+// One request that a controller has accepted and not answered: one line of its journal. All but the state is the
+// controller's own until the state says that the request is in flight; from then on it is what a survivor reads.
+struct baton_accepted_request {
+  uint64_t state;      // word: 1 from before the request is given to the storage until it has been answered, else 0
+  int32_t next;        // in whichever list of the controller the entry is; -1: none. Nothing to a survivor
+  uint32_t channel;    // the host's place in the controller's table, twice, plus 1 for a line of b's channel
+  uint16_t slot;       // the line
+  uint8_t operation;   // Operation
+  uint8_t flags;       // bit 0: durable; 1: waited for a change of owner; 2: recovered, see Controller+Recovery
+  uint32_t unit;       // which unit
+  uint64_t sequence;   // of the request in its channel
+  uint64_t offset;     // bytes in the unit; for management what it needs
+  uint64_t length;     // bytes
+  uint64_t buffer;     // bytes in the host's arena
+  uint64_t unused;
 };
 
 // One a function: the ownership word alone on two lines, because processors fetch lines in pairs.
@@ -67,11 +104,19 @@ struct baton_unit_record {
   uint32_t unused_1;
   uint64_t unused_2;
   // The changing half.
-  uint64_t state;  // word: UnitState
-  uint64_t unused_3[7];
+  uint64_t state;  // word: how often it was set << 8 | UnitState
+  uint64_t unused_3;
+  // Which request set it, in the pair that the lowest bit of the count names, so that one store changes both: the
+  // identity of its host's memory, and sequence << 1 | 1 for b's channel.
+  uint64_t set_by[4];
+  uint64_t unused_4[2];
 };
 
-enum { BATON_LINK_CAPACITY = 1024 };  // hints each way
+enum {
+  BATON_LINK_CAPACITY = 1024,      // hints each way
+  BATON_HOST_PLACES = 256,         // host records beside each journal
+  BATON_JOURNAL_CAPACITY = 16384,  // requests that a controller has accepted and not answered
+};
 
 // ---- Host memory ----
 
@@ -135,8 +180,8 @@ struct baton_attach_reply {
 };
 
 enum { BATON_ATTACH_HOST = 1, BATON_ATTACH_PEER = 2 };
-// The one-byte messages: a doorbell, and a controller's farewell.
-enum { BATON_MESSAGE_DOORBELL = 'd', BATON_MESSAGE_FAREWELL = 'f' };
+// The one-byte message: a doorbell.
+enum { BATON_MESSAGE_DOORBELL = 'd' };
 
 // ---- Management data, in the arena ----
 
@@ -160,15 +205,21 @@ struct baton_unit_description {
 
 #define BATON_PIN(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type " has moved")
 #define BATON_PIN_FIELD(type, field, at) _Static_assert(offsetof(struct type, field) == (at), #type "." #field)
-BATON_PIN(baton_region_header, 88);
+BATON_PIN(baton_region_header, 104);
+BATON_PIN(baton_membership_record, 4096);
 BATON_PIN(baton_controller_record, 4096);
 BATON_PIN_FIELD(baton_controller_record, parked, 64);
 BATON_PIN_FIELD(baton_controller_record, link_sent, 128);
 BATON_PIN_FIELD(baton_controller_record, link_received, 192);
-BATON_PIN_FIELD(baton_controller_record, counters, 256);
+BATON_PIN_FIELD(baton_controller_record, beat, 256);
+BATON_PIN_FIELD(baton_controller_record, counters, 320);
+BATON_PIN(baton_host_record, 64);
+BATON_PIN(baton_accepted_request, 64);
+BATON_PIN_FIELD(baton_accepted_request, sequence, 24);
 BATON_PIN(baton_function_record, 128);
 BATON_PIN(baton_unit_record, 128);
 BATON_PIN_FIELD(baton_unit_record, state, 64);
+BATON_PIN_FIELD(baton_unit_record, set_by, 80);
 BATON_PIN(baton_host_header, 256);
 BATON_PIN_FIELD(baton_host_header, host_parked, 64);
 BATON_PIN_FIELD(baton_host_header, controller_parked_a, 128);

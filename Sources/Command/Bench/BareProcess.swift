@@ -1,7 +1,6 @@
 import ArgumentParser
 import Baton
 import BatonSharedMemory
-import BatonStorage
 import CBatonShims
 import CLiburing
 import Glibc
@@ -13,6 +12,8 @@ struct BareProcessCommand: ParsableCommand {
 
   /// The descriptor that a byte is written to when all is under way, inherited.
   static let readyDescriptor: CInt = 3
+  /// The byte that it locks, beyond every byte that can be data.
+  static let lockOffset: Int64 = 1 << 61
   /// Transfers that have ended before it counts as under way: the device has been reached, and the pages touched.
   private static let warmUpTransfers = 256
 
@@ -38,7 +39,7 @@ struct BareProcessCommand: ParsableCommand {
   /// Never returns but by an error.
   private func keepInFlight(_ path: String, _ ring: UnsafeMutablePointer<io_uring>) throws(BatonError) {
     let file = OwnedDescriptor(try check(baton_open(path, true, true, false), path, doing: "opening it directly"))
-    try check(baton_ofd_try_lock(file.number, Backend.lockOffset(controllerIndex: 0)), path, doing: "locking it")
+    try check(baton_ofd_try_lock(file.number, Self.lockOffset), path, doing: "locking it")
     let size = try FileFacts(of: file, subject: path).size
     let count = KilledWork.transferSize
     let buffers = UnsafeMutableRawPointer.allocate(byteCount: KilledWork.depth * count, alignment: count)
@@ -151,7 +152,7 @@ struct BareProcess: ~Copyable {
     let exit = lookout.microseconds
     guard work != .none else { return (exit, exit) }
     while true {
-      let locked = baton_ofd_is_locked_by_other(file.number, Backend.lockOffset(controllerIndex: 0))
+      let locked = baton_ofd_is_locked_by_other(file.number, BareProcessCommand.lockOffset, 1)
       if try check(locked, path, doing: "looking at its lock") == 0 { break }
       try lookout.pause()
     }

@@ -1,0 +1,305 @@
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Membership: joining, noticing that the other one is gone, fencing, letting it join again, leaving.
+// The steps are those of `MembershipWord`.
+extension Controller {
+  /// How often a controller that waits to join looks.
+  private static var joinLookNanoseconds: Int64 { 500_000 }
+  /// How often it asks the other one to let it join.
+  private static var askAgainNanoseconds: UInt64 { 20_000_000 }
+  /// How often the end of a life is looked for that nobody tells of: a peer in this very process, or without a pidfd.
+  private static var endLookNanoseconds: UInt64 { 5_000_000 }
+  /// The same while the other one has been killed and its exit is what everything waits for.
+  private static var exitLookNanoseconds: UInt64 { 200_000 }
+
+  private var peerRecord: ControllerRecord { region.controller(identity.peer) }
+
+  // MARK: Joining
+
+  @inline(never)
+  mutating func pollUntilJoined() -> Bool {
+    _ = takeCompletions()
+    if stop == .leaving {
+      // Nothing was ever taken: there is nothing to hand over.
+      unlink(control.path)
+      record.setPhase(.absent, incarnation: incarnation)
+      stop = .stopped
+    }
+    if stop == .stopped { return false }
+    let hasWorked = join(at: monotonicNanoseconds())
+    if storage.mustSubmit { submit() }
+    return hasWorked
+  }
+
+  mutating func waitToJoin() {
+    storage.ring.wait(nanoseconds: Self.joinLookNanoseconds)
+  }
+
+  /// Tries to become a member. True when something has changed.
+  mutating func join(at now: UInt64) -> Bool {
+    let seen = region.membership.current
+    if seen.standing(identity.peer) == .member {
+      watchPeer(seen.incarnation(identity.peer), at: now)
+      if !hasPeerEnded(at: now) {
+        if seen.standing(identity) == .vacant {
+          reach(.joinBefore)
+          guard region.membership.step(from: seen, to: seen.joined(by: identity, incarnation)) else { return true }
+          reach(.joinAfter)
+          becomeMember(at: now)
+          return true
+        }
+        // It stands in for this controller, or has still to notice that an earlier life has ended, and must let go.
+        guard isPeerSilent(at: now, nextLook: UInt64(Self.joinLookNanoseconds)) else {
+          if now &- peer.askedAt >= Self.askAgainNanoseconds {
+            peer.askedAt = now
+            ringPeerAlways()
+          }
+          return false
+        }
+        options.logger.warning("controller \(identity): controller \(identity.peer) does not answer: displaces it")
+        guard region.membership.step(from: seen, to: seen.displaced(by: identity, incarnation)) else { return true }
+        becomeMember(at: now)
+        return true
+      }
+    }
+    reach(.resumeBefore)
+    guard region.membership.step(from: seen, to: seen.resumed(by: identity, incarnation)) else { return true }
+    reach(.resumeAfter)
+    becomeMember(at: now)
+    return true
+  }
+
+  private mutating func becomeMember(at now: UInt64) {
+    hasJoined = true
+    recoverEarlierLife()
+    record.setPhase(.serving, incarnation: incarnation)
+    // What an earlier life asked for nobody waits for any more; what was asked of it still waits.
+    for index in 0..<region.functionCount { _ = arbiter.withdraw(region.ownership.word(index)) }
+    sweep(all: true)
+    options.logger.info("controller \(identity) serves, incarnation \(incarnation): \(region.membership.current)")
+    lookAtPeer(at: now)
+    // The other one has to watch this life from now on.
+    ringPeerAlways()
+    acceptConnections()
+  }
+
+  // MARK: The other one's life
+
+  /// Begins to watch a life of the other controller, unless it is watched already.
+  private mutating func watchPeer(_ life: UInt64, at now: UInt64) {
+    if peer.incarnation == life { return }
+    if peer.descriptor >= 0 { _ = storage.unwatch(kind: Watch.peer, index: peer.token) }
+    peer.end()
+    peer.incarnation = life
+    peer.silentSince = now
+    peer.nextLookDue = now
+    peer.beat = peerRecord.beat.loadRelaxed()
+    // A later life has taken the seat, which the kernel gives up at the end of a life and not before.
+    if peerRecord.phase.incarnation != life {
+      peer.hasEnded = true
+      return
+    }
+    let pid = peerRecord.pid.loadRelaxed()
+    let startTime = peerRecord.startTime.loadRelaxed()
+    // Never a descriptor on oneself: two controllers of one process are no threat to each other, and are told apart
+    // by their seats.
+    if pid == UInt64(getpid()) { return }
+    let descriptor = baton_pidfd_open(pid_t(truncatingIfNeeded: pid))
+    if descriptor == -ESRCH {
+      peer.hasEnded = true
+      return
+    }
+    // Without a descriptor the seat tells of the end, and nobody can be killed.
+    if descriptor < 0 {
+      options.logger.warning("controller \(identity): no descriptor of process \(pid): errno \(-descriptor)")
+      return
+    }
+    // The descriptor first, then the look whose it is: the number may have gone to another process before it was
+    // opened, but not after.
+    if ProcessIdentity.startTicks(of: "\(pid)") != startTime || peerRecord.phase.incarnation != life {
+      close(descriptor)
+      peer.hasEnded = true
+      return
+    }
+    peer.descriptor = descriptor
+    if storage.watch(descriptor, kind: Watch.peer, index: peer.token) { submit() }
+  }
+
+  /// The ring says that the other one's process has ended.
+  mutating func peerEnded() {
+    peer.hasEnded = true
+    lookAtPeer(at: monotonicNanoseconds())
+  }
+
+  /// Whether the watched life has ended: its process is gone, its seat is free, or a later life has the seat. Each of
+  /// these comes after the last instruction of that life.
+  private mutating func hasPeerEnded(at now: UInt64) -> Bool {
+    if peer.hasEnded { return true }
+    let every = peer.isKilled ? Self.exitLookNanoseconds : Self.endLookNanoseconds
+    if now &- peer.endLookedForAt < every { return false }
+    peer.endLookedForAt = now
+    peer.hasEnded =
+      peer.looksEnded() || !region.isSeatTaken(of: identity.peer)
+      || peerRecord.phase.incarnation != peer.incarnation
+    return peer.hasEnded
+  }
+
+  /// Whether the other one has left a doorbell unanswered for the whole deadline while this controller listened.
+  ///
+  /// A loop that turns answers by turning: its beat grows. One that sleeps is rung in good time. When this
+  /// controller's own loop stood still meanwhile, it has not listened, and begins anew.
+  private mutating func isPeerSilent(at now: UInt64, nextLook: UInt64) -> Bool {
+    let deadline = max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin)
+    let stoodStill = now > peer.nextLookDue &+ deadline / 4
+    peer.nextLookDue = now &+ nextLook
+    let beat = peerRecord.beat.loadRelaxed()
+    if beat != peer.beat || stoodStill {
+      peer.beat = beat
+      peer.silentSince = now
+      peer.hasRung = false
+      return false
+    }
+    let silence = now &- peer.silentSince
+    if silence < deadline / 2 { return false }
+    if !peer.hasRung {
+      peer.hasRung = true
+      peer.rungAt = now
+      ringPeerAlways()
+    }
+    return silence >= deadline && now &- peer.rungAt >= deadline / 2
+  }
+
+  /// How long this controller may sleep before it must look at the other one.
+  func nanosecondsUntilPeerLook(at now: UInt64) -> Int64 {
+    if takeover.stage == .awaitsExit || takeover.standingCount > 0 { return Self.joinLookNanoseconds / 4 }
+    if takeover.isUnderWay { return 0 }
+    let deadline = max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin)
+    if peer.descriptor < 0 { return Int64(deadline / 4) }
+    let due = peer.hasRung ? peer.rungAt &+ deadline / 2 : peer.silentSince &+ deadline / 2
+    return due > now ? Int64(max(due &- now, UInt64(Self.joinLookNanoseconds))) : Self.joinLookNanoseconds
+  }
+
+  // MARK: Looking after the other one
+
+  /// What the membership word and the other one's life ask for: every few turns, after every sleep, and at once when
+  /// its process has ended.
+  @inline(never)
+  mutating func lookAtPeer(at now: UInt64) {
+    if !isStillMember {
+      _ = stopFenced()
+      return
+    }
+    let seen = region.membership.current
+    switch seen.standing(identity.peer) {
+    case .member: watchMember(seen, at: now)
+    case .fenced: takeOverFenced(seen, at: now)
+    case .left:
+      if !peerIsGone { standIn(for: seen, at: now) }
+      releaseIfAsked(seen)
+    case .vacant:
+      // It was let go for a new life that was about to join, and has not.
+      if !isPeerStarting(after: seen), region.membership.step(from: seen, to: seen.kept(by: identity)) {
+        lookAtPeer(at: now)
+      }
+    }
+  }
+
+  private mutating func watchMember(_ seen: MembershipWord, at now: UInt64) {
+    takeover.setStage(.none, record)
+    watchPeer(seen.incarnation(identity.peer), at: now)
+    let sleep = UInt64(max(nanosecondsUntilPeerLook(at: now), 0))
+    let isSilent = !hasPeerEnded(at: now) && isPeerSilent(at: now, nextLook: sleep)
+    guard peer.hasEnded || isSilent else { return }
+    options.logger.warning(
+      "controller \(identity): controller \(identity.peer) \(isSilent ? "does not answer" : "has died"); fences it")
+    reach(.fenceBefore)
+    guard region.membership.step(from: seen, to: seen.fenced(by: identity)) else { return lookAtPeer(at: now) }
+    reach(.fenceAfter)
+    count(.fences)
+    lookAtPeer(at: now)
+  }
+
+  private mutating func takeOverFenced(_ seen: MembershipWord, at now: UInt64) {
+    if peerIsGone { return releaseIfAsked(seen) }
+    watchPeer(seen.incarnation(identity.peer), at: now)
+    if options.defect != .noFence, !hasPeerEnded(at: now) {
+      takeover.setStage(.awaitsExit, record)
+      killPeer()
+      // It never serves on a kill alone, nor on time: the exit is what it waits for.
+      if !hasPeerEnded(at: now) { return }
+    }
+    reach(.exitSeen)
+    standIn(for: seen, at: now)
+  }
+
+  private mutating func killPeer() {
+    if peer.isKilled || peer.descriptor < 0 { return }
+    reach(.killBefore)
+    let result = baton_pidfd_send_signal(peer.descriptor, SIGKILL)
+    reach(.killAfter)
+    if result == 0 {
+      peer.isKilled = true
+      count(.kills)
+    } else if result == -ESRCH {
+      peer.hasEnded = true
+    } else {
+      options.logger.critical(
+        "controller \(identity): cannot kill controller \(identity.peer): \(String(cString: strerror(-result)))")
+    }
+  }
+
+  /// Whether a new life of the other controller has its seat and waits to join.
+  private func isPeerStarting(after seen: MembershipWord) -> Bool {
+    let phase = peerRecord.phase
+    return phase.phase == .starting && phase.incarnation > seen.incarnation(identity.peer)
+      && region.isSeatTaken(of: identity.peer)
+  }
+
+  /// Lets a new life of the other controller join, as soon as nothing is left to do in its place.
+  private mutating func releaseIfAsked(_ seen: MembershipWord) {
+    guard isPeerStarting(after: seen) else {
+      if takeover.isReleasing { stopReleasing() }
+      return
+    }
+    if takeover.isUnderWay || takeover.standingCount > 0 { return }
+    if !takeover.isReleasing { beginReleasing() }
+    guard isReleased else { return }
+    reach(.releaseBefore)
+    guard region.membership.step(from: seen, to: seen.released(by: identity)) else { return }
+    // From here on it may join, and own what it asks for.
+    peerIsGone = false
+    takeover.isReleasing = false
+    takeover.setStage(.none, record)
+    reach(.releaseAfter)
+    options.logger.info("controller \(identity): controller \(identity.peer) may join")
+    ringPeerAlways()
+  }
+
+  // MARK: Stopping
+
+  /// The other one has the fence over this one: stops, and touches nothing more.
+  @inline(never)
+  mutating func stopFenced() -> Bool {
+    if !isFenced {
+      isFenced = true
+      stop = .stopped
+      options.logger.critical("controller \(identity): fenced by controller \(identity.peer), stops")
+    }
+    return false
+  }
+
+  /// Leaves the membership. False when that is not possible at present.
+  mutating func leave() -> Bool {
+    let seen = region.membership.current
+    guard isStillMember else { return stopFenced() }
+    let isSettled = peerIsGone && !takeover.isUnderWay
+    reach(.leaveBefore)
+    guard region.membership.step(from: seen, to: seen.leaving(identity, isSettled: isSettled)) else { return false }
+    reach(.leaveAfter)
+    return true
+  }
+}

@@ -1,0 +1,445 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Recovery: what a dead controller had in flight, by its journal. Such a request may have been executed or not, and the
+// kernel may still be about to execute it. So what collides with it is held; when the kernel has let go of its unit (the
+// drain proof), it is executed again unless it has been answered, once, and answered.
+extension Controller {
+  /// How often the kernel is asked whether it has let go of a unit.
+  private static var drainLookNanoseconds: UInt64 { 50_000 }
+  /// How long a host may take to come back for its requests.
+  private static var hostAbsenceNanosecondsMax: UInt64 { 10_000_000_000 }
+
+  // MARK: Reading the journal
+
+  /// What an earlier life of this very controller had in flight: its entries stay where they are.
+  mutating func recoverEarlierLife() {
+    let journal = region.journal(of: identity)
+    var found: [Int32] = []
+    requests.adopt { found.append($0) }
+    var isNeeded = [Bool](repeating: false, count: Journal.hostPlaces)
+    for index in found {
+      let request = requests.base + Int(index)
+      guard isSound(request) else {
+        leaveJournal(request)
+        requests.giveBack(index)
+        continue
+      }
+      isNeeded[Int(request.pointee.channel) >> 1] = true
+      enlist(index)
+    }
+    for place in 0..<Journal.hostPlaces {
+      let identity = journal.host(place).pointee.identity
+      if isNeeded[place], identity != 0 {
+        hosts[place].phase = .expected
+        hosts[place].identity = identity
+      } else {
+        journal.host(place).pointee.identity = 0
+      }
+    }
+  }
+
+  /// Begins to read the other one's journal.
+  mutating func beginJournal() {
+    let journal = region.journal(of: identity.peer)
+    takeover.journalCursor = 0
+    takeover.journalTop = Int(min(journal.top.loadAcquiring(), UInt64(Journal.capacity)))
+    takeover.places = [Int16](repeating: -1, count: Journal.hostPlaces)
+    if options.defect == .noJournal {
+      for index in 0..<takeover.journalTop { (journal.entries + index).inFlight.storeReleasing(0) }
+      takeover.journalTop = 0
+    }
+    _ = readJournal()
+  }
+
+  /// Moves entries of the other one's journal to this one's: first they stand in both, then here alone, so that
+  /// whoever recovers from the death of this controller finds each in one at least. What it finds in both is one
+  /// request, and its line tells when it has been answered.
+  mutating func readJournal() -> Int {
+    let journal = region.journal(of: identity.peer)
+    var moved = 0
+    while takeover.journalCursor < takeover.journalTop {
+      let theirs = journal.entries + takeover.journalCursor
+      if theirs.inFlight.loadAcquiring() != 0 {
+        guard requests.free > 0 else { break }
+        moved += 1
+        if isSound(theirs), let place = localPlace(Int(theirs.pointee.channel) >> 1, journal) {
+          let index = requests.take()
+          let mine = requests.base + Int(index)
+          mine.pointee.slot = theirs.pointee.slot
+          mine.pointee.operation = theirs.pointee.operation
+          mine.pointee.flags = theirs.pointee.flags & (AcceptedRequest.Flag.durable | AcceptedRequest.Flag.transferred)
+          mine.pointee.unit = theirs.pointee.unit
+          mine.pointee.sequence = theirs.pointee.sequence
+          mine.pointee.offset = theirs.pointee.offset
+          mine.pointee.length = theirs.pointee.length
+          mine.pointee.buffer = theirs.pointee.buffer
+          mine.pointee.channel = UInt32(truncatingIfNeeded: place << 1) | theirs.pointee.channel & 1
+          requests.cover(index)
+          mine.inFlight.storeReleasing(1)
+          enlist(index)
+        }
+        reach(.journalCopied)
+        theirs.inFlight.storeReleasing(0)
+        reach(.journalMoved)
+      }
+      takeover.journalCursor += 1
+    }
+    return moved
+  }
+
+  /// Whether an entry can have been written by a controller. The journal is the controllers' own memory; but nothing
+  /// that comes out of shared memory is an index before it has been looked at.
+  private func isSound(_ entry: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
+    guard let operation = Operation(rawValue: entry.pointee.operation),
+      Int(entry.pointee.channel) < 2 * Journal.hostPlaces
+    else { return false }
+    if operation == .identify || operation == .statistics { return true }
+    return Int(entry.pointee.unit) < region.unitCount
+  }
+
+  /// The place here of a host that stands in a place of the other one's journal; a place is made for one that is not
+  /// attached. Nil when its record is empty, or no place is left: then nobody can be answered.
+  private mutating func localPlace(_ place: Int, _ journal: Journal) -> Int? {
+    if takeover.places[place] >= 0 { return Int(takeover.places[place]) }
+    let theirs = journal.host(place).pointee
+    if theirs.identity == 0 { return nil }
+    var found = (0..<Journal.hostPlaces).first {
+      hosts[$0].phase != .vacant && hosts[$0].identity == theirs.identity
+    }
+    if found == nil, let free = (0..<Journal.hostPlaces).first(where: { hosts[$0].phase == .vacant }) {
+      hosts[free] = HostState(phase: .expected, identity: theirs.identity)
+      region.journal(of: identity).host(free).pointee = theirs
+      found = free
+    }
+    if let found { takeover.places[place] = Int16(found) }
+    return found
+  }
+
+  private mutating func enlist(_ index: Int32) {
+    let request = requests.base + Int(index)
+    request.pointee.flags &= AcceptedRequest.Flag.durable | AcceptedRequest.Flag.transferred
+    request.pointee.flags |= AcceptedRequest.Flag.recovered
+    request.pointee.next = takeover.recoveringHead
+    takeover.recoveringHead = index
+    takeover.standingCount += 1
+    let state = functions + request.pointee.function.index
+    if state.pointee.recovering == 0 { state.pointee.isDrained = false }
+    state.pointee.recovering += 1
+    count(.recovered)
+  }
+
+  // MARK: What collides
+
+  /// Whether a line's request is one that is being recovered.
+  func isRecovering(_ channel: Int, _ slot: Int, _ sequence: UInt64) -> Bool {
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      if request.pointee.sequence == sequence, Int(request.pointee.slot) == slot,
+        Int(request.pointee.channel) == channel, request.pointee.flags & AcceptedRequest.Flag.done == 0
+      {
+        return true
+      }
+      index = request.pointee.next
+    }
+    return false
+  }
+
+  /// Whether a request must wait for one that is being recovered: one that changes what it would see, or would undo
+  /// what it does. Management waits for any change of a unit's state.
+  func collides(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
+    let operation = request.pointee.kind
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let other = requests.base + Int(index)
+      index = other.pointee.next
+      guard other.pointee.isStanding else { continue }
+      let theirs = other.pointee.kind
+      if operation.isManagement {
+        if theirs == .setUnitState { return true }
+      } else if theirs.changesUnit, !theirs.isManagement, other.pointee.unit == request.pointee.unit,
+        request.pointee.overlaps(other.pointee)
+      {
+        return true
+      }
+    }
+    return false
+  }
+
+  mutating func hold(_ index: Int32) {
+    requests.base[Int(index)].next = -1
+    if takeover.heldTail >= 0 {
+      requests.base[Int(takeover.heldTail)].next = index
+    } else {
+      takeover.heldHead = index
+    }
+    takeover.heldTail = index
+    count(.held)
+  }
+
+  /// Puts those of the held requests that collide with nothing any more at the end of their pending queues.
+  mutating func releaseHeld() -> Int {
+    var index = takeover.heldHead
+    takeover.heldHead = -1
+    takeover.heldTail = -1
+    var released = 0
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      let following = request.pointee.next
+      request.pointee.next = -1
+      if channels[Int(request.pointee.channel)].phase != .closing, collides(request) {
+        if takeover.heldTail >= 0 {
+          requests.base[Int(takeover.heldTail)].next = index
+        } else {
+          takeover.heldHead = index
+        }
+        takeover.heldTail = index
+      } else {
+        released += 1
+        let function = request.pointee.function
+        enqueue(index, function)
+        requestOwnership(function, arbiter.look(region.ownership.word(function.index)))
+      }
+      index = following
+    }
+    return released
+  }
+
+  // MARK: Executing again
+
+  /// One turn of recovery: asks the kernel where it is time, executes again what may be, and takes out what is over.
+  mutating func recover() -> Int {
+    let now = monotonicNanoseconds()
+    let mayLook = now &- takeover.drainLookedAt >= Self.drainLookNanoseconds
+    if mayLook { takeover.drainLookedAt = now }
+    var work = 0
+    var looked = false
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      let flags = request.pointee.flags
+      if flags & (AcceptedRequest.Flag.replaying | AcceptedRequest.Flag.done | AcceptedRequest.Flag.orphaned) == 0 {
+        let function = request.pointee.function
+        let state = functions + function.index
+        if !state.pointee.isDrained, mayLook {
+          // One system call a unit and look; the units that are waited for are few, and asked in turn.
+          state.pointee.isDrained = isDrained(function)
+          looked = true
+          if state.pointee.isDrained {
+            count(.drainProofs)
+            reach(.drainProved)
+          }
+        }
+        if state.pointee.isDrained, hasRoom(function) { work += executeAgain(index, at: now) }
+      }
+      index = request.pointee.next
+    }
+    if looked { takeover.drainLookedAt = monotonicNanoseconds() }
+    if takeover.hasDone { removeDone() }
+    return work
+  }
+
+  /// The drain proof, for everything that this controller's earlier lives and the other one's have given to the kernel.
+  private func isDrained(_ function: Function) -> Bool {
+    guard let unit = function.unit, options.defect != .noDrainProof, options.defect != .noFence else { return true }
+    let theirs = region.membership.current.incarnation(identity.peer)
+    return storage.isDrained(unit: unit, controllerIndex: identity.peer.index, before: theirs + 1)
+      && storage.isDrained(unit: unit, controllerIndex: identity.index, before: incarnation)
+  }
+
+  private mutating func executeAgain(_ index: Int32, at now: UInt64) -> Int {
+    let request = requests.base + Int(index)
+    let channel = Int(request.pointee.channel)
+    let state = channels + channel
+    switch hosts[channel >> 1].phase {
+    case .vacant:
+      end(request)
+      return 1
+    case .expected:
+      if now &- takeover.beganAt > Self.hostAbsenceNanosecondsMax { orphan(request) }
+      return 0
+    case .expelled, .closing:
+      end(request)
+      free(place: channel >> 1)
+      return 1
+    case .attached: break
+    }
+    // The host's memory may be other than the one that the dead controller had, if the host is hostile.
+    guard isUnanswered(request) else {
+      end(request)
+      return 1
+    }
+    let function = request.pointee.function
+    let shared = region.ownership.word(function.index)
+    if !arbiter.look(shared).isOwned(by: identity) {
+      takeOver(function)
+      guard case .owned = arbiter.request(shared) else { return 0 }
+    }
+    reach(.replayBefore)
+    count(.replayed)
+    state.pointee.outstanding += 1
+    request.pointee.flags |= AcceptedRequest.Flag.replaying
+    if serve(request, index: index, term: arbiter.look(shared).term) {
+      functions[function.index].inFlight += 1
+    } else {
+      end(request)
+    }
+    return 1
+  }
+
+  /// Whether the host still waits for this very request, in memory that has room for it.
+  private func isUnanswered(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
+    let state = channels + Int(request.pointee.channel)
+    guard Int(request.pointee.slot) <= state.pointee.lineMask else { return false }
+    if request.pointee.kind.usesBuffer {
+      guard request.pointee.buffer <= state.pointee.arenaSize,
+        request.pointee.length <= state.pointee.arenaSize &- request.pointee.buffer
+      else { return false }
+    }
+    let flag = RequestFlag(rawValue: state.pointee.line(Int(request.pointee.slot)).flag.loadAcquiring())
+    return flag == .submitted(request.pointee.sequence)
+  }
+
+  /// A recovered request's operation has ended.
+  mutating func finishRecovered(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32) {
+    let place = Int(request.pointee.channel) >> 1
+    if request.pointee.flags & AcceptedRequest.Flag.twice != 0 {
+      end(request)
+      return
+    }
+    if channels[Int(request.pointee.channel)].phase == .closing {
+      channels[Int(request.pointee.channel)].outstanding -= 1
+      end(request)
+      free(place: place)
+      return
+    }
+    complete(request, result, term: arbiter.look(region.ownership.word(request.pointee.function.index)).term)
+    end(request)
+  }
+
+  /// A recovered request is over.
+  private mutating func end(_ request: UnsafeMutablePointer<AcceptedRequest>) {
+    leaveJournal(request)
+    if request.pointee.isStanding { takeover.standingCount -= 1 }
+    request.pointee.flags |= AcceptedRequest.Flag.done
+    takeover.hasDone = true
+  }
+
+  /// Its host did not come back in time: others must not wait for it for ever. Should it come after all, it is told
+  /// that nobody knows whether the request was executed.
+  private mutating func orphan(_ request: UnsafeMutablePointer<AcceptedRequest>) {
+    takeover.standingCount -= 1
+    request.pointee.flags |= AcceptedRequest.Flag.orphaned
+    functions[request.pointee.function.index].recovering -= 1
+    options.logger.warning("controller \(identity): a host did not come back for a request that is being recovered")
+  }
+
+  /// Takes those that are over out of the list.
+  private mutating func removeDone() {
+    takeover.hasDone = false
+    var index = takeover.recoveringHead
+    var before: Int32 = -1
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      let following = request.pointee.next
+      if request.pointee.flags & AcceptedRequest.Flag.done != 0, !repeatsOnPurpose(index) {
+        if before >= 0 { requests.base[Int(before)].next = following } else { takeover.recoveringHead = following }
+        let wasOrphaned = request.pointee.flags & AcceptedRequest.Flag.orphaned != 0
+        if !wasOrphaned { functions[request.pointee.function.index].recovering -= 1 }
+        let place = Int(request.pointee.channel) >> 1
+        requests.giveBack(index)
+        forget(place)
+      } else {
+        before = index
+      }
+      index = following
+    }
+  }
+
+  /// The planted defect: a write that was answered is executed once more.
+  private mutating func repeatsOnPurpose(_ index: Int32) -> Bool {
+    let request = requests.base + Int(index)
+    guard options.defect == .replayTwice, request.pointee.kind == .write,
+      request.pointee.flags & AcceptedRequest.Flag.replaying != 0,
+      request.pointee.flags & AcceptedRequest.Flag.twice == 0, hasRoom(request.pointee.function)
+    else { return false }
+    request.pointee.flags |= AcceptedRequest.Flag.twice
+    let address = channels[Int(request.pointee.channel)].arena + Int(request.pointee.buffer)
+    let disposition = storage.start(
+      .write, unit: Int(request.pointee.unit), offset: request.pointee.offset, length: request.pointee.length,
+      address: address, isDurable: false, token: UInt64(truncatingIfNeeded: index))
+    guard case .started = disposition else { return false }
+    functions[request.pointee.function.index].inFlight += 1
+    return true
+  }
+
+  // MARK: Hosts that are waited for
+
+  /// A host has come back: what nobody knows of is answered so.
+  mutating func bindRecovered(_ place: Int) {
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      index = request.pointee.next
+      guard Int(request.pointee.channel) >> 1 == place,
+        request.pointee.flags & AcceptedRequest.Flag.orphaned != 0, isUnanswered(request)
+      else { continue }
+      channels[Int(request.pointee.channel)].outstanding += 1
+      answer(request, .controllerLost, term: 0)
+      end(request)
+    }
+  }
+
+  /// Now and then: gives up what hosts had asked for whose process is gone.
+  mutating func tendExpected() {
+    if takeover.recoveringHead < 0 { return }
+    var index = takeover.recoveringHead
+    var isAlive = [Bool?](repeating: nil, count: Journal.hostPlaces)
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      index = request.pointee.next
+      let place = Int(request.pointee.channel) >> 1
+      guard hosts[place].phase == .expected, request.pointee.flags & AcceptedRequest.Flag.done == 0 else { continue }
+      if isAlive[place] == nil {
+        let host = region.journal(of: identity).host(place).pointee
+        isAlive[place] = ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
+      }
+      // Nobody waits for it; and after the drain proof nothing of it lands any more.
+      if isAlive[place] == false, functions[request.pointee.function.index].isDrained { end(request) }
+    }
+    if takeover.hasDone { removeDone() }
+  }
+
+  /// The place of a host that is not attached is free when nothing of it is recovered any more.
+  private mutating func forget(_ place: Int) {
+    guard hosts[place].phase == .expected else { return }
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      if Int(requests.base[Int(index)].channel) >> 1 == place { return }
+      index = requests.base[Int(index)].next
+    }
+    hosts[place] = HostState()
+    region.journal(of: identity).host(place).pointee.identity = 0
+  }
+
+  /// A controller that leaves gives up what was given up already.
+  mutating func dropOrphans() {
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      index = request.pointee.next
+      if request.pointee.flags & (AcceptedRequest.Flag.orphaned | AcceptedRequest.Flag.done)
+        == AcceptedRequest.Flag.orphaned
+      {
+        end(request)
+      }
+    }
+    if takeover.hasDone { removeDone() }
+  }
+}
