@@ -138,6 +138,7 @@ struct TakeoverRig: ~Copyable {
   /// A new a, to which all hosts are attached and of which each has asked something.
   private mutating func restore() throws {
     try a.waitUntilGone()
+    try hosts.notice()
     a = try ControllerProcess(.a, of: subsystem, log: log)
     try a.waitUntilServing(subsystem, log: log)
     try hosts.attach()
@@ -165,7 +166,8 @@ struct TakeoverRig: ~Copyable {
     }
     let status = try subsystem.status()
     for function in status.functions where function.unit != nil && function.owner != .a {
-      throw BatonError(.system, function.name, "is not owned by controller a though all asks for it went there")
+      let owner = function.owner.map { "controller \($0)" } ?? "nobody"
+      throw BatonError(.system, function.name, "is owned by \(owner) though all that asked for it asked controller a")
     }
   }
 
@@ -188,7 +190,7 @@ private struct HostCrowd: ~Copyable {
   let count: Int
   private let hosts: UnsafeMutablePointer<Host>
 
-  /// How long a controller that has just begun to serve may take to attach them all: they look for it every 50 ms.
+  /// How long they may take, all together, to attach or to notice: they look for a controller every 50 ms.
   private static let patienceNanoseconds: UInt64 = 20_000_000_000
 
   init(_ count: Int, of subsystem: Subsystem) throws(BatonError) {
@@ -222,14 +224,26 @@ private struct HostCrowd: ~Copyable {
     for index in 0..<count { try TakeoverRig.expectSuccess(hosts[index].perform(request, on: controller)) }
   }
 
+  /// Waits until every host has noticed that controller a is gone.
+  ///
+  /// That is later than its exit: the ring of the dead holds on to the sockets that it watched until the kernel has
+  /// taken it apart. A host that has not noticed takes itself for attached to the next life, which knows nothing of it.
+  func notice() throws(BatonError) {
+    try maintain(until: "has noticed the death of controller a") { !$0.isAttached(to: .a) }
+  }
+
   /// Waits until every host is attached to both controllers.
   func attach() throws(BatonError) {
+    try maintain(until: "is attached to both controllers") { $0.isAttached(to: .a) && $0.isAttached(to: .b) }
+  }
+
+  private func maintain(until what: String, _ isSo: (borrowing Host) -> Bool) throws(BatonError) {
     let deadline = monotonicNanoseconds() + Self.patienceNanoseconds
     for index in 0..<count {
-      while !(hosts[index].isAttached(to: .a) && hosts[index].isAttached(to: .b)) {
+      while !isSo(hosts[index]) {
         hosts[index].maintain()
         if monotonicNanoseconds() > deadline {
-          throw BatonError(.system, "host \(index)", "is not attached to both controllers in time")
+          throw BatonError(.system, "host \(index)", "is waited for until it \(what), and never does")
         }
         usleep(200)
       }
