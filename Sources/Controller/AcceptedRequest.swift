@@ -40,9 +40,13 @@ extension baton_accepted_request {
   @inline(__always)
   var isRecovered: Bool { flags & Flag.recovered != 0 }
 
+  /// Whether it goes to the management function: the number alone says so (`Operation.isManagement`).
+  @inline(__always)
+  var isManagement: Bool { operation >= Operation.identify.rawValue }
+
   /// Where it goes.
   @inline(__always)
-  var function: Function { kind.isManagement ? .management : Function(unit: Int(unit)) }
+  var function: Function { isManagement ? .management : Function(unit: Int(unit)) }
 
   /// Recovered, and something that overlaps it must still wait.
   var isStanding: Bool { flags & (Flag.done | Flag.orphaned) == 0 }

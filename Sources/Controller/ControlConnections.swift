@@ -41,7 +41,11 @@ struct ControlConnections: ~Copyable {
   }
 
   deinit {
-    for connection in connections where connection.descriptor >= 0 { Glibc.close(connection.descriptor) }
+    for connection in connections where connection.descriptor >= 0 {
+      // The ring that watches it holds on to the file until the kernel has taken the ring down, some time after this.
+      shutdown(connection.descriptor, CInt(SHUT_RDWR))
+      Glibc.close(connection.descriptor)
+    }
     if toPeer >= 0 { Glibc.close(toPeer) }
     if signals >= 0 { Glibc.close(signals) }
   }

@@ -6,14 +6,12 @@ import BatonSubsystem
 import CBatonShims
 import Glibc
 
-// Recovery: what a dead controller had in flight, by its journal. Such a request may have been executed or not, and the
-// kernel may still be about to execute it. So what collides with it is held; when the kernel has let go of its unit (the
-// drain proof), it is executed again unless it has been answered, once, and answered.
+// Recovery: what a dead controller had in flight, by its journal. Such a request may have been executed or not, and
+// the kernel may still be about to execute it. So what collides with it is held; when the kernel has let go of its
+// unit (the drain proof), it is executed again unless it has been answered, once, and answered.
 extension Controller {
   /// How often the kernel is asked whether it has let go of a unit.
   private static var drainLookNanoseconds: UInt64 { 50_000 }
-  /// How long a host may take to come back for its requests.
-  private static var hostAbsenceNanosecondsMax: UInt64 { 10_000_000_000 }
 
   // MARK: Reading the journal
 
@@ -262,7 +260,7 @@ extension Controller {
       end(request)
       return 1
     case .expected:
-      if now &- takeover.beganAt > Self.hostAbsenceNanosecondsMax { orphan(request) }
+      if now &- takeover.beganAt > options.hostAbsenceNanoseconds { orphan(request) }
       return 0
     case .expelled, .closing:
       end(request)

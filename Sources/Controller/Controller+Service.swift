@@ -17,13 +17,12 @@ extension Controller {
     // A controller that has been fenced touches nothing any more: whoever holds the fence finds the request.
     if !isStillMember { return true }
     reach(.journalBefore)
-    if options.keepsJournal {
+    if keepsJournal {
       requests.cover(index)
       request.inFlight.storeReleasing(1)
     }
     reach(.journalAfter)
-    let operation = request.pointee.kind
-    if operation.isManagement {
+    if request.pointee.isManagement {
       serveManagement(request, term: term)
       return false
     }
@@ -31,23 +30,16 @@ extension Controller {
     // Relaxed: set by the owner of management before it answers; a request that was submitted after that answer
     // was seen has been ordered behind it by the two channels.
     let state = UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).stateBits
-    if state != UnitState.online.rawValue, let refusal = refusal(operation, state) {
+    if state != UnitState.online.rawValue, let refusal = refusal(request.pointee.kind, state) {
       answer(request, refusal, term: term)
       return false
     }
-    let storageOperation: Storage.Operation =
-      switch operation {
-      case .read: .read
-      case .write: .write
-      case .flush: .flush
-      case .discard: .discard
-      case .writeZeroes: .writeZeroes
-      case .identify, .listUnits, .unitState, .setUnitState, .statistics:
-        preconditionFailure("management has been served above")
-      }
+    // The five operations on blocks have the same order on both floors; what the number says was checked.
+    let operation = Storage.Operation(rawValue: request.pointee.operation &- Operation.read.rawValue)
+    precondition(operation != nil, "management has been served above")
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
     let disposition = storage.start(
-      storageOperation, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
+      operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: request.pointee.isDurable, token: UInt64(truncatingIfNeeded: index))
     switch disposition {
     case .started:
@@ -114,10 +106,11 @@ extension Controller {
   @inline(__always)
   mutating func complete(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32, term: UInt64) {
     if result >= 0 {
-      switch request.pointee.kind {
-      case .read: count(.bytesRead, request.pointee.length)
-      case .write: count(.bytesWritten, request.pointee.length)
-      default: break
+      let operation = request.pointee.operation
+      if operation == Operation.read.rawValue {
+        count(.bytesRead, request.pointee.length)
+      } else if operation == Operation.write.rawValue {
+        count(.bytesWritten, request.pointee.length)
       }
       answer(request, .success, value: request.pointee.length, term: term)
     } else {

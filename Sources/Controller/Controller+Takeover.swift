@@ -59,7 +59,8 @@ extension Controller {
     }
   }
 
-  /// Every function, in time: when the other one comes back, nothing may stand as owned or requested by its former life.
+  /// Every function, in time: when the other one comes back, nothing may stand as owned or requested by its former
+  /// life.
   private mutating func sweepForTakeover() -> Int {
     let part = min(takeover.sweepLeft, Self.sweepMax)
     for _ in 0..<part {

@@ -24,6 +24,7 @@ public struct Controller: ~Copyable {
   public let incarnation: UInt64
 
   let region: Region
+  let membership: Membership<SharedWord>
   let record: ControllerRecord
   let counters: SharedWords
   let arbiter: Arbiter<SharedWord>
@@ -84,6 +85,9 @@ public struct Controller: ~Copyable {
   var takeover = Takeover()
   /// Room for the sequence numbers and lines of one channel, see `takePosition`.
   let unanswered: UnsafeMutablePointer<UInt64>
+  /// The planted defect `noFence`.
+  let ignoresFence: Bool
+  let keepsJournal: Bool
   let pointArmed: UInt8
   let pointCountdown: UnsafeMutablePointer<UInt32>
 
@@ -169,6 +173,9 @@ public struct Controller: ~Copyable {
     channelOrder = .allocate(capacity: 2 * places)
     touched = .allocate(capacity: 2 * places)
     unanswered = .allocate(capacity: Int(BATON_LINES_MAX))
+    ignoresFence = options.defect == .noFence
+    keepsJournal = options.keepsJournal
+    membership = region.membership
     pointArmed = options.stopOrder?.point.rawValue ?? 0
     pointCountdown = .allocate(capacity: 1)
     pointCountdown.initialize(to: options.stopOrder?.occurrence ?? 0)
@@ -253,21 +260,22 @@ public struct Controller: ~Copyable {
   /// hardly ever changes. Sync point "membership".
   @inline(__always)
   var isStillMember: Bool {
-    region.membership.current.isMember(identity, incarnation) || options.defect == .noFence
+    membership.current.isMember(identity, incarnation) || ignoresFence
   }
 
   /// Passes a protocol point: the place where this controller may have been told to stop itself.
   @inline(__always)
   func reach(_ point: ProtocolPoint) {
-    if point.rawValue == pointArmed { stopAtPoint() }
+    if point.rawValue == pointArmed { Self.stopAtPoint(pointCountdown) }
   }
 
+  // Static: a method would take all of `self` apart at each place that passes a point.
   @inline(never)
-  private func stopAtPoint() {
-    if pointCountdown.pointee == 0 { return }
-    pointCountdown.pointee -= 1
+  private static func stopAtPoint(_ countdown: UnsafeMutablePointer<UInt32>) {
+    if countdown.pointee == 0 { return }
+    countdown.pointee -= 1
     // SIGSTOP, sent to oneself, takes effect before kill returns (kill(2)).
-    if pointCountdown.pointee == 0 { kill(getpid(), SIGSTOP) }
+    if countdown.pointee == 0 { kill(getpid(), SIGSTOP) }
   }
 
   /// Gives prepared operations to the kernel. A kernel that takes none at present is asked again next turn.

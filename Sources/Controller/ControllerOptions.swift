@@ -15,6 +15,9 @@ public struct ControllerOptions: Sendable {
   ///
   /// An embedder must turn the loop more often than the other controller's deadline.
   public var deadlineNanoseconds: UInt64 = 1_000_000_000
+  /// How long a host may stay away with requests that are being recovered, before others that must wait for them are
+  /// served. When it comes after that, it is told that nobody knows whether they were executed.
+  public var hostAbsenceNanoseconds: UInt64 = 10_000_000_000
   /// Where this controller stops itself (SIGSTOP), for whoever tests what happens then; nil: nowhere.
   public var stopOrder: StopOrder?
   /// A mistake made on purpose, for whoever tests a checker; nil: none.

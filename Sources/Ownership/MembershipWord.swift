@@ -136,8 +136,8 @@ public struct MembershipWord: Equatable, Sendable {
 
   /// `controller` leaves in good order. Nil where it is no member.
   ///
-  /// `isSettled` says that it has recovered everything of a peer that it stands in for; where it has not, the peer stays
-  /// fenced, and whoever comes next recovers it.
+  /// `isSettled` says that it has recovered everything of a peer that it stands in for; where it has not, the peer
+  /// stays fenced, and whoever comes next recovers it.
   public func leaving(_ controller: ControllerIdentity, isSettled: Bool) -> MembershipWord? {
     guard standing(controller) == .member else { return nil }
     let peer = controller.peer

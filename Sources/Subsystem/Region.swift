@@ -295,13 +295,24 @@ extension Region {
 
   /// Takes the seat of a controller: an OFD lock on the region's file, which the kernel gives up at death.
   ///
+  /// A child that the last holder has just forked holds on to the file until it executes its program, so a seat that is
+  /// taken is asked for again for a moment.
+  ///
   /// - Returns: false when a living process has it.
   public func takeSeat(of controller: ControllerIdentity) throws(BatonError) -> Bool {
-    let result = baton_ofd_try_lock(file.number, Int64(controller.index))
-    if result == -EAGAIN || result == -EACCES { return false }
-    try check(result, location.region, doing: "locking the seat of controller \(controller)")
-    return true
+    for attempt in 0...Self.seatAttemptsMax {
+      let result = baton_ofd_try_lock(file.number, Int64(controller.index))
+      if result >= 0 { return true }
+      if result != -EAGAIN && result != -EACCES {
+        try check(result, location.region, doing: "locking the seat of controller \(controller)")
+      }
+      if attempt < Self.seatAttemptsMax { usleep(1000) }
+    }
+    return false
   }
+
+  /// Attempts to take a seat, a millisecond apart.
+  private static let seatAttemptsMax = 50
 
   /// Whether a process other than this description's holder sits in the seat.
   public func isSeatTaken(of controller: ControllerIdentity) -> Bool {

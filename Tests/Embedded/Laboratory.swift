@@ -27,7 +27,7 @@ final class Laboratory {
 
   static var controllerOptions: ControllerOptions {
     var options = ControllerOptions()
-    options.logger.logLevel = .critical
+    options.logger.logLevel = getenv("BATON_TEST_LOG") == nil ? .critical : .debug
     return options
   }
 
@@ -175,6 +175,7 @@ final class TestHost {
   var arena: UnsafeMutableRawBufferPointer { host.arena }
   var outstanding: Int { host.outstanding }
   var rerouted: UInt64 { host.rerouted }
+  var strayAnswers: UInt64 { host.strayAnswers }
   var unitCount: Int { host.unitCount }
   func isAttached(to controller: ControllerIdentity) -> Bool { host.isAttached(to: controller) }
   func room(to controller: ControllerIdentity) -> Int { host.room(to: controller) }

@@ -343,34 +343,6 @@ struct LeavingTests {
     #expect(try laboratory.perform(Request(.write, length: 512), on: .b).status == .success)
   }
 
-  @Test(
-    "A controller that dies: its host is told, the other refuses what it owned, it comes back"
-  )
-  func dies() throws {
-    let laboratory = try Laboratory(units: ["fault:delay=1ms:mem:64k", "mem:64k"])
-    let host = laboratory.host
-    #expect(try laboratory.perform(Request(.write, unit: 0, length: 512), on: .a).status == .success)
-    #expect(try laboratory.perform(Request(.write, unit: 1, length: 512), on: .b).status == .success)
-    for cookie in UInt64(0)..<8 { #expect(host.submit(Request(.write, length: 512), to: .a, cookie: cookie)) }
-    laboratory.poll(.a)
-    laboratory.drop(.a)
-    var lost = 0
-    try laboratory.turn {
-      while let completion = host.next() {
-        #expect(completion.status == .controllerLost)
-        lost += 1
-      }
-      return lost == 8
-    }
-    #expect(try laboratory.perform(Request(.write, unit: 0, length: 512), on: .b).status == .ownerUnavailable)
-    #expect(try laboratory.perform(Request(.write, unit: 1, length: 512), on: .b).status == .success)
-    try laboratory.start(.a)
-    try laboratory.turn { host.isAttached(to: .a) }
-    for controller in [ControllerIdentity.b, .a, .b] {
-      #expect(try laboratory.perform(Request(.write, unit: 0, length: 512), on: controller).status == .success)
-    }
-  }
-
   @Test("A controller that cannot start leaves nothing, and says why")
   func cannotStart() throws {
     let laboratory = try Laboratory(units: ["%/file:64k"])

@@ -23,6 +23,13 @@ final class RawHost {
       over: socket, kind: UInt32(BATON_ATTACH_HOST), descriptor: memory.descriptor.number)
   }
 
+  /// Asks another controller to be attached too.
+  func attach(_ laboratory: Laboratory, to controller: ControllerIdentity) throws -> OwnedDescriptor {
+    let socket = try ControlMessage.connect(path: laboratory.subsystem.location.socket(of: controller), to: controller)
+    try ControlMessage.sendAttach(over: socket, kind: UInt32(BATON_ATTACH_HOST), descriptor: memory.descriptor.number)
+    return socket
+  }
+
   /// The bytes of the request lines to its controller.
   var lines: UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(start: memory.lines(to: controller), count: memory.linesPerChannel * 64)

@@ -36,10 +36,12 @@ struct LayoutTests {
 
   @Test("A change of the layout is a new version")
   func version() {
-    #expect(BATON_LAYOUT_VERSION == 1, "when this fails, look whether the pins below have changed with it")
+    #expect(BATON_LAYOUT_VERSION == 2, "when this fails, look whether the pins below have changed with it")
     #expect(baton_region_magic == 0x4e4f_4947_4552_424a)
     #expect(baton_host_magic == 0x5453_4f48_4e4f_5442)
     #expect(BATON_LINK_CAPACITY == 1024)
+    #expect(BATON_HOST_PLACES == 256)
+    #expect(BATON_JOURNAL_CAPACITY == 16384)
     #expect(BATON_HOST_HEADER_SIZE == 4096)
     #expect(BATON_LINES_MIN == 2)
     #expect(BATON_LINES_MAX == 4096)
@@ -49,16 +51,42 @@ struct LayoutTests {
 
   @Test func regionHeader() {
     pin(
-      baton_region_header.self, count: 88,
+      baton_region_header.self, count: 104,
       [
         Field("magic", \.magic), Field("layout_version", \.layout_version), Field("unit_count", \.unit_count),
         Field("size", \.size), Field("generation", \.generation),
-        Field("controllers_offset", \.controllers_offset), Field("links_offset", \.links_offset),
+        Field("membership_offset", \.membership_offset), Field("controllers_offset", \.controllers_offset),
+        Field("journals_offset", \.journals_offset), Field("links_offset", \.links_offset),
         Field("functions_offset", \.functions_offset), Field("units_offset", \.units_offset),
         Field("strings_offset", \.strings_offset), Field("strings_count", \.strings_count),
         Field("checksum", \.checksum),
       ],
-      at: [0, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80])
+      at: [0, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96])
+  }
+
+  @Test func membershipRecord() {
+    pin(
+      baton_membership_record.self, count: 4096,
+      [Field("membership", \.membership), Field("unused", \.unused)], at: [0, 8])
+  }
+
+  @Test func journal() {
+    pin(
+      baton_host_record.self, count: 64,
+      [
+        Field("identity", \.identity), Field("pid", \.pid), Field("start_time", \.start_time),
+        Field("unused", \.unused),
+      ],
+      at: [0, 8, 16, 24])
+    pin(
+      baton_accepted_request.self, count: 64,
+      [
+        Field("state", \.state), Field("next", \.next), Field("channel", \.channel), Field("slot", \.slot),
+        Field("operation", \.operation), Field("flags", \.flags), Field("unit", \.unit),
+        Field("sequence", \.sequence), Field("offset", \.offset), Field("length", \.length),
+        Field("buffer", \.buffer), Field("unused", \.unused),
+      ],
+      at: [0, 8, 12, 16, 18, 19, 20, 24, 32, 40, 48, 56])
   }
 
   @Test func controllerRecord() {
@@ -66,11 +94,13 @@ struct LayoutTests {
       baton_controller_record.self, count: 4096,
       [
         Field("phase", \.phase), Field("pid", \.pid), Field("start_time", \.start_time),
+        Field("takeover", \.takeover), Field("journal_top", \.journal_top),
         Field("unused_0", \.unused_0), Field("parked", \.parked), Field("unused_1", \.unused_1),
         Field("link_sent", \.link_sent), Field("unused_2", \.unused_2), Field("link_received", \.link_received),
-        Field("unused_3", \.unused_3), Field("counters", \.counters), Field("unused_4", \.unused_4),
+        Field("unused_3", \.unused_3), Field("beat", \.beat), Field("unused_4", \.unused_4),
+        Field("counters", \.counters), Field("unused_5", \.unused_5),
       ],
-      at: [0, 8, 16, 24, 64, 72, 128, 136, 192, 200, 256, 768])
+      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 320, 832])
   }
 
   @Test func functionRecord() {
@@ -89,8 +119,9 @@ struct LayoutTests {
         Field("error_after", \.error_after), Field("error_every", \.error_every),
         Field("short_transfer_bytes", \.short_transfer_bytes), Field("unused_1", \.unused_1),
         Field("unused_2", \.unused_2), Field("state", \.state), Field("unused_3", \.unused_3),
+        Field("set_by", \.set_by), Field("unused_4", \.unused_4),
       ],
-      at: [0, 8, 12, 13, 14, 16, 20, 24, 32, 40, 48, 52, 56, 64, 72])
+      at: [0, 8, 12, 13, 14, 16, 20, 24, 32, 40, 48, 52, 56, 64, 72, 80, 112])
   }
 
   @Test func hostHeader() {

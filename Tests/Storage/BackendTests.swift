@@ -211,7 +211,7 @@ struct BadStorageTests {
 
   func open(_ path: String, size: UInt64 = 65536, isDirect: Bool = false) throws {
     let geometry = UnitGeometry(kind: .file, size: size, blockSize: 512, isDirect: isDirect)
-    _ = try Storage(units: [(geometry, path, FaultPlan())], controllerIndex: 0, drainMillisecondsMax: 0)
+    _ = try Storage(units: [(geometry, path, FaultPlan())], life: .first, lockMillisecondsMax: 0)
   }
 
   @Test("A file that is not there")
@@ -296,18 +296,56 @@ struct BadStorageTests {
     #expect(rig.storage.inFlight == 0)
   }
 
-  @Test("Each controller opens a file once: the other one may have it too, the same one not")
-  func locks() throws {
-    let rig = try StorageRig(["%/file:1M"], controllerIndex: 0)
-    let other = try Storage(units: rig.units, controllerIndex: 1, drainMillisecondsMax: 0)
+  @Test("A life of a controller opens a file once; other lives and the other controller may have it too")
+  func lives() throws {
+    let rig = try StorageRig(["%/file:1M"])
+    var life = StorageLife.first
     expectError(.busy, naming: rig.folder("file")) {
-      _ = try Storage(units: rig.units, controllerIndex: 0, drainMillisecondsMax: 0)
+      _ = try Storage(units: rig.units, life: life, lockMillisecondsMax: 0)
     }
-    expectError(.busy, naming: rig.folder("file")) {
-      _ = try Storage(units: rig.units, controllerIndex: 1, drainMillisecondsMax: 0)
-    }
+    life.incarnation = 2
+    let next = try Storage(units: rig.units, life: life, lockMillisecondsMax: 0)
+    life.controllerIndex = 1
+    let other = try Storage(units: rig.units, life: life, lockMillisecondsMax: 0)
+    _ = consume next
     _ = consume other
-    _ = try Storage(units: rig.units, controllerIndex: 1, drainMillisecondsMax: 0)
+  }
+
+  @Test("Controllers of two subsystems are kept off one file, whichever their letters", arguments: [1, 7, 1 << 40])
+  func subsystems(_ number: UInt64) throws {
+    let life = StorageLife(controllerIndex: 0, incarnation: 1, subsystem: number)
+    let rig = try StorageRig(["%/file:1M"], life: life)
+    for subsystem in [number - 1, number + 1, 0, UInt64.max] {
+      expectError(.busy, naming: rig.folder("file")) {
+        _ = try Storage(
+          units: rig.units, life: StorageLife(controllerIndex: 1, incarnation: 1, subsystem: subsystem),
+          lockMillisecondsMax: 0)
+      }
+    }
+    let peer = StorageLife(controllerIndex: 1, incarnation: 1, subsystem: number)
+    _ = try Storage(units: rig.units, life: peer, lockMillisecondsMax: 0)
+  }
+
+  @Test("The drain proof: a life is drained when its description is gone, and only lives before the given one count")
+  func drainProof() throws {
+    let texts = ["%/file:1M", "mem:1M", "null:1M"]
+    var first: StorageRig? = try StorageRig(texts)
+    let survivor = try StorageRig(
+      texts, life: StorageLife(controllerIndex: 1, incarnation: 1, subsystem: 7), besides: first)
+    #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
+    #expect(survivor.isDrained(unit: 0, controllerIndex: 0, before: 1), "life 1 is not before life 1")
+    #expect(survivor.isDrained(unit: 0, controllerIndex: 1, before: 1))
+    #expect(survivor.isDrained(unit: 1, controllerIndex: 0, before: 2), "nothing of memory outlives its process")
+    #expect(survivor.isDrained(unit: 2, controllerIndex: 0, before: 2))
+    // A new life opens the file before the old one is drained, and hides nothing.
+    let new = try StorageRig(
+      texts, life: StorageLife(controllerIndex: 0, incarnation: 2, subsystem: 7), besides: first)
+    #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
+    #expect(!new.isDrained(unit: 0, controllerIndex: 0, before: 2))
+    first = nil
+    #expect(survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
+    #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 3), "the new life has the file open")
+    #expect(new.isDrained(unit: 0, controllerIndex: 0, before: 2))
   }
 
   @Test("A storage that fails to open its last unit has let go of the others")
@@ -317,9 +355,9 @@ struct BadStorageTests {
     let geometry = UnitGeometry(kind: .file, size: 65536, blockSize: 512, isDirect: false)
     expectError(.missing, naming: folder("second")) {
       _ = try Storage(
-        units: [first, (geometry, folder("second"), FaultPlan())], controllerIndex: 0, drainMillisecondsMax: 0)
+        units: [first, (geometry, folder("second"), FaultPlan())], life: .first, lockMillisecondsMax: 0)
     }
-    _ = try Storage(units: [first], controllerIndex: 0, drainMillisecondsMax: 0)
+    _ = try Storage(units: [first], life: .first, lockMillisecondsMax: 0)
   }
 
   @Test(
@@ -330,7 +368,7 @@ struct BadStorageTests {
     let path = small.folder("file")
     let units = try StorageRig.prepare(["\(path):4M"], in: small.folder)
     let rig = try StorageRig(["null:1M"])
-    rig.storage = try Storage(units: units, controllerIndex: 0, drainMillisecondsMax: 0)
+    rig.storage = try Storage(units: units, life: .first, lockMillisecondsMax: 0)
     rig.fill(0..<1 << 20, with: 3)
     #expect(try rig.perform(.write, offset: 0, length: 524_288) == 0)
     #expect(try rig.perform(.write, offset: 524_288, length: 1 << 20) == -ENOSPC)

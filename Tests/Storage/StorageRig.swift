@@ -3,6 +3,11 @@ import BatonStorage
 import BatonTestSupport
 import Glibc
 
+extension StorageLife {
+  /// The first life of controller a of some subsystem.
+  static let first = StorageLife(controllerIndex: 0, incarnation: 1, subsystem: 7)
+}
+
 /// One storage over units made from words, and a buffer for it, without anything above it.
 final class StorageRig {
   let folder: ScratchFolder
@@ -14,11 +19,13 @@ final class StorageRig {
   static let bufferCount = 1 << 20
 
   /// Units as `UnitSpecification` has them, with `%` for the test's own folder; `buffered:` before one keeps
-  /// the page cache.
-  init(_ texts: [String], onTmpfs: Bool = false, controllerIndex: Int = 0) throws {
-    let folder = try ScratchFolder(onTmpfs: onTmpfs)
-    units = try Self.prepare(texts, in: folder)
-    storage = try Storage(units: units, controllerIndex: controllerIndex, drainMillisecondsMax: 0)
+  /// the page cache. `besides` another rig means the same units.
+  init(
+    _ texts: [String], onTmpfs: Bool = false, life: StorageLife = .first, besides rig: StorageRig? = nil
+  ) throws {
+    let folder = try rig?.folder ?? ScratchFolder(onTmpfs: onTmpfs)
+    units = try rig?.units ?? Self.prepare(texts, in: folder)
+    storage = try Storage(units: units, life: life, lockMillisecondsMax: 0)
     self.folder = folder
     buffer = .allocate(byteCount: Self.bufferCount, alignment: 65536)
     buffer.initializeMemory(as: UInt8.self, repeating: 0)
@@ -43,6 +50,10 @@ final class StorageRig {
       if case .path(let path) = specification.backing { return (geometry, path, specification.faults) }
       return (geometry, memory, specification.faults)
     }
+  }
+
+  func isDrained(unit: Int, controllerIndex: Int, before incarnation: UInt64) -> Bool {
+    storage.isDrained(unit: unit, controllerIndex: controllerIndex, before: incarnation)
   }
 
   /// Begins an operation. Returns its token and, where it is over already, its result.

@@ -157,8 +157,18 @@ struct DamageTests {
       let offset =
         Int(fixed.units_offset) + unit * MemoryLayout<baton_unit_record>.stride
         + MemoryLayout<baton_unit_record>.offset(of: \.state)!
-      for (byte, value) in [(0, 3), (0, 0xff), (3, 1), (7, 0x80)] as [(Int, UInt8)] {
-        try expectDamage([.damaged], "unit \(unit)") { $0[offset + byte] = value }
+      // The bytes above say how often it was set.
+      for value in [3, 0x80, 0xff] as [UInt8] {
+        try expectDamage([.damaged], "unit \(unit)") { $0[offset] = value }
+      }
+    }
+  }
+
+  @Test("A membership word that makes no sense")
+  func membership() throws {
+    for half in 0..<2 {
+      for value in [4, 7, 0xff] as [UInt8] {
+        try expectDamage([.damaged], "membership") { $0[Int(fixed.membership_offset) + half * 4] = value }
       }
     }
   }
