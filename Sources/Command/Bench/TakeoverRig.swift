@@ -10,6 +10,8 @@ struct TakeoverRig: ~Copyable {
   private let subsystem: Subsystem
   private let log: String
   private let unitCount: Int
+  /// The file behind unit 0.
+  private let path: String
   private let fileSize: UInt64
   private var a: ControllerProcess
   private var b: ControllerProcess
@@ -24,10 +26,15 @@ struct TakeoverRig: ~Copyable {
     var lastAnswer = 0.0
     /// The exit, by this process's own pidfd.
     var exit = 0.0
+    /// When the kernel had let go of the unit's file for the dead one, by the locks on it.
+    var drain = 0.0
     /// How many of the requests that were outstanding the survivor answered.
     var recovered = 0
   }
 
+  /// The bytes of a unit's file that lives of a lock, each its own (see `UnitLock`).
+  private static let lockOffset: Int64 = 1 << 61
+  private static let lockCount: Int64 = 1 << 60
   /// Requests that each host has answered by each controller before the first death.
   private static let warmUpRequests = 4
   /// Requests outstanding while a is made the owner of all units.
@@ -57,6 +64,7 @@ struct TakeoverRig: ~Copyable {
     self.subsystem = subsystem
     self.log = log
     unitCount = status.units.count
+    path = status.units[0].path
     fileSize = status.units[0].size
     self.a = a
     self.b = b
@@ -83,9 +91,11 @@ struct TakeoverRig: ~Copyable {
     try claim()
     let handle = OwnedDescriptor(try check(baton_pidfd_open(a.pid), "controller a", doing: "pidfd_open"))
     if work == .none { usleep(Self.idleMicroseconds) } else { try load(work) }
+    let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening it"))
     let quiet = Self.read(fileSize - KilledWork.quietSize, buffer: KilledWork.depth * KilledWork.transferSize)
     var isProbed = false
     var hasEnded = false
+    var isDrained = false
     var death = Death()
     let lookout = Lookout("an answer after controller a's death")
     a.kill()
@@ -104,8 +114,12 @@ struct TakeoverRig: ~Copyable {
       if !hasEnded {
         hasEnded = Lookout.hasEnded(handle)
         if hasEnded { death.exit = lookout.microseconds }
+      } else if !isDrained {
+        let locked = baton_ofd_is_locked_by_other(file.number, Self.lockOffset, Self.lockCount)
+        isDrained = try check(locked, path, doing: "looking at its locks") == 0
+        if isDrained { death.drain = lookout.microseconds }
       }
-      if isProbed, hasEnded, hosts[0].outstanding == 0 { return death }
+      if isProbed, isDrained, hosts[0].outstanding == 0 { return death }
       if isIdle { try lookout.pause() }
     }
   }

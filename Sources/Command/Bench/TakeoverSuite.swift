@@ -6,9 +6,9 @@ import Glibc
 
 /// What one round of the takeover suite measures, in the order of `Bench.trial`.
 private enum TakeoverFigure: Int {
-  case bareExit, bareDrain, first, last, exit, crowdFirst, crowdLast, crowdExit
+  case bareExit, bareDrain, first, last, exit, drain, crowdFirst, crowdLast, crowdExit, crowdDrain
 
-  static let countPerWork = 8
+  static let countPerWork = 10
   static let works = [KilledWork.none, .writes, .reads]
 
   /// Its place among the values of a round.
@@ -84,7 +84,8 @@ extension Bench {
         }
       }
       return [
-        bare.exit, bare.drain, one.firstAnswer, one.lastAnswer, one.exit, many.firstAnswer, many.lastAnswer, many.exit,
+        bare.exit, bare.drain, one.firstAnswer, one.lastAnswer, one.exit, one.drain, many.firstAnswer, many.lastAnswer,
+        many.exit, many.drain,
       ]
     }
     try rig.stop()
@@ -109,11 +110,14 @@ extension Bench {
     let many = "\(Figure.count(UInt64(crowdUnits))) units, \(crowdHosts) hosts"
     for work in TakeoverFigure.works {
       add("first answer", work, .first, beside: .bareExit, "exit of a bare process")
-      if work != .none { add("last in-flight answer", work, .last, beside: .bareDrain, "drain of a bare process") }
       add("exit of the controller", work, .exit, beside: .bareExit, "exit of a bare process")
       add("first answer, \(many)", work, .crowdFirst, beside: .first, "one unit, one host")
-      if work != .none { add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one unit, one host") }
       add("exit of the controller, \(many)", work, .crowdExit, beside: .exit, "one unit, one host")
+      if work == .none { continue }
+      add("last in-flight answer", work, .last, beside: .bareDrain, "drain of a bare process")
+      add("drain of the controller", work, .drain, beside: .bareDrain, "drain of a bare process")
+      add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one unit, one host")
+      add("drain of the controller, \(many)", work, .crowdDrain, beside: .drain, "one unit, one host")
     }
     return rows
   }
