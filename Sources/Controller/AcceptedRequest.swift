@@ -48,6 +48,13 @@ extension baton_accepted_request {
   @inline(__always)
   var function: Function { isManagement ? .management : Function(unit: Int(unit)) }
 
+  /// Whether it changes blocks of its unit.
+  @inline(__always)
+  var changesUnit: Bool {
+    operation == Operation.write.rawValue || operation == Operation.discard.rawValue
+      || operation == Operation.writeZeroes.rawValue
+  }
+
   /// Recovered, and something that overlaps it must still wait.
   var isStanding: Bool { flags & (Flag.done | Flag.orphaned) == 0 }
 

@@ -40,6 +40,8 @@ struct HostState {
 struct ChannelState {
   /// As the host's.
   var phase = HostPhase.vacant
+  /// Whether it is known where the channel stands, so that requests can be taken from it.
+  var isPositioned = false
   /// Whether requests are taken from it: it stands in the order of those looked at.
   var isPolled = false
   /// Whether an answer went out in this turn of the loop, so that the host may have to be woken.

@@ -153,7 +153,7 @@ extension Controller {
   private func mayTake(_ channel: UnsafeMutablePointer<ChannelState>) -> Bool {
     channel.pointee.phase == .attached
       && (requests.free > Self.requestsMax / 2
-        || requests.free > 0 && channel.pointee.outstanding < Self.requestsMax / 2 / options.hostsMax)
+        || requests.free > Self.requestsReserved && channel.pointee.outstanding < Self.requestsMax / 2 / options.hostsMax)
   }
 
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
@@ -190,6 +190,7 @@ extension Controller {
     let state = functions + function.index
     let word = arbiter.look(region.ownership.word(function.index))
     if word.isOwned(by: identity), state.pointee.admits, hasRoom(function) {
+      if state.pointee.writesHead >= 0, overlapsWrite(request) { return hold(requests.take()) }
       count(.direct)
       let index = requests.candidate
       if serve(request, index: index, term: word.term) {

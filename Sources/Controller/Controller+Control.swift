@@ -16,6 +16,8 @@ extension Controller {
 
   /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
   private static var messagesMax: Int { 1024 }
+  /// Connections accepted in one turn: attaching a host takes long beside a request, and everybody else waits.
+  private static var acceptedMax: Int { 4 }
   /// How long a connection may stay without saying what it is.
   private static var silenceNanosecondsMax: UInt64 { 5_000_000_000 }
 
@@ -75,7 +77,14 @@ extension Controller {
   }
 
   mutating func acceptConnections() {
-    for _ in 0..<ControlConnections.connectionsMax {
+    acceptsMore = false
+    // A host that comes is attached where its channels stand, and that is known only when it is known what was in
+    // flight.
+    if peerIsGone, !takeover.hasReadJournal {
+      acceptsMore = true
+      return
+    }
+    for _ in 0..<Self.acceptedMax {
       let descriptor = baton_socket_accept(control.listener.number)
       // EAGAIN: that was all. Anything else (a connection that went, descriptors short) concerns that one alone.
       if descriptor < 0 { return }
@@ -103,6 +112,7 @@ extension Controller {
       // It may have spoken before it was watched; what is edge-triggered does not tell of that.
       receiveMessages(connection)
     }
+    acceptsMore = true
   }
 
   private mutating func receiveMessages(_ connection: Int) {
@@ -277,8 +287,13 @@ extension Controller {
       channels[place << 1 | 1].outstanding == 0
     else { return }
     setPhase(.vacant, ofPlace: place)
-    region.journal(of: identity).host(place).pointee.identity = 0
     (hostMemories + place).deinitialize(count: 1)
+    // What is being recovered for it still names the place.
+    if isNamedByRecovery(place) {
+      hosts[place].phase = .expected
+    } else {
+      region.journal(of: identity).host(place).pointee.identity = 0
+    }
   }
 
   /// Rings the peer if it sleeps, because a word has changed that concerns it.

@@ -93,11 +93,7 @@ extension Controller {
     let sequence = request.pointee.sequence
     let shared = region.unitStates.word(unit)
     let word = UnitStateWord(rawValue: shared.loadRelaxed())
-    if request.pointee.isRecovered,
-      region.unitStateSetter(unit, pair: word.pair).isSet(by: host, channel: side, sequence: sequence)
-    {
-      return
-    }
+    if region.unitStateSetter(unit, pair: word.pair).isSet(by: host, channel: side, sequence: sequence) { return }
     let next = word.set(to: UnitState(rawValue: request.pointee.offset) ?? .offline)
     region.unitStateSetter(unit, pair: next.pair).set(host: host, channel: side, sequence: sequence)
     reach(.effectBefore)

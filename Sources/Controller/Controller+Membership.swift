@@ -22,15 +22,22 @@ extension Controller {
 
   @inline(never)
   mutating func pollUntilJoined() -> Bool {
+    // Who waits to join is looked at too, and so is a member that waits for the other one's exit.
+    turns &+= 1
+    record.beat.storeRelaxed(turns)
     _ = takeCompletions()
+    if stop == .stopped { return false }
+    let now = monotonicNanoseconds()
+    let isMember = membership.current.isMember(identity, incarnation)
     if stop == .leaving {
       // Nothing was ever taken: there is nothing to hand over.
+      if isMember, !leave() { return true }
       unlink(control.path)
       record.setPhase(.absent, incarnation: incarnation)
       stop = .stopped
+      return true
     }
-    if stop == .stopped { return false }
-    let hasWorked = join(at: monotonicNanoseconds())
+    let hasWorked = isMember || isResuming ? resume(at: now) : join(at: now)
     if storage.mustSubmit { submit() }
     return hasWorked
   }
@@ -62,19 +69,32 @@ extension Controller {
         }
         options.logger.warning("controller \(identity): controller \(identity.peer) does not answer: displaces it")
         guard region.membership.step(from: seen, to: seen.displaced(by: identity, incarnation)) else { return true }
-        becomeMember(at: now)
-        return true
+        return resume(at: now)
       }
     }
     reach(.resumeBefore)
     guard region.membership.step(from: seen, to: seen.resumed(by: identity, incarnation)) else { return true }
     reach(.resumeAfter)
+    return resume(at: now)
+  }
+
+  /// A member since it has resumed or displaced the other one: nothing is served, not even what the words say is owned
+  /// here, and no journal is touched, before the other one's last life has ended. True when something has changed.
+  private mutating func resume(at now: UInt64) -> Bool {
+    isResuming = true
+    let seen = membership.current
+    guard isStillMember else {
+      _ = stopFenced()
+      return false
+    }
+    if seen.standing(identity.peer) == .fenced, !seePeersExit(seen, at: now) { return false }
     becomeMember(at: now)
     return true
   }
 
   private mutating func becomeMember(at now: UInt64) {
     hasJoined = true
+    isResuming = false
     recoverEarlierLife()
     record.setPhase(.serving, incarnation: incarnation)
     // What an earlier life asked for nobody waits for any more; what was asked of it still waits.
@@ -92,8 +112,7 @@ extension Controller {
   /// Begins to watch a life of the other controller, unless it is watched already.
   private mutating func watchPeer(_ life: UInt64, at now: UInt64) {
     if peer.incarnation == life { return }
-    if peer.descriptor >= 0 { _ = storage.unwatch(kind: Watch.peer, index: peer.token) }
-    peer.end()
+    endPeerWatch()
     peer.incarnation = life
     peer.silentSince = now
     peer.nextLookDue = now
@@ -109,30 +128,29 @@ extension Controller {
     // by their seats.
     if pid == UInt64(getpid()) { return }
     let descriptor = baton_pidfd_open(pid_t(truncatingIfNeeded: pid))
-    if descriptor == -ESRCH {
-      peer.hasEnded = true
-      return
-    }
-    // Without a descriptor the seat tells of the end, and nobody can be killed.
-    if descriptor < 0 {
-      options.logger.warning("controller \(identity): no descriptor of process \(pid): errno \(-descriptor)")
-      return
-    }
+    // Without a descriptor the seat tells of the end, and nobody can be killed. It tells also when the number means
+    // nothing here, or somebody else: the other one may live where numbers are other ones.
+    if descriptor < 0 { return }
     // The descriptor first, then the look whose it is: the number may have gone to another process before it was
     // opened, but not after.
     if ProcessIdentity.startTicks(of: "\(pid)") != startTime || peerRecord.phase.incarnation != life {
       close(descriptor)
-      peer.hasEnded = true
       return
     }
     peer.descriptor = descriptor
     if storage.watch(descriptor, kind: Watch.peer, index: peer.token) { submit() }
   }
 
-  /// The ring says that the other one's process has ended.
+  /// The other one is gone: nobody is watched.
+  mutating func endPeerWatch() {
+    if peer.descriptor >= 0 { _ = storage.unwatch(kind: Watch.peer, index: peer.token) }
+    peer.end()
+  }
+
+  /// The ring says that there is something of the other one's process: looks itself.
   mutating func peerEnded() {
-    peer.hasEnded = true
-    lookAtPeer(at: monotonicNanoseconds())
+    peer.endLookedForAt = 0
+    if hasJoined { lookAtPeer(at: monotonicNanoseconds()) }
   }
 
   /// Whether the watched life has ended: its process is gone, its seat is free, or a later life has the seat. Each of
@@ -143,7 +161,7 @@ extension Controller {
     if now &- peer.endLookedForAt < every { return false }
     peer.endLookedForAt = now
     peer.hasEnded =
-      peer.looksEnded() || !region.isSeatTaken(of: identity.peer)
+      peer.looksEnded() || region.isSeatFree(of: identity.peer)
       || peerRecord.phase.incarnation != peer.incarnation
     return peer.hasEnded
   }
@@ -175,11 +193,16 @@ extension Controller {
 
   /// How long this controller may sleep before it must look at the other one.
   func nanosecondsUntilPeerLook(at now: UInt64) -> Int64 {
-    if takeover.stage == .awaitsExit || takeover.standingCount > 0 { return Self.joinLookNanoseconds / 4 }
-    if takeover.isUnderWay { return 0 }
+    // What the kernel does not tell of is asked for: its lock on a unit, and whether a host has come back.
+    if takeover.standingCount > 0 { return Self.joinLookNanoseconds / 4 }
+    if takeover.hasSteps || !takeover.hasReadJournal { return 0 }
+    // The pidfd tells of the exit, and a joiner rings.
+    if takeover.stage == .awaitsExit { return Int64(Self.endLookNanoseconds) }
     let deadline = max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin)
-    if peer.descriptor < 0 { return Int64(deadline / 4) }
-    let due = peer.hasRung ? peer.rungAt &+ deadline / 2 : peer.silentSince &+ deadline / 2
+    if takeover.stage != .none || peer.descriptor < 0 { return Int64(deadline / 4) }
+    // Once it was rung, in short pieces: a pause of the whole machine must be seen as one before it counts.
+    if peer.hasRung { return Int64(deadline / 8) }
+    let due = peer.silentSince &+ deadline / 2
     return due > now ? Int64(max(due &- now, UInt64(Self.joinLookNanoseconds))) : Self.joinLookNanoseconds
   }
 
@@ -199,41 +222,49 @@ extension Controller {
     case .fenced: takeOverFenced(seen, at: now)
     case .left:
       if !peerIsGone { standIn(for: seen, at: now) }
-      releaseIfAsked(seen)
+      releaseIfAsked(seen, at: now)
     case .vacant:
-      // It was let go for a new life that was about to join, and has not.
-      if !isPeerStarting(after: seen), region.membership.step(from: seen, to: seen.kept(by: identity)) {
-        lookAtPeer(at: now)
-      }
+      // It was let go for a new life that was about to join, and has not: it is gone, or stands still.
+      let isLate = now &- takeover.releasedAt > options.deadlineNanoseconds
+      guard isLate || !isPeerStarting(after: seen) else { return }
+      takeover.keptAtBeat = peerRecord.beat.loadRelaxed()
+      if region.membership.step(from: seen, to: seen.kept(by: identity)) { lookAtPeer(at: now) }
     }
   }
 
   private mutating func watchMember(_ seen: MembershipWord, at now: UInt64) {
     takeover.setStage(.none, record)
+    takeover.keptAtBeat = nil
     watchPeer(seen.incarnation(identity.peer), at: now)
     let sleep = UInt64(max(nanosecondsUntilPeerLook(at: now), 0))
     let isSilent = !hasPeerEnded(at: now) && isPeerSilent(at: now, nextLook: sleep)
     guard peer.hasEnded || isSilent else { return }
-    options.logger.warning(
-      "controller \(identity): controller \(identity.peer) \(isSilent ? "does not answer" : "has died"); fences it")
     reach(.fenceBefore)
     guard region.membership.step(from: seen, to: seen.fenced(by: identity)) else { return lookAtPeer(at: now) }
     reach(.fenceAfter)
     count(.fences)
     lookAtPeer(at: now)
+    // After what is urgent: a terminal that does not take the line would hold up the takeover.
+    options.logger.warning(
+      "controller \(identity): controller \(identity.peer) \(isSilent ? "did not answer" : "has died") and was fenced")
   }
 
   private mutating func takeOverFenced(_ seen: MembershipWord, at now: UInt64) {
-    if peerIsGone { return releaseIfAsked(seen) }
+    if peerIsGone { return releaseIfAsked(seen, at: now) }
+    if seePeersExit(seen, at: now) { standIn(for: seen, at: now) }
+  }
+
+  /// Whether the life of the other one that is fenced has ended. It is killed if it has not: this controller never
+  /// serves on the kill alone, nor on time, but waits for the exit.
+  private mutating func seePeersExit(_ seen: MembershipWord, at now: UInt64) -> Bool {
     watchPeer(seen.incarnation(identity.peer), at: now)
     if options.defect != .noFence, !hasPeerEnded(at: now) {
       takeover.setStage(.awaitsExit, record)
       killPeer()
-      // It never serves on a kill alone, nor on time: the exit is what it waits for.
-      if !hasPeerEnded(at: now) { return }
+      if !hasPeerEnded(at: now) { return false }
     }
     reach(.exitSeen)
-    standIn(for: seen, at: now)
+    return true
   }
 
   private mutating func killPeer() {
@@ -245,8 +276,9 @@ extension Controller {
       peer.isKilled = true
       count(.kills)
     } else if result == -ESRCH {
-      peer.hasEnded = true
-    } else {
+      peer.endLookedForAt = 0
+    } else if !peer.cannotBeKilled {
+      peer.cannotBeKilled = true
       options.logger.critical(
         "controller \(identity): cannot kill controller \(identity.peer): \(String(cString: strerror(-result)))")
     }
@@ -255,24 +287,25 @@ extension Controller {
   /// Whether a new life of the other controller has its seat and waits to join.
   private func isPeerStarting(after seen: MembershipWord) -> Bool {
     let phase = peerRecord.phase
-    return phase.phase == .starting && phase.incarnation > seen.incarnation(identity.peer)
-      && region.isSeatTaken(of: identity.peer)
+    guard phase.phase == .starting, phase.incarnation > seen.incarnation(identity.peer) else { return false }
+    if let beat = takeover.keptAtBeat, peerRecord.beat.loadRelaxed() == beat { return false }
+    return region.isSeatTaken(of: identity.peer)
   }
 
   /// Lets a new life of the other controller join, as soon as nothing is left to do in its place.
-  private mutating func releaseIfAsked(_ seen: MembershipWord) {
+  private mutating func releaseIfAsked(_ seen: MembershipWord, at now: UInt64) {
     guard isPeerStarting(after: seen) else {
       if takeover.isReleasing { stopReleasing() }
       return
     }
-    if takeover.isUnderWay || takeover.standingCount > 0 { return }
+    if takeover.isUnderWay { return }
     if !takeover.isReleasing { beginReleasing() }
     guard isReleased else { return }
     reach(.releaseBefore)
     guard region.membership.step(from: seen, to: seen.released(by: identity)) else { return }
-    // From here on it may join, and own what it asks for.
+    // From here on it may join, and own what it asks for, and its channels are its own.
     peerIsGone = false
-    takeover.isReleasing = false
+    endReleasing(at: now)
     takeover.setStage(.none, record)
     reach(.releaseAfter)
     options.logger.info("controller \(identity): controller \(identity.peer) may join")
@@ -294,7 +327,7 @@ extension Controller {
 
   /// Leaves the membership. False when that is not possible at present.
   mutating func leave() -> Bool {
-    let seen = region.membership.current
+    let seen = membership.current
     guard isStillMember else { return stopFenced() }
     let isSettled = peerIsGone && !takeover.isUnderWay
     reach(.leaveBefore)

@@ -32,7 +32,7 @@ extension Controller {
     let state = functions + function.index
     markTransferred(function)
     state.pointee.isRequesting = true
-    if peerIsGone { takeOver(function) }
+    if mayTakeOver { takeOver(function) }
     reach(.requestBefore)
     defer { reach(.requestAfter) }
     switch arbiter.request(region.ownership.word(function.index)) {
@@ -129,13 +129,13 @@ extension Controller {
         askArbiter(function)
         word = arbiter.look(shared)
       }
-      if peerIsGone, !word.isOwned(by: identity) {
+      if mayTakeOver, !word.isOwned(by: identity) {
         takeOver(function)
         word = arbiter.look(shared)
       }
       if !word.isOwned(by: identity) { return (worked, true) }
-    } else if word.isRequested, peerIsGone {
-      // What a dead controller asked for nobody waits for.
+    } else if word.isRequested, peerIsGone || takeover.stage == .awaitsExit {
+      // What a fenced controller asked for nobody waits for.
       _ = arbiter.dismiss(shared)
       word = arbiter.look(shared)
     }
@@ -175,7 +175,7 @@ extension Controller {
       drop(index)
       return
     }
-    if state.pointee.recovering > 0, collides(request) {
+    if state.pointee.recovering > 0 && collides(request) || overlapsWrite(request) {
       hold(index)
       return
     }

@@ -31,11 +31,11 @@ extension Controller {
       isNeeded[Int(request.pointee.channel) >> 1] = true
       enlist(index)
     }
+    takeover.hasEarlierLifes = !found.isEmpty
     for place in 0..<Journal.hostPlaces {
-      let identity = journal.host(place).pointee.identity
-      if isNeeded[place], identity != 0 {
+      if isNeeded[place] {
         hosts[place].phase = .expected
-        hosts[place].identity = identity
+        hosts[place].identity = journal.host(place).pointee.identity
       } else {
         journal.host(place).pointee.identity = 0
       }
@@ -65,8 +65,17 @@ extension Controller {
       let theirs = journal.entries + takeover.journalCursor
       if theirs.inFlight.loadAcquiring() != 0 {
         guard requests.free > 0 else { break }
-        moved += 1
-        if isSound(theirs), let place = localPlace(Int(theirs.pointee.channel) >> 1, journal) {
+        if isSound(theirs) {
+          // Without a place for its host nothing of the entry may be forgotten: there is one again when a host has gone.
+          guard let place = localPlace(Int(theirs.pointee.channel) >> 1, journal) else { break }
+          let channel = place << 1 | Int(theirs.pointee.channel & 1)
+          // The earlier life of this controller died between copying and clearing it.
+          if takeover.hasEarlierLifes, isRecovering(channel, Int(theirs.pointee.slot), theirs.pointee.sequence) {
+            theirs.inFlight.storeReleasing(0)
+            takeover.journalCursor += 1
+            continue
+          }
+          moved += 1
           let index = requests.take()
           let mine = requests.base + Int(index)
           mine.pointee.slot = theirs.pointee.slot
@@ -77,7 +86,7 @@ extension Controller {
           mine.pointee.offset = theirs.pointee.offset
           mine.pointee.length = theirs.pointee.length
           mine.pointee.buffer = theirs.pointee.buffer
-          mine.pointee.channel = UInt32(truncatingIfNeeded: place << 1) | theirs.pointee.channel & 1
+          mine.pointee.channel = UInt32(truncatingIfNeeded: channel)
           requests.cover(index)
           mine.inFlight.storeReleasing(1)
           enlist(index)
@@ -102,13 +111,12 @@ extension Controller {
   }
 
   /// The place here of a host that stands in a place of the other one's journal; a place is made for one that is not
-  /// attached. Nil when its record is empty, or no place is left: then nobody can be answered.
+  /// attached. Nil when no place is left.
   private mutating func localPlace(_ place: Int, _ journal: Journal) -> Int? {
     if takeover.places[place] >= 0 { return Int(takeover.places[place]) }
     let theirs = journal.host(place).pointee
-    if theirs.identity == 0 { return nil }
     var found = (0..<Journal.hostPlaces).first {
-      hosts[$0].phase != .vacant && hosts[$0].identity == theirs.identity
+      hosts[$0].phase != .vacant && hosts[$0].identity == theirs.identity && theirs.identity != 0
     }
     if found == nil, let free = (0..<Journal.hostPlaces).first(where: { hosts[$0].phase == .vacant }) {
       hosts[free] = HostState(phase: .expected, identity: theirs.identity)
@@ -133,6 +141,39 @@ extension Controller {
   }
 
   // MARK: What collides
+
+  /// Notes for each line of a channel which request in it is being recovered.
+  func markRecovering(_ channel: Int) { setMarks(channel, mark: true) }
+
+  /// Undoes that.
+  func unmarkRecovering(_ channel: Int) { setMarks(channel, mark: false) }
+
+  private func setMarks(_ channel: Int, mark: Bool) {
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      if Int(request.pointee.channel) == channel, Int(request.pointee.slot) < Int(BATON_LINES_MAX),
+        request.pointee.flags & AcceptedRequest.Flag.done == 0
+      {
+        marks[Int(request.pointee.slot)] = mark ? request.pointee.sequence : 0
+      }
+      index = request.pointee.next
+    }
+  }
+
+  /// Whether the line's request was noted.
+  func isMarked(_ slot: Int, _ sequence: UInt64) -> Bool { marks[slot] == sequence }
+
+  /// Whether something that is being recovered came from that host.
+  func isNamedByRecovery(_ place: Int) -> Bool {
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      if Int(request.pointee.channel) >> 1 == place { return true }
+      index = request.pointee.next
+    }
+    return false
+  }
 
   /// Whether a line's request is one that is being recovered.
   func isRecovering(_ channel: Int, _ slot: Int, _ sequence: UInt64) -> Bool {
@@ -161,6 +202,8 @@ extension Controller {
       let theirs = other.pointee.kind
       if operation.isManagement {
         if theirs == .setUnitState { return true }
+        // A unit that is made read-only now would refuse a write that was admitted before.
+        if operation == .setUnitState, theirs.changesUnit, other.pointee.unit == request.pointee.unit { return true }
       } else if theirs.changesUnit, !theirs.isManagement, other.pointee.unit == request.pointee.unit,
         request.pointee.overlaps(other.pointee)
       {
@@ -184,6 +227,7 @@ extension Controller {
   /// Puts those of the held requests that collide with nothing any more at the end of their pending queues.
   mutating func releaseHeld() -> Int {
     var index = takeover.heldHead
+    takeover.mayRelease = false
     takeover.heldHead = -1
     takeover.heldTail = -1
     var released = 0
@@ -191,7 +235,7 @@ extension Controller {
       let request = requests.base + Int(index)
       let following = request.pointee.next
       request.pointee.next = -1
-      if channels[Int(request.pointee.channel)].phase != .closing, collides(request) {
+      if channels[Int(request.pointee.channel)].phase != .closing, collides(request) || overlapsWrite(request) {
         if takeover.heldTail >= 0 {
           requests.base[Int(takeover.heldTail)].next = index
         } else {
@@ -215,7 +259,7 @@ extension Controller {
   mutating func recover() -> Int {
     let now = monotonicNanoseconds()
     let mayLook = now &- takeover.drainLookedAt >= Self.drainLookNanoseconds
-    if mayLook { takeover.drainLookedAt = now }
+    if mayLook { takeover.drainLooks &+= 1 }
     var work = 0
     var looked = false
     var index = takeover.recoveringHead
@@ -225,8 +269,9 @@ extension Controller {
       if flags & (AcceptedRequest.Flag.replaying | AcceptedRequest.Flag.done | AcceptedRequest.Flag.orphaned) == 0 {
         let function = request.pointee.function
         let state = functions + function.index
-        if !state.pointee.isDrained, mayLook {
-          // One system call a unit and look; the units that are waited for are few, and asked in turn.
+        if !state.pointee.isDrained, mayLook, state.pointee.drainLook != takeover.drainLooks {
+          // One or two system calls a unit and look; the units that are waited for are few.
+          state.pointee.drainLook = takeover.drainLooks
           state.pointee.isDrained = isDrained(function)
           looked = true
           if state.pointee.isDrained {
@@ -238,8 +283,8 @@ extension Controller {
       }
       index = request.pointee.next
     }
+    // From the end of the look on: what waits is not to be asked about and nothing else.
     if looked { takeover.drainLookedAt = monotonicNanoseconds() }
-    if takeover.hasDone { removeDone() }
     return work
   }
 
@@ -262,12 +307,12 @@ extension Controller {
     case .expected:
       if now &- takeover.beganAt > options.hostAbsenceNanoseconds { orphan(request) }
       return 0
-    case .expelled, .closing:
-      end(request)
-      free(place: channel >> 1)
-      return 1
+    // It may come back, and until it has been looked after what it waits for stays.
+    case .expelled, .closing: return 0
     case .attached: break
     }
+    // Two that overlap go one after the other, like any two writes.
+    if overlapsWrite(request) { return 0 }
     // The host's memory may be other than the one that the dead controller had, if the host is hostile.
     guard isUnanswered(request) else {
       end(request)
@@ -276,7 +321,7 @@ extension Controller {
     let function = request.pointee.function
     let shared = region.ownership.word(function.index)
     if !arbiter.look(shared).isOwned(by: identity) {
-      takeOver(function)
+      if mayTakeOver { takeOver(function) }
       guard case .owned = arbiter.request(shared) else { return 0 }
     }
     reach(.replayBefore)
@@ -327,20 +372,23 @@ extension Controller {
     if request.pointee.isStanding { takeover.standingCount -= 1 }
     request.pointee.flags |= AcceptedRequest.Flag.done
     takeover.hasDone = true
+    takeover.mayRelease = true
   }
 
   /// Its host did not come back in time: others must not wait for it for ever. Should it come after all, it is told
   /// that nobody knows whether the request was executed.
   private mutating func orphan(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     takeover.standingCount -= 1
+    takeover.mayRelease = true
     request.pointee.flags |= AcceptedRequest.Flag.orphaned
     functions[request.pointee.function.index].recovering -= 1
     options.logger.warning("controller \(identity): a host did not come back for a request that is being recovered")
   }
 
   /// Takes those that are over out of the list.
-  private mutating func removeDone() {
+  mutating func removeDone() {
     takeover.hasDone = false
+    takeover.mayRelease = true
     var index = takeover.recoveringHead
     var before: Int32 = -1
     while index >= 0 {
@@ -386,10 +434,13 @@ extension Controller {
       let request = requests.base + Int(index)
       index = request.pointee.next
       guard Int(request.pointee.channel) >> 1 == place,
-        request.pointee.flags & AcceptedRequest.Flag.orphaned != 0, isUnanswered(request)
+        request.pointee.flags & (AcceptedRequest.Flag.orphaned | AcceptedRequest.Flag.done)
+          == AcceptedRequest.Flag.orphaned
       else { continue }
-      channels[Int(request.pointee.channel)].outstanding += 1
-      answer(request, .controllerLost, term: 0)
+      if isUnanswered(request) {
+        channels[Int(request.pointee.channel)].outstanding += 1
+        answer(request, .controllerLost, term: 0)
+      }
       end(request)
     }
   }
@@ -406,12 +457,11 @@ extension Controller {
       guard hosts[place].phase == .expected, request.pointee.flags & AcceptedRequest.Flag.done == 0 else { continue }
       if isAlive[place] == nil {
         let host = region.journal(of: identity).host(place).pointee
-        isAlive[place] = ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
+        isAlive[place] = host.start_time != 0 && ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
       }
       // Nobody waits for it; and after the drain proof nothing of it lands any more.
       if isAlive[place] == false, functions[request.pointee.function.index].isDrained { end(request) }
     }
-    if takeover.hasDone { removeDone() }
   }
 
   /// The place of a host that is not attached is free when nothing of it is recovered any more.
@@ -424,6 +474,8 @@ extension Controller {
     }
     hosts[place] = HostState()
     region.journal(of: identity).host(place).pointee.identity = 0
+    // Its number may mean another host in the next journal that is read.
+    for index in 0..<Journal.hostPlaces where takeover.places[index] == Int16(place) { takeover.places[index] = -1 }
   }
 
   /// A controller that leaves gives up what was given up already.

@@ -44,6 +44,7 @@ extension Controller {
     switch disposition {
     case .started:
       count(.storageOperations)
+      if request.pointee.changesUnit { enlistWrite(request, index: index) }
       return true
     case .completed(let result):
       complete(request, result, term: term)
@@ -91,6 +92,7 @@ extension Controller {
     let request = requests.base + Int(index)
     let function = request.pointee.function
     functions[function.index].inFlight -= 1
+    if request.pointee.changesUnit { delistWrite(request, index: index) }
     reach(.completionTaken)
     // A function that drains may be granted now, and one with pending requests may have room again.
     if request.pointee.isRecovered { return finishRecovered(request, result) }
@@ -100,6 +102,43 @@ extension Controller {
     }
     complete(request, result, term: arbiter.look(region.ownership.word(function.index)).term)
     requests.giveBack(index)
+  }
+
+  // MARK: Writes that overlap
+
+  // A write that overlaps one that is on the storage waits for that. Without this the older one could be executed again
+  // by a survivor after the newer one has been answered, and undo it, though somebody had seen the older one's data
+  // before the newer one began.
+
+  /// Whether a request changes what a write that is on the storage changes too.
+  func overlapsWrite(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
+    guard request.pointee.changesUnit else { return false }
+    var index = functions[request.pointee.function.index].writesHead
+    while index >= 0 {
+      let other = requests.base + Int(index)
+      if request.pointee.overlaps(other.pointee) { return true }
+      index = other.pointee.later
+    }
+    return false
+  }
+
+  private mutating func enlistWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
+    let state = functions + request.pointee.function.index
+    request.pointee.earlier = -1
+    request.pointee.later = state.pointee.writesHead
+    if state.pointee.writesHead >= 0 { requests.base[Int(state.pointee.writesHead)].earlier = index }
+    state.pointee.writesHead = index
+  }
+
+  mutating func delistWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
+    let (earlier, later) = (request.pointee.earlier, request.pointee.later)
+    if earlier >= 0 {
+      requests.base[Int(earlier)].later = later
+    } else {
+      functions[request.pointee.function.index].writesHead = later
+    }
+    if later >= 0 { requests.base[Int(later)].earlier = earlier }
+    takeover.mayRelease = true
   }
 
   /// Answers a block request with what the storage said.

@@ -15,13 +15,14 @@ extension Controller {
   /// The other one is gone for certain: it has left, or this controller holds the fence and has seen its exit.
   mutating func standIn(for seen: MembershipWord, at now: UInt64) {
     peerIsGone = true
+    // Nobody wants to know any more whether it answers.
+    endPeerWatch()
     takeover.beganAt = now
     takeover.sweepLeft = region.functionCount
     takeover.placeCursor = 0
     takeover.isReleasing = false
     if seen.standing(identity.peer) == .fenced {
       count(.takeovers)
-      options.logger.notice("controller \(identity): serves in place of controller \(identity.peer)")
       beginJournal()
     }
     takeover.setStage(.recovers, record)
@@ -30,21 +31,32 @@ extension Controller {
   /// One turn of it.
   @inline(never)
   mutating func continueTakeover() -> Int {
-    guard peerIsGone else { return 0 }
     var work = 0
-    if takeover.journalCursor < takeover.journalTop { work += readJournal() }
+    if peerIsGone, !takeover.hasReadJournal { work += readJournal() }
     // Only then: what stands in the journal must not be taken for something new.
-    if takeover.journalCursor == takeover.journalTop {
-      if takeover.placeCursor < Journal.hostPlaces { work += adoptChannels() }
-      if takeover.recoveringHead >= 0 { work += recover() }
-      if takeover.heldHead >= 0 { work += releaseHeld() }
+    if takeover.hasReadJournal {
+      if takeover.placeCursor < Journal.hostPlaces { work += positionChannels() }
+      if peerIsGone, takeover.standingCount > 0 { work += recover() }
+      if takeover.hasDone { removeDone() }
     }
+    if takeover.heldHead >= 0, takeover.mayRelease { work += releaseHeld() }
     if takeover.sweepLeft > 0 { work += sweepForTakeover() }
-    if takeover.placeCursor == Journal.hostPlaces, takeover.sweepLeft == 0, takeover.standingCount == 0 {
-      takeover.setStage(.standsIn, record)
-    }
+    if peerIsGone, takeover.stage == .recovers, !takeover.isUnderWay { settle() }
     return work
   }
+
+  /// Nothing of the other one's waits any more.
+  private mutating func settle() {
+    takeover.setStage(.standsIn, record)
+    options.logger.notice(
+      """
+      controller \(identity): serves in place of controller \(identity.peer): \(word(.functionsTakenOver)) functions \
+      taken over, \(word(.recovered)) requests found in flight, \(word(.replayed)) of them executed again, \
+      \(word(.adopted)) more taken from its channels so far
+      """)
+  }
+
+  private func word(_ counter: Counter) -> UInt64 { counters.word(counter.rawValue).loadRelaxed() }
 
   // MARK: Functions
 
@@ -81,30 +93,46 @@ extension Controller {
 
   // MARK: Channels
 
-  /// Looks through the other one's channels of some hosts, and takes from them from now on.
-  private mutating func adoptChannels() -> Int {
+  /// Looks through the channels of some hosts: where they stand is not known yet, or they are the other one's.
+  private mutating func positionChannels() -> Int {
     var looked = 0
     while takeover.placeCursor < Journal.hostPlaces, looked < Self.positionsMax {
       let place = takeover.placeCursor
-      if hosts[place].phase == .attached {
-        looked += 1
-        guard takePosition(place << 1 | identity.peer.index) else { return looked }
-      }
       takeover.placeCursor += 1
+      if hosts[place].phase == .attached, position(place) { looked += 1 }
     }
-    return looked + 1
+    if takeover.placeCursor == Journal.hostPlaces, takeover.hasSkipped {
+      takeover.hasSkipped = false
+      takeover.placeCursor = 0
+    }
+    return looked
   }
 
   /// A host has attached: finds where its channels stand.
   mutating func takePositions(_ place: Int) {
     bindRecovered(place)
-    if !takePosition(place << 1 | identity.index) { expel(place: place, for: .noRoom) }
-    if peerIsGone, !takeover.isReleasing, takeover.journalCursor == takeover.journalTop {
-      if !takePosition(place << 1 | identity.peer.index) {
-        // Later, with those of the others.
-        takeover.placeCursor = min(takeover.placeCursor, place)
+    _ = position(place)
+  }
+
+  /// Takes from a host's own channel from now on, and from its channel to the other one when this controller stands in
+  /// for that. One that leaves takes nothing more in the other's place: whoever comes next does.
+  ///
+  /// - Returns: whether anything was looked through.
+  private mutating func position(_ place: Int) -> Bool {
+    var looked = false
+    let standsIn = peerIsGone && !takeover.isReleasing && stop == .running
+    for side in ControllerIdentity.allCases where side == identity || standsIn {
+      let channel = place << 1 | side.index
+      if channels[channel].isPolled || channels[channel].phase != .attached { continue }
+      looked = true
+      if channels[channel].isPositioned {
+        addToOrder(channel)
+      } else if !takePosition(channel) {
+        takeover.hasSkipped = true
+        if takeover.placeCursor == Journal.hostPlaces { takeover.placeCursor = place }
       }
     }
+    return looked
   }
 
   /// Finds where a channel stands by looking through its lines, receives what was submitted and is neither answered nor
@@ -117,27 +145,33 @@ extension Controller {
   /// - Returns: false when there is no room for all of them at present: nothing has been taken.
   private mutating func takePosition(_ channel: Int) -> Bool {
     let state = channels + channel
-    if state.pointee.isPolled || state.pointee.phase != .attached { return true }
     let place = channel >> 1
+    markRecovering(channel)
+    defer { unmarkRecovering(channel) }
     var newest: UInt64 = 0
     var next = 0
     for slot in 0...state.pointee.lineMask {
-      // Acquire: sync point "submit".
       let line = state.pointee.line(slot)
-      let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
-      if flag.sequence > newest {
+      for _ in 0..<Self.lineLooksMax {
+        // Acquire: sync point "submit".
+        let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
+        if flag.sequence <= newest { break }
+        let following = Int(line.copy().next)
+        // The line may have come into use again between the two looks.
+        if line.flag.loadAcquiring() != flag.rawValue { continue }
         newest = flag.sequence
-        next = Int(line.copy().next)
+        next = following
+        break
       }
     }
     var found = 0
     for slot in 0...state.pointee.lineMask {
       let flag = RequestFlag(rawValue: state.pointee.line(slot).flag.loadAcquiring())
-      guard flag.isSubmitted, flag.sequence <= newest else { continue }
+      guard flag.isSubmitted, flag.sequence <= newest, !isMarked(slot, flag.sequence) else { continue }
       unanswered[found] = flag.sequence << Self.slotBits | UInt64(slot)
       found += 1
     }
-    if found > requests.free { return false }
+    if found + Self.requestsReserved > requests.free { return false }
     var ordered = UnsafeMutableBufferPointer(start: unanswered, count: found)
     ordered.sort()
     guard next <= state.pointee.lineMask, found <= state.pointee.lineMask,
@@ -148,13 +182,12 @@ extension Controller {
     }
     state.pointee.next = next
     state.pointee.sequence = newest &+ 1
-    state.pointee.outstanding = 0
+    state.pointee.isPositioned = true
     let isAdopted = channel & 1 != identity.index
     addToOrder(channel)
     for entry in ordered {
       let slot = Int(entry & (1 << Self.slotBits - 1))
       let sequence = entry >> Self.slotBits
-      if isRecovering(channel, slot, sequence) { continue }
       if isAdopted { count(.adopted) }
       state.pointee.outstanding += 1
       receive(state.pointee.line(slot).copy(), channel: channel, slot: slot, sequence: sequence)
@@ -162,6 +195,8 @@ extension Controller {
     return true
   }
 
+  /// Looks at one line that changes while it is looked at.
+  private static var lineLooksMax: Int { 8 }
   /// Lines of a channel fit into so many bits beside a sequence number.
   private static var slotBits: UInt64 { 12 }
 
@@ -178,7 +213,14 @@ extension Controller {
     (0..<Journal.hostPlaces).allSatisfy { channels[$0 << 1 | identity.peer.index].outstanding == 0 }
   }
 
-  /// The new life is gone again: takes in its place as before.
+  /// The new life may join: from now on these channels are its own.
+  mutating func endReleasing(at now: UInt64) {
+    takeover.isReleasing = false
+    takeover.releasedAt = now
+    for place in 0..<Journal.hostPlaces { channels[place << 1 | identity.peer.index].isPositioned = false }
+  }
+
+  /// The new life is gone again: takes in its place as before. The channels stand where they stood.
   mutating func stopReleasing() {
     takeover.isReleasing = false
     takeover.placeCursor = 0

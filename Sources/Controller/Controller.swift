@@ -76,15 +76,25 @@ public struct Controller: ~Copyable {
 
   /// Whether this controller has joined. Whether it still is a member the membership word says.
   var hasJoined = false
+  /// A member that waits for the exit of the other one's last life before it serves.
+  var isResuming = false
+  /// Whether connections wait that were not accepted in this turn.
+  var acceptsMore = false
   /// Whether the other one has got the fence over this one: nothing is touched any more.
   public internal(set) var isFenced = false
   /// What is known of the other controller's present life.
   var peer = PeerWatch()
   /// Whether the other controller is gone for certain and this one serves in its place.
   var peerIsGone = false
+  /// Whether its functions may be taken over: what it had in flight is known, and held off.
+  var mayTakeOver: Bool {
+    @inline(__always) get { peerIsGone && takeover.hasReadJournal }
+  }
   var takeover = Takeover()
   /// Room for the sequence numbers and lines of one channel, see `takePosition`.
   let unanswered: UnsafeMutablePointer<UInt64>
+  /// For each line of that channel the sequence number of a request in it that is being recovered, else 0.
+  let marks: UnsafeMutablePointer<UInt64>
   /// The planted defect `noFence`.
   let ignoresFence: Bool
   let keepsJournal: Bool
@@ -101,6 +111,8 @@ public struct Controller: ~Copyable {
   static var completionBatchMax: Int { 256 }
   /// Requests taken and not answered, over all hosts.
   static var requestsMax: Int { Journal.capacity }
+  /// Of those, kept free for what a dead controller had in flight: as much as its storage could have under way.
+  static var requestsReserved: Int { Storage.operationsMax }
   /// Turns between two looks at the clock, for the other controller's sake.
   static var peerLookTurns: UInt64 { 64 }
   /// Turns between two looks at what no hint tells of.
@@ -173,6 +185,8 @@ public struct Controller: ~Copyable {
     channelOrder = .allocate(capacity: 2 * places)
     touched = .allocate(capacity: 2 * places)
     unanswered = .allocate(capacity: Int(BATON_LINES_MAX))
+    marks = .allocate(capacity: Int(BATON_LINES_MAX))
+    marks.initialize(repeating: 0, count: Int(BATON_LINES_MAX))
     ignoresFence = options.defect == .noFence
     keepsJournal = options.keepsJournal
     membership = region.membership
@@ -218,6 +232,7 @@ public struct Controller: ~Copyable {
     hostMemories.deallocate()
     hosts.deallocate()
     unanswered.deallocate()
+    marks.deallocate()
     pointCountdown.deallocate()
     channels.deallocate()
     channelOrder.deallocate()
@@ -248,6 +263,7 @@ public struct Controller: ~Copyable {
     if turns % Self.peerLookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
     if turns % Self.housekeepingTurns == 0 { keepHouse() }
     if takeover.isUnderWay { work += continueTakeover() }
+    if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }
     if storage.mustSubmit { submit() }
     if touchedCount > 0 { wakeHosts() }

@@ -11,6 +11,8 @@ struct FunctionState {
   var owed: Int32 = 0
   /// Requests on the storage now.
   var inFlight: Int32 = 0
+  /// Of those, the ones that change the unit, a list through `later`; -1: none.
+  var writesHead: Int32 = -1
   /// Where the function stands in the attention list, or -1.
   var attention: Int32 = -1
   /// An ownership request of this controller stands: the grant will be noticed by attending.
@@ -22,6 +24,8 @@ struct FunctionState {
   var recovering: Int32 = 0
   /// Whether the kernel has let go of everything that the dead had given to it for this function's unit.
   var isDrained = false
+  /// The look at which the kernel was asked for it last.
+  var drainLook: UInt32 = 0
   var residency = Residency()
 
   @inline(__always)

@@ -17,6 +17,8 @@ struct PeerWatch {
   var hasEnded = false
   /// Its process has been killed by this controller.
   var isKilled = false
+  /// The kernel refuses, and that has been said.
+  var cannotBeKilled = false
   /// When the end was last looked for without having been told of it.
   var endLookedForAt: UInt64 = 0
 

@@ -4,13 +4,17 @@ import BatonSubsystem
 struct Takeover {
   private(set) var stage = TakeoverStage.none
 
-  /// Places of hosts whose channel to the other one is still to be looked through, from here on.
+  /// Places of hosts whose channels are still to be looked through, from here on.
   var placeCursor = Journal.hostPlaces
+  /// Whether there was no room for what some channel holds: it is looked through again.
+  var hasSkipped = false
   /// Functions whose word is still to be looked at.
   var sweepLeft = 0
   /// Entries of the other one's journal that are still to be looked at: from the cursor to the top.
   var journalCursor = 0
   var journalTop = 0
+  /// Whether the journal of an earlier life of this controller had requests in flight.
+  var hasEarlierLifes = false
   /// The place here of each host place of the other one's journal, or -1.
   var places = [Int16](repeating: -1, count: Journal.hostPlaces)
 
@@ -20,22 +24,40 @@ struct Takeover {
   var standingCount = 0
   /// Whether some of the list are over and wait to be taken out.
   var hasDone = false
+  /// Whether something has ended since held requests were looked at last.
+  var mayRelease = false
   /// Requests that wait because they collide with one of them, a list in arrival order.
   var heldHead: Int32 = -1
   var heldTail: Int32 = -1
-  /// When the kernel was last asked whether it has let go.
+  /// When the kernel was last asked whether it has let go, and how often so far.
   var drainLookedAt: UInt64 = 0
+  var drainLooks: UInt32 = 0
   /// When the recovery began, for hosts that do not come back.
   var beganAt: UInt64 = 0
 
   /// A new life of the other one waits to join: nothing new is taken in its place.
   var isReleasing = false
+  /// When it was let go, and what its beat was when it had not joined in time: it must have gone on before it is let
+  /// go again.
+  var releasedAt: UInt64 = 0
+  var keptAtBeat: UInt64?
 
-  /// Whether the loop has anything to do here.
+  /// Whether the other one's journal has been read to its end: only then is it known what collides.
+  var hasReadJournal: Bool {
+    @inline(__always) get { journalCursor == journalTop }
+  }
+
+  /// Whether the loop has anything to do here, or will have when something has ended.
   var isUnderWay: Bool {
     @inline(__always) get {
-      placeCursor < Journal.hostPlaces || sweepLeft > 0 || journalCursor < journalTop || recoveringHead >= 0
-        || heldHead >= 0
+      hasSteps || standingCount > 0 || !hasReadJournal || heldHead >= 0
+    }
+  }
+
+  /// Whether the next turn has anything to do here.
+  var hasSteps: Bool {
+    @inline(__always) get {
+      placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || heldHead >= 0 && mayRelease
     }
   }
 

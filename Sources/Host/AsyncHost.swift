@@ -106,6 +106,7 @@ public final class AsyncHost: Sendable {
     var continuations: [UInt64: CheckedContinuation<Completion, any Error>] = [:]
     var backlog: [Call] = []
     var cookie: UInt64 = 0
+    var aloneSince: UInt64 = 0
     while true {
       let delivered = start.delivered()
       if let owner = delivered?.value {
@@ -115,7 +116,17 @@ public final class AsyncHost: Sendable {
       }
       while let call = backlog.first {
         if !host.submit(call.request, to: call.controller, cookie: cookie) {
-          if host.isAttached(to: .a) || host.isAttached(to: .b) { break }
+          if host.isAttached(to: .a) || host.isAttached(to: .b) {
+            aloneSince = 0
+            break
+          }
+          // A controller that died comes back, or the other one takes over: that is a pause and no error.
+          let now = monotonicNanoseconds()
+          if aloneSince == 0 { aloneSince = now }
+          if now &- aloneSince < host.options.patienceNanoseconds {
+            host.maintain()
+            break
+          }
           call.continuation.resume(
             throwing: BatonError(.missing, "controllers", "neither of them is left", mend: "start them again"))
           backlog.removeFirst()

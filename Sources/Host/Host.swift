@@ -13,6 +13,9 @@ public struct HostOptions: Sendable {
   public var arenaSize: UInt64 = 16 << 20
   /// How `wait` waits.
   public var waiting = WaitStrategy.standard
+  /// How long a request that no controller has taken waits for one to be there, before it ends as `.leaving`. What a
+  /// controller has taken, or died with, waits for as long as it takes.
+  public var patienceNanoseconds: UInt64 = 5_000_000_000
 
   /// The defaults.
   public init() {}
@@ -59,12 +62,16 @@ public struct Host: ~Copyable {
     let request: Request
     let cookie: UInt64
     let service: Service
+    /// When it was handed back.
+    let since: UInt64
   }
 
   /// Polls between two looks at the clock, for the control sockets.
   private static let pollsPerLook: UInt32 = 4096
   /// Nanoseconds between two looks at the control sockets while requests go.
   private static let tendNanoseconds: UInt64 = 10_000_000
+  /// The same while a controller has still to say whether it takes this host.
+  private static let tendAttachingNanoseconds: UInt64 = 100_000
   /// Nanoseconds between two attempts to reach a controller that is not there.
   private static let reconnectNanoseconds: UInt64 = 50_000_000
   /// The longest sleep: a controller that died wakes nobody.
@@ -143,7 +150,8 @@ public struct Host: ~Copyable {
 
   /// `maintain`, but not more often than needed: it makes system calls.
   private mutating func tend() {
-    if isAttaching || monotonicNanoseconds() &- tendedAt > Self.tendNanoseconds { maintain() }
+    let age = monotonicNanoseconds() &- tendedAt
+    if age > (isAttaching ? Self.tendAttachingNanoseconds : Self.tendNanoseconds) { maintain() }
   }
 
   private var isAttaching: Bool {
@@ -154,7 +162,8 @@ public struct Host: ~Copyable {
 
   /// The controller has not executed this and leaves: asks the other one.
   private mutating func reroute(_ request: Request, _ cookie: UInt64, _ service: Service) -> Completion? {
-    deferred.append(Deferred(request: request, cookie: cookie, service: service))
+    deferred.append(
+      Deferred(request: request, cookie: cookie, service: service, since: monotonicNanoseconds()))
     return submitDeferred()
   }
 
@@ -168,6 +177,12 @@ public struct Host: ~Copyable {
         rerouted += 1
         deferred.removeFirst()
       } else {
+        let now = monotonicNanoseconds()
+        if now &- first.since < options.patienceNanoseconds {
+          // One that has just been started is reached in a moment.
+          if now &- tendedAt > Self.tendAttachingNanoseconds { maintain() }
+          return nil
+        }
         deferred.removeFirst()
         return Completion(cookie: first.cookie, status: .leaving, value: 0, service: first.service)
       }

@@ -3,7 +3,8 @@ import BatonSharedMemory
 /// Who takes part: one 64-bit word for the subsystem, and the legal transitions of it.
 ///
 /// Each controller has a half: a standing and the incarnation that the standing is about. An incarnation is one life
-/// of one controller process; it only grows, so no state of the word comes twice.
+/// of one controller process; it only grows. So no state of the word comes twice, but for *release* and *keep*, which
+/// lead to and fro: between the two nobody has joined.
 ///
 /// Invariants:
 /// - only a member executes requests, takes requests from channels and changes ownership words;

@@ -8,7 +8,7 @@ import CBatonShims
 ///
 /// Invariants:
 /// - an entry's state is 1 from before its request is given to the storage (or takes effect) until after it has been
-///   answered; everything else in the entry stands before the state is 1 and changes only while it is 0;
+///   answered; what a survivor reads of the entry stands before the state is 1 and changes only while it is 0;
 /// - a host's record stands as long as an entry names it;
 /// - an entry whose request's line is answered, or used for another request, is over: its controller died between
 ///   the answer and the clearing.

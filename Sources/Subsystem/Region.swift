@@ -314,6 +314,11 @@ extension Region {
   /// Attempts to take a seat, a millisecond apart.
   private static let seatAttemptsMax = 50
 
+  /// Whether nobody sits in the seat: the life that sat there last has ended. False also when the kernel does not say.
+  public func isSeatFree(of controller: ControllerIdentity) -> Bool {
+    baton_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 0
+  }
+
   /// Whether a process other than this description's holder sits in the seat.
   public func isSeatTaken(of controller: ControllerIdentity) -> Bool {
     baton_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 1

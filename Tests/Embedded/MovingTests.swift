@@ -320,7 +320,9 @@ struct LeavingTests {
 
   @Test("A host whose controllers all leave is told, and loses nothing that was answered")
   func nobodyLeft() throws {
-    let laboratory = try Laboratory(units: ["fault:delay=5ms:mem:64k"])
+    var options = HostOptions()
+    options.patienceNanoseconds = 20_000_000
+    let laboratory = try Laboratory(units: ["fault:delay=5ms:mem:64k"], hosts: options)
     let host = laboratory.host
     try laboratory.stop(.b)
     try laboratory.turn { !host.isAttached(to: .b) }

@@ -282,15 +282,95 @@ struct TakeoverTests {
     // It is of this very process, which lives: only time says that it does not come back.
     options.hostAbsenceNanoseconds = 20_000_000
     let laboratory = try Laboratory(units: ["fault:delay=2ms:%/file:1M"], controllers: options)
+    try submitAndGo(laboratory)
+    laboratory.drop(.a)
+    // b learns of both at once, or of the host first, or of the controller first.
+    for _ in 0..<3 { laboratory.poll(.b) }
+    try laboratory.turn { laboratory.count(.takeovers, of: .b) == 1 }
+    #expect(laboratory.count(.recovered, of: .b) == 8)
+    // What overlaps waits, but not for ever.
+    #expect(try laboratory.perform(Request(.write, length: 512), on: .b).status == .success)
+    try laboratory.start(.a)
+    try laboratory.turn(turnsMax: 30_000_000) { laboratory.host.isAttached(to: .a) }
+    #expect(try laboratory.perform(Request(.write, length: 512), on: .a).status == .success)
+    try laboratory.stop(.a)
+    try laboratory.stop(.b)
+  }
+
+  /// A host with requests in flight at a, which is gone when this returns.
+  private func submitAndGo(_ laboratory: Laboratory) throws {
     let other = try laboratory.attach()
     for cookie in UInt64(0)..<8 {
       #expect(other.submit(Request(.write, offset: cookie * 512, length: 512), to: .a, cookie: cookie))
     }
     laboratory.poll(.a)
     laboratory.kill(other)
+  }
+
+  @Test("Many hosts with requests in flight: all are answered, and the dead controller can join again")
+  func manyHosts() throws {
+    let laboratory = try Laboratory(units: ["fault:delay=3ms:mem:4M"])
+    for _ in 0..<6 { try laboratory.attach() }
+    for round in 0..<3 {
+      for (index, host) in laboratory.hosts.enumerated() {
+        for cookie in UInt64(0)..<16 {
+          let offset = (UInt64(index) * 16 + cookie) * 4096
+          #expect(host.submit(Request(.write, offset: offset, length: 4096), to: .a, cookie: cookie))
+        }
+      }
+      for _ in 0..<round { laboratory.poll(.a) }
+      laboratory.drop(.a)
+      for host in laboratory.hosts { try expectAnswers(Set(0..<16), laboratory, from: host, by: .b) }
+      try laboratory.start(.a)
+      try laboratory.turn { laboratory.hosts.allSatisfy { $0.isAttached(to: .a) } }
+      #expect(try laboratory.perform(Request(.write, length: 512), on: .a).status == .success)
+    }
+  }
+
+  @Test("A new life that dies while the other one lets go: nothing that was taken is taken twice")
+  func dyingJoiner() throws {
+    let laboratory = try Laboratory(units: ["fault:delay=20ms:mem:1M"])
+    let host = laboratory.host
+    #expect(try laboratory.perform(Request(.write, length: 512), on: .b).status == .success)
     laboratory.drop(.a)
+    for cookie in UInt64(0)..<16 {
+      #expect(host.submit(Request(.write, offset: cookie * 512, length: 512), to: .a, cookie: cookie))
+    }
+    for _ in 0..<2000 { laboratory.poll(.b) }
+    try laboratory.turn { laboratory.count(.adopted, of: .b) == 16 || host.outstanding == 0 }
+    for _ in 0..<3 {
+      // It has its seat and waits; b takes nothing new for it, and waits for what it has taken; then it is gone.
+      try laboratory.start(.a)
+      for _ in 0..<200 { laboratory.poll(.b) }
+      laboratory.drop(.a)
+      for _ in 0..<200 { laboratory.poll(.b) }
+    }
+    try expectAnswers(Set(0..<16), laboratory, by: .b)
+    #expect(laboratory.count(.adopted, of: .b) == 16)
     try laboratory.start(.a)
-    try laboratory.turn(turnsMax: 30_000_000) { laboratory.host.isAttached(to: .a) }
+    try laboratory.turn { host.isAttached(to: .a) }
     #expect(try laboratory.perform(Request(.write, length: 512), on: .a).status == .success)
+  }
+
+  @Test("A write that overlaps one on the storage waits for it, whichever host it comes from")
+  func overlappingWrites() throws {
+    let laboratory = try Laboratory(units: ["fault:delay=5ms:mem:1M"])
+    let host = laboratory.host
+    let other = try laboratory.attach()
+    host.fill(0..<8192, with: 1)
+    other.fill(0..<4096, with: 2)
+    #expect(host.submit(Request(.write, length: 8192), to: .a, cookie: 1))
+    laboratory.poll(.a)
+    #expect(other.submit(Request(.write, offset: 4096, length: 4096), to: .a, cookie: 2))
+    #expect(other.submit(Request(.read, offset: 4096, length: 4096, buffer: 8192), to: .a, cookie: 3))
+    #expect(other.submit(Request(.write, offset: 8192, length: 4096, buffer: 4096), to: .a, cookie: 4))
+    laboratory.poll(.a)
+    #expect(laboratory.count(.held, of: .a) == 1)
+    #expect(laboratory.count(.storageOperations, of: .a) == 3)
+    try expectAnswers([2, 3, 4], laboratory, from: other, by: .a)
+    let completion = try laboratory.complete()
+    #expect(completion.status == .success)
+    #expect(try laboratory.perform(Request(.read, offset: 4096, length: 4096), on: .b).status == .success)
+    #expect(host.holds(0..<4096, 2))
   }
 }

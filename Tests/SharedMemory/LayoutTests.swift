@@ -84,9 +84,9 @@ struct LayoutTests {
         Field("state", \.state), Field("next", \.next), Field("channel", \.channel), Field("slot", \.slot),
         Field("operation", \.operation), Field("flags", \.flags), Field("unit", \.unit),
         Field("sequence", \.sequence), Field("offset", \.offset), Field("length", \.length),
-        Field("buffer", \.buffer), Field("unused", \.unused),
+        Field("buffer", \.buffer), Field("later", \.later), Field("earlier", \.earlier),
       ],
-      at: [0, 8, 12, 16, 18, 19, 20, 24, 32, 40, 48, 56])
+      at: [0, 8, 12, 16, 18, 19, 20, 24, 32, 40, 48, 56, 60])
   }
 
   @Test func controllerRecord() {

@@ -79,7 +79,8 @@ struct baton_accepted_request {
   uint64_t offset;     // bytes in the unit; for management what it needs
   uint64_t length;     // bytes
   uint64_t buffer;     // bytes in the host's arena
-  uint64_t unused;
+  int32_t later;       // among the writes of its unit that are on the storage, -1: none. Nothing to a survivor
+  int32_t earlier;     // the same, the other way
 };
 
 // One a function: the ownership word alone on two lines, because processors fetch lines in pairs.

@@ -21,15 +21,18 @@ struct StatusCommand: ParsableCommand {
       "subsystem '\(status.name)': \(status.units.count) units, \(Figure.count(status.terms)) changes of owner")
     Console.print()
     var controllers = Table(
-      "controller", "state", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
+      "controller", "state", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
     for controller in status.controllers {
       controllers.add(
-        "\(controller.identity)", Self.state(controller), controller.isRunning ? "\(controller.pid)" : "-",
+        "\(controller.identity)", Self.state(controller), controller.standing, controller.isRunning ? "\(controller.pid)" : "-",
         "\(controller.incarnation)", Figure.count(controller[.hosts]), Figure.count(controller[.requests]),
         Figure.count(controller[.direct]), Figure.count(controller[.transferred]), Figure.count(controller[.terms]),
         Figure.count(controller[.parks]))
     }
     Console.print(controllers.text)
+    for controller in status.controllers where controller.takeover != "none" {
+      Console.print("controller \(controller.identity) \(controller.takeover)")
+    }
     Console.print()
     Console.print(Self.unitTable(status, most: all ? Int.max : Self.unitsShown))
   }
@@ -65,6 +68,8 @@ struct StatusReport: Encodable {
     let identity: String
     let running: Bool
     let phase: String
+    let standing: String
+    let takeover: String
     let incarnation: UInt64
     let pid: UInt64
     let parked: Bool
@@ -102,7 +107,8 @@ struct StatusReport: Encodable {
     controllers = status.controllers.map { controller in
       ControllerReport(
         identity: "\(controller.identity)", running: controller.isRunning, phase: controller.phase,
-        incarnation: controller.incarnation, pid: controller.pid, parked: controller.isParked,
+        standing: controller.standing, takeover: controller.takeover, incarnation: controller.incarnation,
+        pid: controller.pid, parked: controller.isParked,
         counters: Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0.name, controller[$0]) }))
     }
     functions = status.functions.map {
