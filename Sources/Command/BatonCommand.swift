@@ -10,8 +10,8 @@ struct BatonCommand: ParsableCommand {
     abstract: "Two storage controllers, both active, that pass ownership like a baton.",
     version: "0.1.0",
     subcommands: [
-      DemoCommand.self, StressCommand.self, BenchCommand.self, BenchWorkerCommand.self, TurnsCommand.self,
-      PressCommand.self,
+      DemoCommand.self, StressCommand.self, BenchCommand.self, BenchWorkerCommand.self, BareProcessCommand.self,
+      TurnsCommand.self, PressCommand.self,
       CreateCommand.self, ControllerCommand.self, RunCommand.self,
       StatusCommand.self, DestroyCommand.self,
     ])

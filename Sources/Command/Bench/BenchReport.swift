@@ -106,14 +106,32 @@ struct Interleaved {
   /// One value a round, for each thing.
   private(set) var values: [[Double]]
 
+  /// Rounds below which a median says nothing.
+  static let roundsMin = 3
+
   /// Measures each of `things` things once in each round. The first round warms up and is not kept.
-  init(rounds: Int, things: Int, _ measure: (_ thing: Int, _ round: Int) throws -> Double) rethrows {
-    values = Array(repeating: [], count: things)
+  ///
+  /// After `within` seconds no further round begins, once there are `roundsMin`.
+  init(
+    rounds: Int, within seconds: Double = .infinity, things: Int,
+    _ measure: (_ thing: Int, _ round: Int) throws -> Double
+  ) rethrows {
+    try self.init(rounds: rounds, within: seconds, trials: things) { [try measure($0, $1)] }
+  }
+
+  /// The same for trials that give several values each, always as many: they become things in that order.
+  init(
+    rounds: Int, within seconds: Double = .infinity, trials: Int,
+    _ measure: (_ trial: Int, _ round: Int) throws -> [Double]
+  ) rethrows {
+    values = []
+    let start = monotonicNanoseconds()
     for round in 0...rounds {
-      for thing in 0..<things {
-        let value = try measure(thing, round)
-        if round > 0 { values[thing].append(value) }
-      }
+      if round > Self.roundsMin, Double(monotonicNanoseconds() - start) / 1e9 > seconds { return }
+      var measured: [Double] = []
+      for trial in 0..<trials { measured += try measure(trial, round) }
+      if round == 0 { values = Array(repeating: [], count: measured.count) }
+      if round > 0 { for thing in measured.indices { values[thing].append(measured[thing]) } }
     }
   }
 

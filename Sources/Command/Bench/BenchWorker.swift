@@ -17,6 +17,8 @@ enum BenchPhase: UInt64 {
   case arbiter
   /// The worker turns a controller's loop until the phase ends.
   case controller
+  /// The same for its other controller, which keeps no journal.
+  case controllerWithoutJournal
   /// The worker ends.
   case end
 }
@@ -56,7 +58,7 @@ struct BenchPage: ~Copyable {
     case .arbiter:
       let arbiter = Arbiter<SharedWord>(for: player)
       for _ in 0..<turns { while !arbiter.grant(ball, asking: true) {} }
-    case .idle, .controller, .end: break
+    case .idle, .controller, .controllerWithoutJournal, .end: break
     }
   }
 }
@@ -70,6 +72,8 @@ struct BenchWorkerCommand: ParsableCommand {
 
   @Argument var cpu: Int
   @Argument var name: String
+  /// Another subsystem, whose controller keeps no journal.
+  @Argument var nameWithoutJournal: String?
 
   func run() throws {
     baton_die_with_parent()
@@ -79,6 +83,11 @@ struct BenchWorkerCommand: ParsableCommand {
     options.logger.logLevel = .error
     options.residency = .pendingOnly
     var controller = try Controller(.b, of: Subsystem(name), options: options)
+    var other: Controller?
+    if let nameWithoutJournal {
+      options.keepsJournal = false
+      other = try Controller(.b, of: Subsystem(nameWithoutJournal), options: options)
+    }
     var last: UInt64 = 0
     while true {
       let value = page.phase.loadAcquiring()
@@ -90,16 +99,24 @@ struct BenchWorkerCommand: ParsableCommand {
       let phase = BenchPhase(rawValue: value & 0xffff_ffff) ?? .end
       switch phase {
       case .end: return
-      case .controller:
-        page.finished.storeReleasing(last)
-        // The phase word is looked at seldom: it is not part of what is measured.
-        while page.phase.loadRelaxed() == value {
-          for _ in 0..<256 { controller.poll() }
-        }
+      case .controller: Self.turn(&controller, page, value)
+      case .controllerWithoutJournal:
+        guard var taken = other.take() else { return }
+        Self.turn(&taken, page, value)
+        other = consume taken
       default:
         page.play(phase, as: .b, turns: page.turns.loadRelaxed())
         page.finished.storeReleasing(last)
       }
+    }
+  }
+
+  /// Turns a controller's loop as long as the phase word has this value.
+  private static func turn(_ controller: inout Controller, _ page: borrowing BenchPage, _ phase: UInt64) {
+    page.finished.storeReleasing(phase >> 32)
+    // The phase word is looked at seldom: it is not part of what is measured.
+    while page.phase.loadRelaxed() == phase {
+      for _ in 0..<256 { controller.poll() }
     }
   }
 }
@@ -110,13 +127,14 @@ struct BenchPartner: ~Copyable {
   private let pid: pid_t
   private var phaseNumber: UInt64 = 0
 
-  /// Starts the worker on `cpu`; it opens the subsystem as controller b.
-  init(_ subsystem: Subsystem, cpu: Int) throws(BatonError) {
+  /// Starts the worker on `cpu`; it opens the subsystem as controller b, and the other one as a controller b that
+  /// keeps no journal.
+  init(_ subsystem: Subsystem, withoutJournal other: Subsystem? = nil, cpu: Int) throws(BatonError) {
     let descriptor = OwnedDescriptor(try check(baton_memfd_create("baton-bench"), "bench page", doing: "memfd_create"))
     try descriptor.setSize(UInt64(BenchPage.size), subject: "bench page")
     let page = try BenchPage(descriptor)
     let pid = try OwnProgram.start(
-      ["bench-worker", "--", "\(cpu)", subsystem.location.name],
+      ["bench-worker", "--", "\(cpu)", subsystem.location.name] + (other.map { [$0.location.name] } ?? []),
       handing: (descriptor.number, BenchWorkerCommand.pageDescriptor))
     self.page = page
     self.pid = pid

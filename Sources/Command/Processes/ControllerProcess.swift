@@ -27,7 +27,7 @@ struct ControllerProcess: ~Copyable {
 
   deinit {
     if !isReaped {
-      kill(pid, SIGKILL)
+      kill()
       var status: CInt = 0
       while waitpid(pid, &status, 0) < 0, errno == EINTR {}
     }
@@ -49,7 +49,7 @@ struct ControllerProcess: ~Copyable {
   /// Asks the controller to leave, and waits until it has.
   mutating func stop() throws(BatonError) {
     if isReaped { return }
-    kill(pid, SIGTERM)
+    _ = Glibc.kill(pid, SIGTERM)
     for _ in 0..<Self.patienceMilliseconds {
       if let code = reap() {
         if code != 0 { throw BatonError(.system, "controller \(identity)", "left with status \(code)") }
@@ -61,7 +61,7 @@ struct ControllerProcess: ~Copyable {
   }
 
   /// Sends it a signal; nothing once it has been reaped.
-  func send(_ signal: CInt) { if !isReaped { kill(pid, signal) } }
+  func send(_ signal: CInt) { if !isReaped { _ = Glibc.kill(pid, signal) } }
 
   /// What has become of it since the last look, if anything: it was stopped, or it has ended.
   mutating func change() -> ProcessChange? {
@@ -70,6 +70,18 @@ struct ControllerProcess: ~Copyable {
     guard let ending = ProcessEnding(waitStatus: status) else { return .stopped }
     isReaped = true
     return .ended(ending)
+  }
+
+  /// Ends the process as a crash would, with SIGKILL. Returns at once: one system call.
+  func kill() { _ = Glibc.kill(pid, SIGKILL) }
+
+  /// Waits until a process that was killed is gone, and reaps it.
+  mutating func waitUntilGone() throws(BatonError) {
+    for _ in 0..<Self.patienceMilliseconds {
+      if isReaped || reap() != nil { return }
+      usleep(1000)
+    }
+    throw BatonError(.system, "controller \(identity)", "was killed and is still there")
   }
 
   /// The exit status, or 128 and the signal; nil while it runs.

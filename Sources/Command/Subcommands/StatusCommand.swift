@@ -20,22 +20,26 @@ struct StatusCommand: ParsableCommand {
     Console.print(
       "subsystem '\(status.name)': \(status.units.count) units, \(Figure.count(status.terms)) changes of owner")
     Console.print()
+    Console.print(Self.controllerTable(status))
+    Console.print()
+    Console.print(Self.unitTable(status, most: all ? Int.max : Self.unitsShown))
+  }
+
+  /// Both controllers with what they have counted, and how far one is with serving in the other's place.
+  static func controllerTable(_ status: SubsystemStatus) -> String {
     var controllers = Table(
       "controller", "state", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
     for controller in status.controllers {
       controllers.add(
-        "\(controller.identity)", Self.state(controller), controller.standing,
+        "\(controller.identity)", state(controller), controller.standing,
         controller.isRunning ? "\(controller.pid)" : "-",
         "\(controller.incarnation)", Figure.count(controller[.hosts]), Figure.count(controller[.requests]),
         Figure.count(controller[.direct]), Figure.count(controller[.transferred]), Figure.count(controller[.terms]),
         Figure.count(controller[.parks]))
     }
-    Console.print(controllers.text)
-    for controller in status.controllers where controller.takeover != "none" {
-      Console.print("controller \(controller.identity) \(controller.takeover)")
-    }
-    Console.print()
-    Console.print(Self.unitTable(status, most: all ? Int.max : Self.unitsShown))
+    let takeovers = status.controllers.filter { $0.takeover != "none" }
+      .map { "\ncontroller \($0.identity) \($0.takeover)" }
+    return controllers.text + takeovers.joined()
   }
 
   static func state(_ controller: SubsystemStatus.ControllerStatus) -> String {

@@ -1,0 +1,169 @@
+import ArgumentParser
+import Baton
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+/// What one round of the takeover suite measures, in the order of `Bench.trial`.
+private enum TakeoverFigure: Int {
+  case bareExit, bareDrain, first, last, exit, drain, crowdFirst, crowdLast, crowdExit, crowdDrain
+
+  static let countPerWork = 10
+  static let works = [KilledWork.none, .writes, .reads]
+
+  /// Its place among the values of a round.
+  func index(_ work: KilledWork) -> Int { (Self.works.firstIndex(of: work) ?? 0) * Self.countPerWork + rawValue }
+}
+
+extension Bench {
+  /// Units and hosts of the large subsystem.
+  private static var crowdUnits: Int { 4096 }
+  private static var crowdHosts: Int { 64 }
+  /// Bytes of the file that the work goes to, and of each of the others, which have no blocks.
+  private static var workFileSize: UInt64 { 64 << 20 }
+  private static var quietFileSize: UInt64 { 1 << 20 }
+  /// Microseconds between one death's end and the beginning of the next.
+  private static var quietMicroseconds: useconds_t { 20_000 }
+  /// Open files that a controller needs beside its units: hosts, their sockets, its own.
+  private static var otherFiles: UInt64 { 1024 }
+
+  /// From the SIGKILL of a controller to the answers of the other one, beside the death of a bare process; the same
+  /// with many units and hosts; and what the in-flight journal costs, which makes it possible.
+  ///
+  /// Aims: the first answer at most twice, the last at most 1.3 times their floors; with many units and hosts at most
+  /// 1.5 times as long as without; the journal at most 1.10 of a round trip and 1.05 of the rate.
+  mutating func takeover() throws {
+    try journal()
+    let interruption = try Interruption()
+    let scratch = try ScratchDirectory(in: directory, name: "takeover")
+    defer { progress.end() }
+    progress.begin("takeover: making files")
+    let paths = ["bare", "unit", "crowd-unit"].map { "\(scratch.path)/\($0)" }
+    for path in paths { try ImageFile.make(at: path, count: Self.workFileSize, seed: 1) }
+    var crowd = [UnitSpecification(.path(paths[2]))]
+    let hasFiles = baton_raise_open_file_limit() >= UInt64(Self.crowdUnits) + Self.otherFiles
+    if !hasFiles { report.warnings.append("too few open files are allowed: the many units are null units") }
+    for unit in 1..<Self.crowdUnits {
+      crowd.append(
+        UnitSpecification(hasFiles ? .path("\(scratch.path)/quiet-\(unit)") : .null, size: Self.quietFileSize))
+    }
+    let log = "\(scratch.path)/log"
+    let rows = try Self.withSubsystem("takeover", [UnitSpecification(.path(paths[1]))]) { small in
+      try Self.withSubsystem("takeover-crowd", crowd) { large in
+        try takeover(small, large, barePath: paths[0], log: log, interruption)
+      }
+    }
+    report.results += rows
+  }
+
+  private mutating func takeover(
+    _ small: Subsystem, _ large: Subsystem, barePath: String, log: String, _ interruption: borrowing Interruption
+  ) throws -> [BenchReport.Row] {
+    progress.begin("takeover: starting controllers")
+    var rig = try TakeoverRig(small, hosts: 1, log: log)
+    var crowd = try TakeoverRig(large, hosts: Self.crowdHosts, log: log)
+    // A round is a dozen deaths and as many starts.
+    let rounds = isQuick ? Interleaved.roundsMin : max(5, min(rounds, 15))
+    progress.begin("takeover: killing controllers")
+    let measured = try Interleaved(rounds: rounds, within: seconds, trials: TakeoverFigure.works.count) {
+      trial, round in
+      progress.update("round \(round) of \(rounds)")
+      let signal = interruption.take()
+      if signal != 0 { throw ExitCode(128 + signal) }
+      let work = TakeoverFigure.works[trial]
+      var bare = (exit: 0.0, drain: 0.0)
+      var one = TakeoverRig.Death()
+      var many = TakeoverRig.Death()
+      // Each comes first in turn: what a death leaves to be done for the kernel is met by the next one.
+      for place in 0..<3 {
+        usleep(Self.quietMicroseconds)
+        switch (place + round) % 3 {
+        case 0: bare = try BareProcess(work, path: barePath).killed()
+        case 1: one = try rig.death(work)
+        default: many = try crowd.death(work)
+        }
+      }
+      return [
+        bare.exit, bare.drain, one.firstAnswer, one.lastAnswer, one.exit, one.drain, many.firstAnswer, many.lastAnswer,
+        many.exit, many.drain,
+      ]
+    }
+    try rig.stop()
+    try crowd.stop()
+    return Self.rows(measured)
+  }
+
+  private static func rows(_ measured: Interleaved) -> [BenchReport.Row] {
+    var rows: [BenchReport.Row] = []
+    func add(
+      _ name: String, _ work: KilledWork, _ figure: TakeoverFigure, beside floor: TakeoverFigure, _ floorName: String
+    ) {
+      let load = work == .none ? "idle" : "\(KilledWork.depth) \(work.rawValue) in flight"
+      let (ours, theirs) = (figure.index(work), floor.index(work))
+      rows.append(
+        BenchReport.Row(
+          suite: "takeover", name: "\(name), \(load)", metric: "time since SIGKILL", unit: "us",
+          p50: measured.percentile(ours, 50), p99: measured.percentile(ours, 99), p999: measured.percentile(ours, 99.9),
+          floor: .init(name: floorName, p50: measured.percentile(theirs, 50)),
+          ratioToFloor: measured.ratio(ours, to: theirs), peers: []))
+    }
+    let many = "\(Figure.count(UInt64(crowdUnits))) units, \(crowdHosts) hosts"
+    for work in TakeoverFigure.works {
+      add("first answer", work, .first, beside: .bareExit, "exit of a bare process")
+      add("exit of the controller", work, .exit, beside: .bareExit, "exit of a bare process")
+      add("first answer, \(many)", work, .crowdFirst, beside: .first, "one unit, one host")
+      add("exit of the controller, \(many)", work, .crowdExit, beside: .exit, "one unit, one host")
+      if work == .none { continue }
+      add("last in-flight answer", work, .last, beside: .bareDrain, "drain of a bare process")
+      add("drain of the controller", work, .drain, beside: .bareDrain, "drain of a bare process")
+      add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one unit, one host")
+      add("drain of the controller, \(many)", work, .crowdDrain, beside: .drain, "one unit, one host")
+    }
+    return rows
+  }
+
+  /// Null requests to a controller that keeps the in-flight journal, beside one that does not.
+  private mutating func journal() throws {
+    let (turns, rounds, seconds, cpus) = (turns, rounds, seconds, cpus)
+    let depths: [UInt64] = [1, 32, 64]
+    defer { progress.end() }
+    progress.begin("takeover: null requests with and without the in-flight journal")
+    let units = [UnitSpecification(.null, size: 1 << 30)]
+    let measured = try Self.withSubsystem("journal", units) { with in
+      try Self.withSubsystem("no-journal", units) { without in
+        var partner = try BenchPartner(with, withoutJournal: without, cpu: cpus.there)
+        if cpus.here >= 0 { _ = baton_pin_to_cpu(CInt(cpus.here)) }
+        defer { _ = baton_unpin() }
+        var options = HostOptions()
+        options.waiting = .spin
+        partner.begin(.controller)
+        try partner.join()
+        var host = try Host(of: with, options: options)
+        try host.waitUntilAttached()
+        partner.begin(.controllerWithoutJournal)
+        try partner.join()
+        var hostWithout = try Host(of: without, options: options)
+        try hostWithout.waitUntilAttached()
+        return try Interleaved(rounds: rounds, within: seconds, things: 2 * depths.count) { thing, round in
+          progress.update("round \(round) of \(rounds)")
+          let depth = depths[thing / 2]
+          partner.begin(thing & 1 == 0 ? .controllerWithoutJournal : .controller)
+          try partner.join()
+          return thing & 1 == 0
+            ? try Self.nanosecondsPerRequest(of: &hostWithout, requests: turns, depth: depth)
+            : try Self.nanosecondsPerRequest(of: &host, requests: turns, depth: depth)
+        }
+      }
+    }
+    for (index, depth) in depths.enumerated() {
+      let (ours, theirs) = (2 * index + 1, 2 * index)
+      report.results.append(
+        BenchReport.Row(
+          suite: "takeover", name: "null request, depth \(depth), with the journal", metric: "time a request",
+          unit: "ns", p50: measured.percentile(ours, 50), p99: measured.percentile(ours, 99),
+          p999: measured.percentile(ours, 99.9),
+          floor: .init(name: "without the journal", p50: measured.percentile(theirs, 50)),
+          ratioToFloor: measured.ratio(ours, to: theirs), peers: []))
+    }
+  }
+}
