@@ -78,7 +78,7 @@ extension TakeoverExplorer {
       life.isLeaving = true
       life.taken = 0
     case .leave:
-      if !next.step({ $0.leaving(me) }) { return nil }
+      if !next.step({ $0.leaving(me, isSettled: true) }) { return nil }
       next.end(me)
       return next
 
