@@ -4,7 +4,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// What one round of the takeover suite measures, in the order of `Bench.trial`.
+/// What one trial of the takeover suite measures, in the order of its values; a round has one trial for each work.
 private enum TakeoverFigure: Int {
   case bareExit, bareDrain, first, last, exit, drain, crowdFirst, crowdLast, crowdExit, crowdDrain
 
@@ -62,7 +62,7 @@ extension Bench {
     progress.begin("takeover: starting controllers")
     var rig = try TakeoverRig(small, hosts: 1, log: log)
     var crowd = try TakeoverRig(large, hosts: Self.crowdHosts, log: log)
-    // A round is a dozen deaths and as many starts.
+    // A round is nine deaths and six starts of a controller: a second.
     let rounds = isQuick ? Interleaved.roundsMin : max(5, min(rounds, 15))
     progress.begin("takeover: killing controllers")
     let measured = try Interleaved(rounds: rounds, within: seconds, trials: TakeoverFigure.works.count) {
