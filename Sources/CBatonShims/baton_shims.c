@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/magic.h>
@@ -70,6 +71,23 @@ static int ofd_lock(int fd, short type, int64_t offset) {
   struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
   return result(fcntl(fd, F_OFD_SETLK, &lock));
 }
+
+_Static_assert(sizeof(pthread_mutex_t) <= 64, "a mutex does not fit into its line");
+
+int baton_life_begin(void *life) {
+  pthread_mutex_t *mutex = life;
+  pthread_mutexattr_t attributes;
+  int error = pthread_mutexattr_init(&attributes);
+  if (error) return -error;
+  error = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  if (!error) error = pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  if (!error) error = pthread_mutex_init(mutex, &attributes);
+  if (!error) error = pthread_mutex_lock(mutex);
+  pthread_mutexattr_destroy(&attributes);
+  return -error;
+}
+
+void baton_life_end(void *life) { pthread_mutex_unlock(life); }
 
 int baton_ofd_try_lock(int fd, int64_t offset) { return ofd_lock(fd, F_WRLCK, offset); }
 

@@ -47,6 +47,13 @@ static inline void baton_prep_poll_multishot(struct io_uring_sqe *sqe, int fd, u
 static inline void baton_prep_timeout(struct io_uring_sqe *sqe, struct __kernel_timespec *duration) {
   io_uring_prep_timeout(sqe, duration, 0, 0);
 }
+// IORING_OP_FUTEX_WAIT (51, kernel 6.7) is newer than Debian 12's liburing. fd carries the flags of futex2
+// (FUTEX2_SIZE_U32, shared between processes), off the expected value, addr3 the mask: io_uring/futex.c of the kernel.
+static inline void baton_prep_futex_wait(struct io_uring_sqe *sqe, void *word, unsigned long long expected) {
+  io_uring_prep_rw(51, sqe, 2, word, 0, expected);
+  sqe->addr3 = 0xffffffffu;
+}
+
 // IORING_FSYNC_DATASYNC is (1U << 0).
 static inline void baton_prep_data_sync(struct io_uring_sqe *sqe, int fd) { io_uring_prep_fsync(sqe, fd, 1u); }
 

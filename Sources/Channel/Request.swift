@@ -108,6 +108,8 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
   /// The controller died with the request, and this host was away for so long that others could not wait: whether it
   /// was executed is unknown.
   case controllerLost = 15
+  /// The unit's file is in use by another subsystem.
+  case inUse = 16
 
   /// For people.
   public var description: String {
@@ -127,6 +129,7 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
     case .noSpace: "no space left on the storage"
     case .unsupported: "the storage cannot do this"
     case .leaving: "the controller leaves; not executed"
+    case .inUse: "the unit's file is in use by another subsystem"
     case .controllerLost: "the controller died with the request"
     }
   }

@@ -12,6 +12,7 @@ extension Controller {
     static let connection: UInt8 = 2
     static let signals: UInt8 = 3
     static let peer: UInt8 = 4
+    static let life: UInt8 = 5
   }
 
   /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
@@ -58,6 +59,12 @@ extension Controller {
     case Watch.peer:
       // Of an earlier life's descriptor nobody wants to know any more.
       if index == peer.token { peerEnded() }
+    case Watch.life:
+      // Woken, or marked already, or the kernel cannot (-EINVAL): then the pidfd is what tells.
+      if index == peer.token, result != -EINVAL {
+        peer.isLifeWatched = false
+        peerEnded()
+      }
     default: break
     }
   }

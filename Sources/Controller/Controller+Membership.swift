@@ -141,6 +141,22 @@ extension Controller {
     if storage.watch(descriptor, kind: Watch.peer, index: peer.token) { submit() }
   }
 
+  /// Waits for the mark on the life lock, which comes long before the pidfd tells. The lock is taken some time after the
+  /// joining, and not at all by an embedder.
+  private mutating func watchPeersLife() {
+    guard !peer.isLifeWatched, peer.descriptor >= 0, let expected = peerRecord.life.announceWaiter() else { return }
+    let word = peerRecord.life.word
+    if storage.watchFutex(word.address, while: expected, kind: Watch.life, index: peer.token) {
+      peer.isLifeWatched = true
+      submit()
+    }
+  }
+
+  /// Whether the thread that ran the watched life has died. A new life clears the mark before it is known as that.
+  private var isPeerMarkedDead: Bool {
+    peerRecord.life.isMarkedDead && peerRecord.phase.incarnation == peer.incarnation
+  }
+
   /// The other one is gone: nobody is watched.
   mutating func endPeerWatch() {
     if peer.descriptor >= 0 { _ = storage.unwatch(kind: Watch.peer, index: peer.token) }
@@ -157,11 +173,12 @@ extension Controller {
   /// these comes after the last instruction of that life.
   private mutating func hasPeerEnded(at now: UInt64) -> Bool {
     if peer.hasEnded { return true }
+    watchPeersLife()
     let every = peer.isKilled ? Self.exitLookNanoseconds : Self.endLookNanoseconds
     if now &- peer.endLookedForAt < every { return false }
     peer.endLookedForAt = now
     peer.hasEnded =
-      peer.looksEnded() || region.isSeatFree(of: identity.peer)
+      isPeerMarkedDead || peer.looksEnded() || region.isSeatFree(of: identity.peer)
       || peerRecord.phase.incarnation != peer.incarnation
     return peer.hasEnded
   }

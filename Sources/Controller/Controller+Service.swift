@@ -162,6 +162,7 @@ extension Controller {
     case ENOSPC, EDQUOT: .noSpace
     case EOPNOTSUPP, ENOSYS: .unsupported
     case EROFS, EPERM: .readOnly
+    case EBUSY: .inUse
     default: .inputOutputError
     }
   }

@@ -26,6 +26,8 @@ extension Controller {
       watchSignals(try check(baton_termination_signals(), "controller \(identity)", doing: "signalfd"))
     }
     defer { if handlingSignals { baton_termination_signals_restore() } }
+    try record.life.begin()
+    defer { record.life.end() }
     var waiter = Waiter(options.waiting)
     while stop != .stopped {
       if poll() {

@@ -149,6 +149,7 @@ public struct Controller: ~Copyable {
     record.pid.storeRelaxed(UInt64(getpid()))
     record.startTime.storeRelaxed(ProcessIdentity.startTicks)
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
+    record.life.clear()
     record.setPhase(.starting, incarnation: incarnation)
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }

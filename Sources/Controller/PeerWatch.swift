@@ -13,6 +13,8 @@ struct PeerWatch {
   var descriptor: CInt = -1
   /// Says which watch an event of the ring belongs to.
   var token: UInt32 = 0
+  /// Whether the ring waits for the mark on the life lock; the kernel may be unable to.
+  var isLifeWatched = false
   /// The life has ended for certain.
   var hasEnded = false
   /// Its process has been killed by this controller.

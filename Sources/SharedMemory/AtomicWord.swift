@@ -96,6 +96,14 @@ public struct SharedFutexWord {
     pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
 
+  /// Writes `desired` if the word holds `expected`, as one step.
+  public func compareExchange(expected: UInt32, desired: UInt32) -> Bool {
+    pointer.pointee.compareExchange(expected: expected, desired: desired, ordering: .sequentiallyConsistent).exchanged
+  }
+
+  /// Where it lies.
+  public var address: UnsafeMutableRawPointer { UnsafeMutableRawPointer(pointer) }
+
   /// Sleeps while the word is `expected`, up to that time (nil: for ever). One system call.
   ///
   /// Returns after a wake, a change of the word, a signal or the time: the caller looks again in any case.

@@ -55,6 +55,8 @@ public struct Backend {
   @usableFromInline let base: UnsafeMutableRawPointer?
   @usableFromInline let faults: FaultPlan
   @usableFromInline let hasFaults: Bool
+  /// Whether the life's lock is held: taken before the first operation.
+  @usableFromInline var isLocked = false
   @usableFromInline var operations: UInt64 = 0
   /// Which ways to write zeroes the file system has refused already.
   @usableFromInline var zeroing = ZeroingMethod.zeroRange
@@ -183,7 +185,8 @@ extension Backend {
     return file
   }
 
-  /// Opens a unit for one life of a controller, and takes its locks on the open file description (see `UnitLock`).
+  /// Opens a unit for one life of a controller, unless another subsystem uses the file (see `UnitLock`). What a dead
+  /// controller of another subsystem had in flight is waited for.
   static func open(
     _ geometry: UnitGeometry, path: String, faults: FaultPlan, life: StorageLife, lockMillisecondsMax: Int
   ) throws(BatonError) -> Backend {
@@ -207,7 +210,16 @@ extension Backend {
           .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
           mend: "enlarge it again, or create the subsystem anew")
       }
-      try UnitLock.take(file, for: life, path: path, millisecondsMax: lockMillisecondsMax)
+      var attempts = 0
+      while try check(UnitLock.isUsedElsewhere(file.number, by: life), path, doing: "looking at its locks") != 0 {
+        guard attempts < lockMillisecondsMax else {
+          throw BatonError(
+            .busy, path, "is in use by another subsystem",
+            mend: "stop that subsystem's controllers; requests of dead ones may take a moment to end")
+        }
+        attempts += 1
+        usleep(1000)
+      }
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty)
     }

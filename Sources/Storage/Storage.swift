@@ -77,15 +77,17 @@ public struct Storage: ~Copyable {
   /// Hundredths of a second that operations under way `drain` waits for.
   private static let drainWaitsMax = 3000
 
+  /// Whose work it is.
+  private let life: StorageLife
+
   /// Milliseconds that the I/O of another subsystem's dead controller may take to end.
   public static let lockMillisecondsMax = 10_000
 
-  /// Opens every unit for this life of a controller. Each file is locked for it (see `UnitLock`).
+  /// Opens every unit for this life of a controller. Each file is locked for it before it is used first (`UnitLock`).
   public init(
     units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], life: StorageLife,
     lockMillisecondsMax: Int = Storage.lockMillisecondsMax
   ) throws(BatonError) {
-    let ring = try Ring()
     let limit = baton_raise_open_file_limit()
     if limit < UInt64(units.count) + 512 {
       throw BatonError(
@@ -104,6 +106,15 @@ public struct Storage: ~Copyable {
       for backend in opened { backend.close() }
       throw error
     }
+    // After the units: the kernel takes down what was opened last first, and a dead controller's ring before its files.
+    let ring: Ring
+    do throws(BatonError) {
+      ring = try Ring()
+    } catch {
+      for backend in opened { backend.close() }
+      throw error
+    }
+    self.life = life
     backends = .allocate(capacity: opened.count)
     _ = backends.initialize(from: opened)
     steps = .allocate(capacity: Self.operationsMax)
@@ -152,7 +163,10 @@ public struct Storage: ~Copyable {
   public func isDrained(unit: Int, controllerIndex: Int, before incarnation: UInt64) -> Bool {
     let backend = backends[unit]
     if backend.descriptor < 0 { return true }
-    return UnitLock.isDrained(backend.descriptor, controllerIndex: controllerIndex, before: incarnation)
+    var before = life
+    before.controllerIndex = controllerIndex
+    before.incarnation = incarnation
+    return UnitLock.isDrained(backend.descriptor, before)
   }
 
   /// Operations under way.
@@ -189,6 +203,11 @@ public struct Storage: ~Copyable {
       {
         return .completed(-EIO)
       }
+    }
+    if backend.pointee.geometry.kind.isFile, !backend.pointee.isLocked {
+      let result = UnitLock.take(backend.pointee.descriptor, for: life)
+      if result < 0 { return .completed(result) }
+      backend.pointee.isLocked = true
     }
     let isDelayed = faults.delayNanoseconds > 0
     if !isDelayed {
@@ -315,6 +334,20 @@ public struct Storage: ~Copyable {
     guard let sqe = ring.entry() else { return false }
     baton_prep_poll_multishot(sqe, descriptor, UInt32(POLLIN))
     baton_sqe_set_token(sqe, token)
+    return true
+  }
+
+  /// Asks to be told when the futex word at `address` is woken, or is not `expected` in the first place: one
+  /// `Event.ready` with this kind (not 0) and index. Its result is -EINVAL where the kernel cannot do this (before 6.7).
+  ///
+  /// - Returns: false when the ring takes nothing at present.
+  public mutating func watchFutex(
+    _ address: UnsafeMutableRawPointer, while expected: UInt32, kind: UInt8, index: UInt32
+  ) -> Bool {
+    precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
+    guard let sqe = ring.entry() else { return false }
+    baton_prep_futex_wait(sqe, address, UInt64(expected))
+    baton_sqe_set_token(sqe, UInt64(kind) << 56 | UInt64(index))
     return true
   }
 

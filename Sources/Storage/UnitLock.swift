@@ -19,67 +19,70 @@ public struct StorageLife: Sendable {
   }
 }
 
-/// The locks on a unit's file, beyond every byte that can be data:
-///
-///     2^61 + incarnation           exclusive: this life of a has the file open
-///     2^61 + 2^60 + incarnation    exclusive: this life of b
-///     2^62 + subsystem             shared: a controller of this subsystem has the file open
-///
-/// They are taken on the open file description that all storage work of the life goes through (F_OFD_SETLK,
-/// fcntl(2)). The kernel gives them up when the description goes, and a request that the kernel works on holds on to
-/// it: so a lock that is gone says that nothing of that life will land any more. That is the drain proof. A byte for
-/// each life, because the next one may have the file open while the last one's requests still land.
-enum UnitLock {
-  private static let lives: Int64 = 1 << 61
-  private static let livesEach: Int64 = 1 << 60
-  private static let subsystems: Int64 = 1 << 62
-  private static let subsystemsCount: Int64 = 1 << 61
+extension StorageLife {
+  /// Whether the kernel has let go of everything that the lives before this one had given to it through this file.
+  public func areEarlierOnesDrained(_ file: borrowing OwnedDescriptor) -> Bool {
+    UnitLock.isDrained(file.number, self)
+  }
+}
 
-  /// Takes the locks of a life.
+/// The lock on a unit's file: one byte, exclusive, beyond every byte that can be data.
+///
+///     bit 61 | subsystem (31 bits of its generation) | controller (1) | incarnation (29)
+///
+/// It is taken on the open file description that all storage work of the life goes through (F_OFD_SETLK, fcntl(2)),
+/// before the first of it. The kernel gives it up when the description goes, and a request that the kernel works on
+/// holds on to it: so a lock that is gone says that nothing of that life will land any more. That is the drain proof.
+/// A byte for each life, because the next one may use the file while the last one's requests still land. Any lock of
+/// another subsystem says that the file is in use there.
+///
+/// One lock, and only on a file that is used: giving locks up is most of what the death of a controller with
+/// thousands of units takes, and what waits for the last of them waits for all.
+enum UnitLock {
+  private static let first: Int64 = 1 << 61
+  private static let count: Int64 = 1 << 61
+  private static let countOfSubsystem: Int64 = 1 << 30
+  private static let countOfController: Int64 = 1 << 29
+
+  private static func subsystem(_ life: StorageLife) -> Int64 {
+    first + Int64(life.subsystem & (1 << 31 - 1)) * countOfSubsystem
+  }
+
+  private static func byte(_ life: StorageLife) -> Int64 {
+    subsystem(life) + Int64(life.controllerIndex) * countOfController + Int64(life.incarnation)
+  }
+
+  /// Takes the lock of a life. Two or three system calls.
   ///
-  /// - Throws: `.busy` when a controller of another subsystem has the file open, or a dead one's requests still land
-  ///   after so many milliseconds.
-  static func take(
-    _ file: borrowing OwnedDescriptor, for life: StorageLife, path: String, millisecondsMax: Int
-  ) throws(BatonError) {
-    let mine = subsystems + Int64(life.subsystem & UInt64(subsystemsCount - 1))
-    var attempts = 0
-    while true {
-      try check(baton_ofd_try_lock_shared(file.number, mine), path, doing: "locking it for its subsystem")
-      // After one's own lock is taken: of two that come at once at least one sees the other.
-      let before = baton_ofd_is_locked_by_other(file.number, subsystems, mine - subsystems)
-      let after = baton_ofd_is_locked_by_other(
-        file.number, mine + 1, subsystems + subsystemsCount - mine - 1)
-      // A length of 0 is "to the end of the file" (fcntl(2)), and the subsystem with the first byte has none before.
-      if mine == subsystems || before == 0, after == 0 { break }
-      try check(min(before, after, 0), path, doing: "looking at its locks")
-      try check(baton_ofd_unlock(file.number, mine), path, doing: "unlocking it")
-      guard attempts < millisecondsMax else {
-        throw BatonError(
-          .busy, path, "is in use by another subsystem",
-          mend: "stop that subsystem's controllers; requests of dead ones may take a moment to end")
-      }
-      attempts += 1
-      usleep(1000)
-    }
-    let result = baton_ofd_try_lock(file.number, byte(life.controllerIndex, life.incarnation))
-    if result == -EAGAIN || result == -EACCES {
-      throw BatonError(
-        .busy, path, "is locked by this very life of controller \(life.controllerIndex == 0 ? "a" : "b")",
-        mend: "name each file for one unit only")
-    }
-    try check(result, path, doing: "locking it")
+  /// - Returns: 0; -EBUSY when a controller of another subsystem uses the file, or requests of a dead one still land;
+  ///   -errno.
+  static func take(_ descriptor: CInt, for life: StorageLife) -> CInt {
+    let result = baton_ofd_try_lock(descriptor, byte(life))
+    if result == -EAGAIN || result == -EACCES { return -EBUSY }
+    if result < 0 { return result }
+    // After one's own lock is taken: of two that come at once at least one sees the other.
+    let strangers = isUsedElsewhere(descriptor, by: life)
+    if strangers == 0 { return 0 }
+    let undone = baton_ofd_unlock(descriptor, byte(life))
+    return undone < 0 ? undone : strangers < 0 ? strangers : -EBUSY
+  }
+
+  /// Whether a controller of another subsystem uses the file: 1, 0 or -errno.
+  static func isUsedElsewhere(_ descriptor: CInt, by life: StorageLife) -> CInt {
+    let mine = subsystem(life)
+    // A length of 0 would mean "to the end of the file" (fcntl(2)).
+    let before = mine == first ? 0 : baton_ofd_is_locked_by_other(descriptor, first, mine - first)
+    if before != 0 { return before }
+    let next = mine + countOfSubsystem
+    return next - first == count ? 0 : baton_ofd_is_locked_by_other(descriptor, next, count - (next - first))
   }
 
   /// Whether the kernel has let go of everything that lives of a controller before `incarnation` had given to it
   /// through this file. One system call. False also when the kernel does not say.
-  static func isDrained(_ descriptor: CInt, controllerIndex: Int, before incarnation: UInt64) -> Bool {
-    if incarnation == 0 { return true }
-    let first = byte(controllerIndex, 0)
-    return baton_ofd_is_locked_by_other(descriptor, first, Int64(incarnation)) == 0
-  }
-
-  private static func byte(_ controllerIndex: Int, _ incarnation: UInt64) -> Int64 {
-    lives + Int64(controllerIndex) * livesEach + Int64(incarnation)
+  static func isDrained(_ descriptor: CInt, _ life: StorageLife) -> Bool {
+    if life.incarnation == 0 { return true }
+    var first = life
+    first.incarnation = 0
+    return baton_ofd_is_locked_by_other(descriptor, byte(first), Int64(life.incarnation)) == 0
   }
 }

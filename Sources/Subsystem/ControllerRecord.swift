@@ -39,6 +39,10 @@ public struct ControllerRecord {
   public var journalTop: SharedWord { word(\.journal_top) }
   /// Grows with the turns of the controller's loop: a peer that sees it change has been answered.
   public var beat: SharedWord { word(\.beat) }
+  /// The lock that the thread of the controller's loop holds while it runs: see `LifeLock`.
+  public var life: LifeLock {
+    LifeLock(base: base + MemoryLayout<baton_controller_record>.offset(of: \baton_controller_record.life)!)
+  }
   /// 1 while the controller sleeps or is about to. Sync point "sleep", see `AsymmetricFence`.
   public var parked: SharedWord { word(\.parked) }
   /// The controller's position as writer of its link ring.

@@ -98,9 +98,9 @@ struct LayoutTests {
         Field("unused_0", \.unused_0), Field("parked", \.parked), Field("unused_1", \.unused_1),
         Field("link_sent", \.link_sent), Field("unused_2", \.unused_2), Field("link_received", \.link_received),
         Field("unused_3", \.unused_3), Field("beat", \.beat), Field("unused_4", \.unused_4),
-        Field("counters", \.counters), Field("unused_5", \.unused_5),
+        Field("counters", \.counters), Field("life", \.life), Field("unused_5", \.unused_5),
       ],
-      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 320, 832])
+      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 320, 832, 896])
   }
 
   @Test func functionRecord() {

@@ -296,40 +296,44 @@ struct BadStorageTests {
     #expect(rig.storage.inFlight == 0)
   }
 
-  @Test("A life of a controller opens a file once; other lives and the other controller may have it too")
+  @Test("A life of a controller uses a file once; other lives and the other controller may use it too")
   func lives() throws {
     let rig = try StorageRig(["%/file:1M"])
+    #expect(try rig.perform(.read, length: 4096) == 0)
     var life = StorageLife.first
-    expectError(.busy, naming: rig.folder("file")) {
-      _ = try Storage(units: rig.units, life: life, lockMillisecondsMax: 0)
-    }
+    let same = try StorageRig(["%/file:1M"], life: life, besides: rig)
+    #expect(try same.perform(.read, length: 4096) == -EBUSY)
     life.incarnation = 2
-    let next = try Storage(units: rig.units, life: life, lockMillisecondsMax: 0)
+    #expect(try StorageRig(["%/file:1M"], life: life, besides: rig).perform(.read, length: 4096) == 0)
     life.controllerIndex = 1
-    let other = try Storage(units: rig.units, life: life, lockMillisecondsMax: 0)
-    _ = consume next
-    _ = consume other
+    #expect(try StorageRig(["%/file:1M"], life: life, besides: rig).perform(.read, length: 4096) == 0)
   }
 
   @Test("Controllers of two subsystems are kept off one file, whichever their letters", arguments: [1, 7, 1 << 40])
   func subsystems(_ number: UInt64) throws {
     let life = StorageLife(controllerIndex: 0, incarnation: 1, subsystem: number)
     let rig = try StorageRig(["%/file:1M"], life: life)
-    for subsystem in [number - 1, number + 1, 0, UInt64.max] {
+    let early = try StorageRig(
+      ["%/file:1M"], life: StorageLife(controllerIndex: 1, incarnation: 3, subsystem: number + 2), besides: rig)
+    #expect(try rig.perform(.read, length: 4096) == 0)
+    for subsystem in [number - 1, number + 1, 0, UInt64.max] where subsystem & 0x7fff_ffff != number & 0x7fff_ffff {
       expectError(.busy, naming: rig.folder("file")) {
         _ = try Storage(
           units: rig.units, life: StorageLife(controllerIndex: 1, incarnation: 1, subsystem: subsystem),
           lockMillisecondsMax: 0)
       }
     }
+    #expect(try early.perform(.read, length: 4096) == -EBUSY, "opened before anybody used the file")
+    #expect(try rig.perform(.read, length: 4096) == 0)
     let peer = StorageLife(controllerIndex: 1, incarnation: 1, subsystem: number)
-    _ = try Storage(units: rig.units, life: peer, lockMillisecondsMax: 0)
+    #expect(try StorageRig(["%/file:1M"], life: peer, besides: rig).perform(.read, length: 4096) == 0)
   }
 
   @Test("The drain proof: a life is drained when its description is gone, and only lives before the given one count")
   func drainProof() throws {
     let texts = ["%/file:1M", "mem:1M", "null:1M"]
     var first: StorageRig? = try StorageRig(texts)
+    #expect(try #require(first).perform(.read, length: 4096) == 0)
     let survivor = try StorageRig(
       texts, life: StorageLife(controllerIndex: 1, incarnation: 1, subsystem: 7), besides: first)
     #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
@@ -337,14 +341,15 @@ struct BadStorageTests {
     #expect(survivor.isDrained(unit: 0, controllerIndex: 1, before: 1))
     #expect(survivor.isDrained(unit: 1, controllerIndex: 0, before: 2), "nothing of memory outlives its process")
     #expect(survivor.isDrained(unit: 2, controllerIndex: 0, before: 2))
-    // A new life opens the file before the old one is drained, and hides nothing.
+    // A new life uses the file before the old one is drained, and hides nothing.
     let new = try StorageRig(
       texts, life: StorageLife(controllerIndex: 0, incarnation: 2, subsystem: 7), besides: first)
+    #expect(try new.perform(.read, length: 4096) == 0)
     #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
     #expect(!new.isDrained(unit: 0, controllerIndex: 0, before: 2))
     first = nil
     #expect(survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
-    #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 3), "the new life has the file open")
+    #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 3), "the new life uses the file")
     #expect(new.isDrained(unit: 0, controllerIndex: 0, before: 2))
   }
 

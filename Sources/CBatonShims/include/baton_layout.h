@@ -54,7 +54,8 @@ struct baton_controller_record {
   uint64_t beat;         // word, a line of its own: grows with the turns of the loop
   uint64_t unused_4[7];
   uint64_t counters[64];   // words, only this controller writes
-  uint64_t unused_5[408];
+  uint64_t life[8];        // a lock that the thread of the loop holds while it runs, see baton_life_begin
+  uint64_t unused_5[400];
 };
 
 // One a host of a controller, beside its journal: whose the entries are, for a survivor.
@@ -214,6 +215,7 @@ BATON_PIN_FIELD(baton_controller_record, link_sent, 128);
 BATON_PIN_FIELD(baton_controller_record, link_received, 192);
 BATON_PIN_FIELD(baton_controller_record, beat, 256);
 BATON_PIN_FIELD(baton_controller_record, counters, 320);
+BATON_PIN_FIELD(baton_controller_record, life, 832);
 BATON_PIN(baton_host_record, 64);
 BATON_PIN(baton_accepted_request, 64);
 BATON_PIN_FIELD(baton_accepted_request, sequence, 24);

@@ -1,12 +1,14 @@
 import ArgumentParser
 import Baton
 import BatonSharedMemory
+import BatonSubsystem
 import CBatonShims
 import CLiburing
 import Glibc
 
-/// A process that is there to be killed: the floor of a controller's death. It holds an io_uring still, or keeps reads
-/// or writes of a file in flight and holds a lock on its open file description, as a controller does, and nothing else.
+/// A process that is there to be killed: the floor of a controller's death. It holds a life lock and an io_uring still,
+/// or keeps reads or writes of a file in flight and holds a lock on its open file description, as a controller does, and
+/// nothing else.
 struct BareProcessCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "bench-bare", shouldDisplay: false)
 
@@ -19,12 +21,16 @@ struct BareProcessCommand: ParsableCommand {
 
   @Argument var work: KilledWork
   @Option var file: String?
+  /// Where its life lock lies: a file of one page.
+  @Option var life: String
 
   func run() throws {
     baton_die_with_parent()
     // The bench has them blocked, and who is forked inherits that.
     baton_termination_signals_restore()
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
+    // Mapped until the end, which comes from outside.
+    try SharedPage(life).kept().begin()
     try check(io_uring_queue_init(UInt32(KilledWork.depth), ring, 0), "bare process", doing: "setting up a ring")
     if let file, work != .none { try keepInFlight(file, ring) }
     Self.sayReady()
@@ -71,6 +77,24 @@ struct BareProcessCommand: ParsableCommand {
   }
 }
 
+/// A page that two processes share, with a life lock at its beginning.
+struct SharedPage: ~Copyable {
+  private let mapping: Mapping
+
+  /// The file at `path`, which is made where it is not there.
+  init(_ path: String) throws(BatonError) {
+    let file = OwnedDescriptor(
+      try check(baton_open(path, true, false, FileFacts(path: path) == nil), path, doing: "opening it"))
+    try file.setSize(4096, subject: path)
+    mapping = try Mapping(of: file, count: 4096, subject: path)
+  }
+
+  var life: LifeLock { LifeLock(base: mapping.base) }
+
+  /// The lock, in pages that stay mapped for as long as the process lives.
+  consuming func kept() -> LifeLock { LifeLock(base: mapping.release()) }
+}
+
 /// What a process has in flight when it is killed.
 enum KilledWork: String, ExpressibleByArgument {
   case none, reads, writes
@@ -79,12 +103,10 @@ enum KilledWork: String, ExpressibleByArgument {
   static let depth = 32
   /// Bytes of each.
   static let transferSize = 4096
-  /// Bytes at a file's end that no transfer touches: what is asked for there collides with none.
-  static let quietSize: UInt64 = 1 << 20
 
   /// Where the next transfer of that number goes: each number has a stretch of its own, so no two of them overlap.
   static func offset(of entry: Int, size: UInt64, _ random: inout SplitMix64) -> UInt64 {
-    let stretch = (size - quietSize) / UInt64(depth) / UInt64(transferSize)
+    let stretch = size / UInt64(depth) / UInt64(transferSize)
     return (UInt64(entry) * stretch + random.below(stretch)) * UInt64(transferSize)
   }
 }
@@ -96,6 +118,7 @@ struct BareProcess: ~Copyable {
   private let work: KilledWork
   private let file: OwnedDescriptor
   private let path: String
+  private let page: SharedPage
 
   /// Milliseconds until it must have said that it is under way.
   private static let patienceMilliseconds: CInt = 20_000
@@ -111,8 +134,11 @@ struct BareProcess: ~Copyable {
     _ = fcntl(reading.number, F_SETFD, FD_CLOEXEC)
     _ = fcntl(writing.number, F_SETFD, FD_CLOEXEC)
     let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening it"))
+    let lifePath = "\(path).life"
+    let page = try SharedPage(lifePath)
+    page.life.clear()
     let pid = try OwnProgram.start(
-      ["bench-bare", work.rawValue, "--file", path],
+      ["bench-bare", work.rawValue, "--file", path, "--life", lifePath],
       handing: (writing.number, BareProcessCommand.readyDescriptor))
     _ = consume writing
     var handle: CInt = -1
@@ -133,6 +159,7 @@ struct BareProcess: ~Copyable {
     self.work = work
     self.file = file
     self.path = path
+    self.page = page
   }
 
   deinit { Self.end(pid) }
@@ -143,20 +170,22 @@ struct BareProcess: ~Copyable {
     while waitpid(pid, &status, 0) < 0, errno == EINTR {}
   }
 
-  /// Kills it. Microseconds until its exit is seen, and, with work, until the kernel has let go of the last transfer:
-  /// then nobody holds its lock any more.
-  borrowing func killed() throws(BatonError) -> (exit: Double, drain: Double) {
+  /// Kills it. Microseconds until its death is seen by its life lock, until its exit is seen by pidfd, and, with work,
+  /// until the kernel has let go of the last transfer: then nobody holds its lock any more.
+  borrowing func killed() throws(BatonError) -> (death: Double, exit: Double, drain: Double) {
     let lookout = Lookout("a bare process's death")
     kill(pid, SIGKILL)
+    while !page.life.isMarkedDead { try lookout.pause() }
+    let death = lookout.microseconds
     while !Lookout.hasEnded(handle) { try lookout.pause() }
     let exit = lookout.microseconds
-    guard work != .none else { return (exit, exit) }
+    guard work != .none else { return (death, exit, exit) }
     while true {
       let locked = baton_ofd_is_locked_by_other(file.number, BareProcessCommand.lockOffset, 1)
       if try check(locked, path, doing: "looking at its lock") == 0 { break }
       try lookout.pause()
     }
-    return (exit, lookout.microseconds)
+    return (death, exit, lookout.microseconds)
   }
 }
 

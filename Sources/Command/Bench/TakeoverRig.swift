@@ -1,11 +1,13 @@
 import Baton
+import BatonOwnership
 import BatonSharedMemory
+import BatonStorage
 import CBatonShims
 import Glibc
 
 /// A subsystem whose controller a is killed again and again: two controller processes, and hosts in this one.
 ///
-/// Unit 0 is a file that all work goes to. Before each death a owns every unit, and all hosts are attached to both.
+/// Unit 0 is a file that all work goes to, unit 1 a null unit. Before each death a owns every unit, and all hosts are attached to both.
 struct TakeoverRig: ~Copyable {
   private let subsystem: Subsystem
   private let log: String
@@ -13,6 +15,8 @@ struct TakeoverRig: ~Copyable {
   /// The file behind unit 0.
   private let path: String
   private let fileSize: UInt64
+  /// All lives of a: this one is never reached.
+  private let livesOfA: StorageLife
   private var a: ControllerProcess
   private var b: ControllerProcess
   private let hosts: HostCrowd
@@ -32,9 +36,8 @@ struct TakeoverRig: ~Copyable {
     var recovered = 0
   }
 
-  /// The bytes of a unit's file that lives of a lock, each its own (see `UnitLock`).
-  private static let lockOffset: Int64 = 1 << 61
-  private static let lockCount: Int64 = 1 << 60
+  /// The unit that the survivor is asked for first: a null unit, owned by a like all others.
+  private static let probedUnit = 1
   /// Requests that each host has answered by each controller before the first death.
   private static let warmUpRequests = 4
   /// Requests outstanding while a is made the owner of all units.
@@ -66,6 +69,8 @@ struct TakeoverRig: ~Copyable {
     unitCount = status.units.count
     path = status.units[0].path
     fileSize = status.units[0].size
+    livesOfA = StorageLife(
+      controllerIndex: 0, incarnation: MembershipWord.incarnationMax, subsystem: status.generation)
     self.a = a
     self.b = b
     self.hosts = hosts
@@ -92,7 +97,7 @@ struct TakeoverRig: ~Copyable {
     let handle = OwnedDescriptor(try check(baton_pidfd_open(a.pid), "controller a", doing: "pidfd_open"))
     if work == .none { usleep(Self.idleMicroseconds) } else { try load(work) }
     let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening it"))
-    let quiet = Self.read(fileSize - KilledWork.quietSize, buffer: KilledWork.depth * KilledWork.transferSize)
+    let quiet = Self.read(0, unit: Self.probedUnit, buffer: KilledWork.depth * KilledWork.transferSize)
     var isProbed = false
     var hasEnded = false
     var isDrained = false
@@ -115,8 +120,7 @@ struct TakeoverRig: ~Copyable {
         hasEnded = Lookout.hasEnded(handle)
         if hasEnded { death.exit = lookout.microseconds }
       } else if !isDrained {
-        let locked = baton_ofd_is_locked_by_other(file.number, Self.lockOffset, Self.lockCount)
-        isDrained = try check(locked, path, doing: "looking at its locks") == 0
+        isDrained = livesOfA.areEarlierOnesDrained(file)
         if isDrained { death.drain = lookout.microseconds }
       }
       if isProbed, isDrained, hosts[0].outstanding == 0 { return death }

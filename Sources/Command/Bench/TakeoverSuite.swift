@@ -6,9 +6,9 @@ import Glibc
 
 /// What one trial of the takeover suite measures, in the order of its values; a round has one trial for each work.
 private enum TakeoverFigure: Int {
-  case bareExit, bareDrain, first, last, exit, drain, crowdFirst, crowdLast, crowdExit, crowdDrain
+  case bareDeath, bareExit, bareDrain, first, last, exit, drain, crowdFirst, crowdLast, crowdExit, crowdDrain
 
-  static let countPerWork = 10
+  static let countPerWork = 11
   static let works = [KilledWork.none, .writes, .reads]
 
   /// Its place among the values of a round.
@@ -40,15 +40,17 @@ extension Bench {
     progress.begin("takeover: making files")
     let paths = ["bare", "unit", "crowd-unit"].map { "\(scratch.path)/\($0)" }
     for path in paths { try ImageFile.make(at: path, count: Self.workFileSize, seed: 1) }
-    var crowd = [UnitSpecification(.path(paths[2]))]
+    // Unit 1 is asked for the first answer: a disk has no part in that.
+    let probed = UnitSpecification(.null, size: Self.quietFileSize)
+    var crowd = [UnitSpecification(.path(paths[2])), probed]
     let hasFiles = baton_raise_open_file_limit() >= UInt64(Self.crowdUnits) + Self.otherFiles
     if !hasFiles { report.warnings.append("too few open files are allowed: the many units are null units") }
-    for unit in 1..<Self.crowdUnits {
+    for unit in 2..<Self.crowdUnits {
       crowd.append(
         UnitSpecification(hasFiles ? .path("\(scratch.path)/quiet-\(unit)") : .null, size: Self.quietFileSize))
     }
     let log = "\(scratch.path)/log"
-    let rows = try Self.withSubsystem("takeover", [UnitSpecification(.path(paths[1]))]) { small in
+    let rows = try Self.withSubsystem("takeover", [UnitSpecification(.path(paths[1])), probed]) { small in
       try Self.withSubsystem("takeover-crowd", crowd) { large in
         try takeover(small, large, barePath: paths[0], log: log, interruption)
       }
@@ -71,7 +73,7 @@ extension Bench {
       let signal = interruption.take()
       if signal != 0 { throw ExitCode(128 + signal) }
       let work = TakeoverFigure.works[trial]
-      var bare = (exit: 0.0, drain: 0.0)
+      var bare = (death: 0.0, exit: 0.0, drain: 0.0)
       var one = TakeoverRig.Death()
       var many = TakeoverRig.Death()
       // Each comes first in turn: what a death leaves to be done for the kernel is met by the next one.
@@ -84,8 +86,8 @@ extension Bench {
         }
       }
       return [
-        bare.exit, bare.drain, one.firstAnswer, one.lastAnswer, one.exit, one.drain, many.firstAnswer, many.lastAnswer,
-        many.exit, many.drain,
+        bare.death, bare.exit, bare.drain, one.firstAnswer, one.lastAnswer, one.exit, one.drain, many.firstAnswer,
+        many.lastAnswer, many.exit, many.drain,
       ]
     }
     try rig.stop()
@@ -109,15 +111,15 @@ extension Bench {
     }
     let many = "\(Figure.count(UInt64(crowdUnits))) units, \(crowdHosts) hosts"
     for work in TakeoverFigure.works {
-      add("first answer", work, .first, beside: .bareExit, "exit of a bare process")
+      add("first answer", work, .first, beside: .bareDeath, "death of a bare process")
       add("exit of the controller", work, .exit, beside: .bareExit, "exit of a bare process")
-      add("first answer, \(many)", work, .crowdFirst, beside: .first, "one unit, one host")
-      add("exit of the controller, \(many)", work, .crowdExit, beside: .exit, "one unit, one host")
+      add("first answer, \(many)", work, .crowdFirst, beside: .first, "one host")
+      add("exit of the controller, \(many)", work, .crowdExit, beside: .exit, "one host")
       if work == .none { continue }
       add("last in-flight answer", work, .last, beside: .bareDrain, "drain of a bare process")
       add("drain of the controller", work, .drain, beside: .bareDrain, "drain of a bare process")
-      add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one unit, one host")
-      add("drain of the controller, \(many)", work, .crowdDrain, beside: .drain, "one unit, one host")
+      add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one host")
+      add("drain of the controller, \(many)", work, .crowdDrain, beside: .drain, "one host")
     }
     return rows
   }
