@@ -260,10 +260,8 @@ extension Controller {
     guard region.membership.step(from: seen, to: seen.fenced(by: identity)) else { return lookAtPeer(at: now) }
     reach(.fenceAfter)
     count(.fences)
+    takeover.wasSilent = isSilent
     lookAtPeer(at: now)
-    // After what is urgent: a terminal that does not take the line would hold up the takeover.
-    options.logger.warning(
-      "controller \(identity): controller \(identity.peer) \(isSilent ? "did not answer" : "has died") and was fenced")
   }
 
   private mutating func takeOverFenced(_ seen: MembershipWord, at now: UInt64) {

@@ -15,8 +15,6 @@ extension Controller {
   /// The other one is gone for certain: it has left, or this controller holds the fence and has seen its exit.
   mutating func standIn(for seen: MembershipWord, at now: UInt64) {
     peerIsGone = true
-    // Nobody wants to know any more whether it answers.
-    endPeerWatch()
     takeover.beganAt = now
     takeover.sweepLeft = region.functionCount
     takeover.placeCursor = 0
@@ -48,9 +46,14 @@ extension Controller {
   /// Nothing of the other one's waits any more.
   private mutating func settle() {
     takeover.setStage(.standsIn, record)
+    // What is not urgent comes now: nobody wants to know any more whether the other one answers, and a terminal that does
+    // not take a line would have held up the takeover.
+    endPeerWatch()
+    let reason = takeover.wasSilent ? "which did not answer" : "which is gone"
+    takeover.wasSilent = false
     options.logger.notice(
       """
-      controller \(identity): serves in place of controller \(identity.peer): \(word(.functionsTakenOver)) functions \
+      controller \(identity): serves in place of controller \(identity.peer), \(reason): \(word(.functionsTakenOver)) functions \
       taken over, \(word(.recovered)) requests found in flight, \(word(.replayed)) of them executed again, \
       \(word(.adopted)) more taken from its channels so far
       """)

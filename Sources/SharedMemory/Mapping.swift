@@ -44,12 +44,15 @@ public struct Mapping: ~Copyable {
   /// Bytes mapped.
   public let count: Int
 
-  /// Maps the first `count` bytes of `descriptor`. Cost: one system call; pages come on first touch.
+  /// Maps the first `count` bytes of `descriptor`. Cost: one system call; pages come on first touch, or at once where
+  /// they are `populated`: then no first touch comes in a moment that counts.
   public init(
-    of descriptor: borrowing OwnedDescriptor, count: Int, writable: Bool = true, subject: String
+    of descriptor: borrowing OwnedDescriptor, count: Int, writable: Bool = true, populated: Bool = false,
+    subject: String
   ) throws(BatonError) {
     let protection = writable ? PROT_READ | PROT_WRITE : PROT_READ
-    guard let base = mmap(nil, count, protection, MAP_SHARED, descriptor.number, 0), base != MAP_FAILED else {
+    let flags = populated ? MAP_SHARED | MAP_POPULATE : MAP_SHARED
+    guard let base = mmap(nil, count, protection, flags, descriptor.number, 0), base != MAP_FAILED else {
       throw BatonError(result: -Int(errno), subject, doing: "mapping \(count) bytes")
     }
     self.base = base

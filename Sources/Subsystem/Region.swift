@@ -120,7 +120,8 @@ extension Region {
       throw BatonError(
         .truncated, path, "is truncated: \(count) bytes do not hold a header", mend: Self.anew(location))
     }
-    let mapping = try Mapping(of: file, count: Int(count), writable: writable, subject: path)
+    let mapping = try Mapping(
+      of: file, count: Int(count), writable: writable, populated: writable, subject: path)
     let header = mapping.base.load(as: baton_region_header.self)
     guard header.magic == baton_region_magic else {
       throw BatonError(.foreign, path, "is no region of a subsystem", mend: "name another, or remove the file")

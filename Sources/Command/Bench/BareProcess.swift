@@ -120,6 +120,8 @@ struct BareProcess: ~Copyable {
   private let path: String
   private let page: SharedPage
 
+  /// The longest sleep in waiting for a death.
+  private static let sleepNanoseconds: Int64 = 100_000_000
   /// Milliseconds until it must have said that it is under way.
   private static let patienceMilliseconds: CInt = 20_000
 
@@ -173,9 +175,15 @@ struct BareProcess: ~Copyable {
   /// Kills it. Microseconds until its death is seen by its life lock, until its exit is seen by pidfd, and, with work,
   /// until the kernel has let go of the last transfer: then nobody holds its lock any more.
   borrowing func killed() throws(BatonError) -> (death: Double, exit: Double, drain: Double) {
+    // Asleep, as a survivor with nothing to do is, and as the host is that waits for the survivor's answer: on a machine
+    // with few cores whoever looks all the time keeps the dying and the woken off them.
+    let expected = page.life.announceWaiter()
     let lookout = Lookout("a bare process's death")
     kill(pid, SIGKILL)
-    while !page.life.isMarkedDead { try lookout.pause() }
+    while !page.life.isMarkedDead {
+      if let expected { page.life.word.wait(while: expected, nanoseconds: Self.sleepNanoseconds) }
+      try lookout.check()
+    }
     let death = lookout.microseconds
     while !Lookout.hasEnded(handle) { try lookout.pause() }
     let exit = lookout.microseconds
@@ -208,10 +216,16 @@ struct Lookout {
   /// Since the beginning.
   var microseconds: Double { Double(monotonicNanoseconds() - start) / 1e3 }
 
-  /// Between two looks that found nothing.
-  func pause() throws(BatonError) {
+  /// Fails when it should have come.
+  func check() throws(BatonError) {
     let waited = monotonicNanoseconds() - start
     if waited > Self.patienceNanoseconds { throw BatonError(.system, what, "is not seen in time") }
+  }
+
+  /// Between two looks that found nothing.
+  func pause() throws(BatonError) {
+    try check()
+    let waited = monotonicNanoseconds() - start
     if waited < Self.wakefulNanoseconds { sched_yield() } else { usleep(Self.sleepMicroseconds) }
   }
 

@@ -116,7 +116,9 @@ struct TakeoverRig: ~Copyable {
         death.lastAnswer = lookout.microseconds
         if completion.service.controller == .b { death.recovered += 1 }
       }
-      if !hasEnded {
+      if death.firstAnswer == 0 {
+        // Nothing but that is looked for as yet.
+      } else if !hasEnded {
         hasEnded = Lookout.hasEnded(handle)
         if hasEnded { death.exit = lookout.microseconds }
       } else if !isDrained {
@@ -124,7 +126,14 @@ struct TakeoverRig: ~Copyable {
         if isDrained { death.drain = lookout.microseconds }
       }
       if isProbed, isDrained, hosts[0].outstanding == 0 { return death }
-      if isIdle { try lookout.pause() }
+      if !isIdle { continue }
+      if isProbed, death.firstAnswer == 0 {
+        // Asleep, like who waits for the death of a bare process.
+        hosts[0].wait()
+        try lookout.check()
+      } else {
+        try lookout.pause()
+      }
     }
   }
 
@@ -214,9 +223,11 @@ private struct HostCrowd: ~Copyable {
   init(_ count: Int, of subsystem: Subsystem) throws(BatonError) {
     hosts = .allocate(capacity: count)
     var made = 0
+    var options = HostOptions()
+    options.waiting = .park
     do throws(BatonError) {
       while made < count {
-        (hosts + made).initialize(to: try Host(of: subsystem))
+        (hosts + made).initialize(to: try Host(of: subsystem, options: options))
         made += 1
       }
     } catch {
