@@ -127,4 +127,20 @@ struct BlockHistoryTests {
     end(second)
     #expect(read(.write(second), .write(first))?.hasPrefix("sector 1: ") == true)
   }
+
+  @Test("A sector of parts is right through the page cache while it is written, and never otherwise")
+  mutating func torn() {
+    for tears in [true, false] {
+      history = BlockHistory(tearsSectors: tears)
+      let first = begin()
+      end(first)
+      #expect(read(.torn("torn")) == "torn")
+      let early = beginRead()
+      let second = begin()
+      #expect((read(.torn("torn")) == nil) == tears)
+      end(second)
+      #expect((endRead(early, .torn("torn")) == nil) == tears)
+      #expect(read(.torn("torn")) == "torn")
+    }
+  }
 }

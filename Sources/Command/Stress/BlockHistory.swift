@@ -9,6 +9,8 @@
 ///   to have taken effect before the read was submitted. Any other write that was submitted is right.
 /// - Blocks are no atoms: each sector of 512 bytes is judged by itself, and a read that overlaps writes may find
 ///   sectors of several. Only a read that found one write in all sectors says that the write has taken effect.
+/// - Direct I/O does not tear sectors. The page cache does, while they are written: there a read that overlaps a write
+///   may find a sector of parts.
 ///
 /// It never accuses a subsystem that keeps these promises. For a block with one write outstanding at a time it is
 /// exact but for sectors of a write that is under way.
@@ -33,6 +35,11 @@ struct BlockHistory {
   private(set) var writesOutstanding = 0
   /// Reads under way.
   var readsOutstanding: Int { reads.count }
+
+  private let tearsSectors: Bool
+
+  /// Zeroes. `tearsSectors`: through the page cache.
+  init(tearsSectors: Bool = false) { self.tearsSectors = tearsSectors }
 
   /// A write, or what leaves zeroes, is submitted. Returns its number.
   mutating func beginWrite(isZero: Bool, at now: UInt64) -> UInt32 {
@@ -82,6 +89,8 @@ struct BlockHistory {
     let limit = barrier?.submittedAt ?? 0
     switch content {
     case .foreign(let what): return what
+    case .torn(let what):
+      return tearsSectors && writes.contains { $0.submittedAt > 0 && $0.answeredAt > submittedAt } ? nil : what
     case .zeroes:
       if writes.contains(where: { $0.isZero && $0.answeredAt >= limit }) { return nil }
       return "holds zeroes" + Self.against(barrier)
@@ -102,7 +111,7 @@ struct BlockHistory {
   private mutating func learn(_ content: Stamp.Content, _ submittedAt: UInt64, _ now: UInt64) {
     let limit = barrier(before: submittedAt)?.submittedAt ?? 0
     switch content {
-    case .foreign: break
+    case .foreign, .torn: break
     case .write(let number):
       if let index = writes.firstIndex(where: { $0.sequence == number }) {
         writes[index].knownAt = min(writes[index].knownAt, now)

@@ -270,7 +270,12 @@ struct FaultSchedule {
       return fault(
         .both, "kill \(other), start it, and \(name)", stopper, steps + [.awaitStop(stopper)] + act(on: stopper))
     case .leaving:
-      if !facts[stopper.index].isAtPoint { steps = [.awaitServing, .terminate(stopper)] }
+      if !facts[stopper.index].isAtPoint {
+        steps = [.awaitServing]
+        // What the other one asks for is granted to it; only what nobody asks for is left to nobody.
+        if order.point == .vacateBefore || order.point == .vacateAfter { steps += [.kill(other), .awaitCalm] }
+        steps.append(.terminate(stopper))
+      }
       return fault(.leave, "leaving \(name)", stopper, steps + [.awaitStop(stopper)] + act(on: stopper))
     }
   }

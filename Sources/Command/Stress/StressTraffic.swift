@@ -14,6 +14,8 @@ struct StressPlan {
   var units: [StressUnit] = []
   /// The first unit that is for management alone: one a host.
   var firstManagedUnit: UInt32 = 0
+  /// Whether a read may find a sector that is just being written half and half.
+  var tearsSectors = false
   /// Of all choices.
   var seed: UInt64 = 1
 
@@ -67,7 +69,8 @@ final class StressLedger {
 
   init(_ plan: StressPlan) {
     self.plan = plan
-    blocks = Array(repeating: BlockHistory(), count: plan.units.count * plan.blocks)
+    blocks = Array(
+      repeating: BlockHistory(tearsSectors: plan.tearsSectors), count: plan.units.count * plan.blocks)
   }
 
   /// The next moment: submissions and answers are ordered by it.

@@ -55,6 +55,8 @@ struct Stamp: Equatable {
     case zeroes
     /// The stamp of that write of this very block.
     case write(UInt32)
+    /// Parts of what this very block has held, or zeroes, put together within a sector; says what.
+    case torn(String)
     /// Anything else; says what.
     case foreign(String)
   }
@@ -77,6 +79,7 @@ struct Stamp: Equatable {
   private static func content(_ unit: UInt32, _ block: UInt64, sector: Int, _ address: UnsafeRawPointer) -> Content {
     let words = address.assumingMemoryBound(to: UInt64.self)
     if isZero(address, count: sectorSize) { return .zeroes }
+    if words[0] == 0, words[1] == 0, words[2] == 0 { return .torn("begins with zeroes and does not end so") }
     if words[0] != magic { return .foreign("carries no stamp") }
     if words[1] != UInt64(unit) || words[2] != block {
       return .foreign(
@@ -88,7 +91,7 @@ struct Stamp: Equatable {
     let stamp = Stamp(unit: unit, block: block, sequence: sequence)
     let key = stamp.key(sector)
     for index in 4..<wordsPerSector where words[index] != key &* UInt64(index) {
-      return .foreign("is spoilt within write \(sequence)")
+      return .torn("is spoilt within write \(sequence)")
     }
     return .write(sequence)
   }
