@@ -38,7 +38,7 @@ extension Controller {
   mutating func controlReady(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool) {
     switch kind {
     case Watch.listener:
-      if hasJoined, stop == .running { acceptConnections() }
+      if hasJoined { acceptConnections() }
       if !hasMore { watchControl() }
     case Watch.signals:
       var signal = baton_read_signal(control.signals)
@@ -72,8 +72,8 @@ extension Controller {
   /// Slow control work, a few times a second: connections whose arrival was not told of, and such as never say
   /// what they are.
   mutating func tendConnections(at now: UInt64) {
-    if stop != .running { return }
     acceptConnections()
+    if stop != .running { return }
     for index in control.connections.indices {
       guard case .unknown = control.connections[index].kind else { continue }
       // One that was accepted just now is younger than `now`: a difference would wrap.
@@ -85,6 +85,8 @@ extension Controller {
 
   mutating func acceptConnections() {
     acceptsMore = false
+    // Who leaves attaches nobody, but for those whose requests it recovers: without them it could not leave.
+    if stop == .stopped || stop == .leaving && takeover.standingCount == 0 { return }
     // A host that comes is attached where its channels stand, and that is known only when it is known what was in
     // flight.
     if peerIsGone, !takeover.hasReadJournal {

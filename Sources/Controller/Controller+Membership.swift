@@ -212,7 +212,7 @@ extension Controller {
   func nanosecondsUntilPeerLook(at now: UInt64) -> Int64 {
     // What the kernel does not tell of is asked for: its lock on a unit, and whether a host has come back.
     if takeover.standingCount > 0 { return Self.joinLookNanoseconds / 4 }
-    if takeover.hasSteps || !takeover.hasReadJournal { return 0 }
+    if takeover.hasSteps { return 0 }
     // The pidfd tells of the exit, and a joiner rings.
     if takeover.stage == .awaitsExit { return Int64(Self.endLookNanoseconds) }
     let deadline = max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin)

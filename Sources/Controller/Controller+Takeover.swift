@@ -37,7 +37,7 @@ extension Controller {
       if peerIsGone, takeover.standingCount > 0 { work += recover() }
       if takeover.hasDone { removeDone() }
     }
-    if takeover.heldHead >= 0, takeover.mayRelease { work += releaseHeld() }
+    if takeover.hasReleases { work += releaseHeld() }
     if takeover.sweepLeft > 0 { work += sweepForTakeover() }
     if peerIsGone, takeover.stage == .recovers, !takeover.isUnderWay { settle() }
     return work

@@ -263,7 +263,7 @@ public struct Controller: ~Copyable {
     work += attend()
     if turns % Self.peerLookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
     if turns % Self.housekeepingTurns == 0 { keepHouse() }
-    if takeover.isUnderWay { work += continueTakeover() }
+    if takeover.isUnderWay || takeover.hasReleases { work += continueTakeover() }
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }
     if storage.mustSubmit { submit() }

@@ -49,17 +49,25 @@ struct Takeover {
     @inline(__always) get { journalCursor == journalTop }
   }
 
-  /// Whether the loop has anything to do here, or will have when something has ended.
+  /// Whether something of the other one's is still to be done.
+  ///
+  /// Held requests do not count: they may wait for a write of this very controller, and what was taken in the other
+  /// one's place is counted by its channels.
   var isUnderWay: Bool {
     @inline(__always) get {
-      hasSteps || standingCount > 0 || !hasReadJournal || heldHead >= 0
+      placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || standingCount > 0 || !hasReadJournal
     }
   }
 
-  /// Whether the next turn has anything to do here.
+  /// Whether held requests are to be looked at.
+  var hasReleases: Bool {
+    @inline(__always) get { heldHead >= 0 && mayRelease }
+  }
+
+  /// Whether the next turn has anything to do here, whatever ends meanwhile.
   var hasSteps: Bool {
     @inline(__always) get {
-      placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || heldHead >= 0 && mayRelease
+      placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || !hasReadJournal || hasReleases
     }
   }
 

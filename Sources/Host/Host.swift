@@ -62,6 +62,8 @@ public struct Host: ~Copyable {
     let request: Request
     let cookie: UInt64
     let service: Service
+    /// Which life of the controller refused it.
+    let incarnation: UInt64
     /// When it was handed back.
     let since: UInt64
   }
@@ -163,7 +165,9 @@ public struct Host: ~Copyable {
   /// The controller has not executed this and leaves: asks the other one.
   private mutating func reroute(_ request: Request, _ cookie: UInt64, _ service: Service) -> Completion? {
     deferred.append(
-      Deferred(request: request, cookie: cookie, service: service, since: monotonicNanoseconds()))
+      Deferred(
+        request: request, cookie: cookie, service: service, incarnation: incarnation(of: service.controller),
+        since: monotonicNanoseconds()))
     return submitDeferred()
   }
 
@@ -174,6 +178,11 @@ public struct Host: ~Copyable {
       prefersB = other == .b
       if isAttached(to: other) {
         if !submit(first.request, to: other, cookie: first.cookie) { return nil }
+        rerouted += 1
+        deferred.removeFirst()
+      } else if isAttached(to: other.peer), incarnation(of: other.peer) != first.incarnation {
+        // The one that left is back before the other one is.
+        if !submit(first.request, to: other.peer, cookie: first.cookie) { return nil }
         rerouted += 1
         deferred.removeFirst()
       } else {
@@ -188,6 +197,10 @@ public struct Host: ~Copyable {
       }
     }
     return nil
+  }
+
+  private func incarnation(of controller: ControllerIdentity) -> UInt64 {
+    controller == .a ? channelA.incarnation : channelB.incarnation
   }
 
   // MARK: Control
