@@ -141,8 +141,8 @@ extension Controller {
     if storage.watch(descriptor, kind: Watch.peer, index: peer.token) { submit() }
   }
 
-  /// Waits for the mark on the life lock, which comes long before the pidfd tells. The lock is taken some time after the
-  /// joining, and not at all by an embedder.
+  /// Waits for the mark on the life lock, which comes long before the pidfd tells. The lock is taken some time after
+  /// the joining, and not at all by an embedder.
   private mutating func watchPeersLife() {
     guard !peer.isLifeWatched, peer.descriptor >= 0, let expected = peerRecord.life.announceWaiter() else { return }
     let word = peerRecord.life.word

@@ -46,15 +46,16 @@ extension Controller {
   /// Nothing of the other one's waits any more.
   private mutating func settle() {
     takeover.setStage(.standsIn, record)
-    // What is not urgent comes now: nobody wants to know any more whether the other one answers, and a terminal that does
-    // not take a line would have held up the takeover.
+    // What is not urgent comes now: nobody wants to know any more whether the other one answers, and a terminal that
+    // does not take a line would have held up the takeover.
     endPeerWatch()
     let reason = takeover.wasSilent ? "which did not answer" : "which is gone"
     takeover.wasSilent = false
     options.logger.notice(
       """
-      controller \(identity): serves in place of controller \(identity.peer), \(reason): \(word(.functionsTakenOver)) functions \
-      taken over, \(word(.recovered)) requests found in flight, \(word(.replayed)) of them executed again, \
+      controller \(identity): serves in place of controller \(identity.peer), \(reason): \
+      \(word(.functionsTakenOver)) functions taken over, \
+      \(word(.recovered)) requests found in flight, \(word(.replayed)) of them executed again, \
       \(word(.adopted)) more taken from its channels so far
       """)
   }

@@ -338,7 +338,8 @@ public struct Storage: ~Copyable {
   }
 
   /// Asks to be told when the futex word at `address` is woken, or is not `expected` in the first place: one
-  /// `Event.ready` with this kind (not 0) and index. Its result is -EINVAL where the kernel cannot do this (before 6.7).
+  /// `Event.ready` with this kind (not 0) and index. Its result is -EINVAL where the kernel cannot do this (before
+  /// 6.7).
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func watchFutex(

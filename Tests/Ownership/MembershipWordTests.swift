@@ -10,7 +10,8 @@ enum MembershipStep: Hashable {
   case fence, leave, leaveUnsettled, release, keep
 
   static func all(incarnations: ClosedRange<UInt64>) -> [MembershipStep] {
-    [.fence, .leave, .leaveUnsettled, .release, .keep] + incarnations.flatMap { [.join($0), .resume($0), .displace($0)] }
+    [.fence, .leave, .leaveUnsettled, .release, .keep]
+      + incarnations.flatMap { [.join($0), .resume($0), .displace($0)] }
   }
 
   /// What the implementation makes of it.

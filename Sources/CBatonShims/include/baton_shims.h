@@ -85,8 +85,8 @@ int baton_unpin(void);
 int baton_available_cpus(void);
 
 // A robust lock between processes, in shared memory (64 bytes, zeroed): this thread holds it until baton_life_end, or
-// until it dies. Then the kernel sets FUTEX_OWNER_DIED in its first 32 bits, before it takes memory and files apart, and
-// wakes who waits (set_robust_list(2)). pthread_mutex_t and its attributes are opaque in Swift. 0 or -errno.
+// until it dies. Then the kernel sets FUTEX_OWNER_DIED in its first 32 bits, before it takes memory and files apart,
+// and wakes who waits (set_robust_list(2)). pthread_mutex_t and its attributes are opaque in Swift. 0 or -errno.
 int baton_life_begin(void *life);
 void baton_life_end(void *life);
 

@@ -6,9 +6,9 @@ import CBatonShims
 import CLiburing
 import Glibc
 
-/// A process that is there to be killed: the floor of a controller's death. It holds a life lock and an io_uring still,
-/// or keeps reads or writes of a file in flight and holds a lock on its open file description, as a controller does, and
-/// nothing else.
+/// A process that is there to be killed: the floor of a controller's death. It holds a life lock and an io_uring
+/// still, or keeps reads or writes of a file in flight and holds a lock on its open file description, as a controller
+/// does, and nothing else.
 struct BareProcessCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "bench-bare", shouldDisplay: false)
 
@@ -175,8 +175,8 @@ struct BareProcess: ~Copyable {
   /// Kills it. Microseconds until its death is seen by its life lock, until its exit is seen by pidfd, and, with work,
   /// until the kernel has let go of the last transfer: then nobody holds its lock any more.
   borrowing func killed() throws(BatonError) -> (death: Double, exit: Double, drain: Double) {
-    // Asleep, as a survivor with nothing to do is, and as the host is that waits for the survivor's answer: on a machine
-    // with few cores whoever looks all the time keeps the dying and the woken off them.
+    // Asleep, as a survivor with nothing to do is, and as the host is that waits for the survivor's answer: on a
+    // machine with few cores whoever looks all the time keeps the dying and the woken off them.
     let expected = page.life.announceWaiter()
     let lookout = Lookout("a bare process's death")
     kill(pid, SIGKILL)

@@ -7,7 +7,8 @@ import Glibc
 
 /// A subsystem whose controller a is killed again and again: two controller processes, and hosts in this one.
 ///
-/// Unit 0 is a file that all work goes to, unit 1 a null unit. Before each death a owns every unit, and all hosts are attached to both.
+/// Unit 0 is a file that all work goes to, unit 1 a null unit. Before each death a owns every unit, and all hosts are
+/// attached to both.
 struct TakeoverRig: ~Copyable {
   private let subsystem: Subsystem
   private let log: String

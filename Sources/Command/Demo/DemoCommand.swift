@@ -8,8 +8,9 @@ struct DemoCommand: ParsableCommand {
     commandName: "demo", abstract: "The whole story on scratch files, every byte verified.",
     discussion: """
       Makes a subsystem with two units, starts both controllers, writes an image through both in turn, reads every \
-      piece back through the other one, and then lets a host write and read at random through both. Exits 0 only \
-      if every byte was right, 2 where one was not.
+      piece back through the other one, and then lets a host write and read at random through both. In the middle of \
+      that it kills the controller that owns the unit, shows how long the host waited, and starts it again. Exits 0 \
+      only if every byte was right, 2 where one was not.
       """)
 
   @Option(help: ArgumentHelp("A real file to copy through the controllers.", valueName: "file")) var image: String?
@@ -86,12 +87,32 @@ struct DemoCommand: ParsableCommand {
     plan.targets = [WorkloadTarget(unit: 1, size: loadSize)]
     plan.seed = UInt64(getpid())
     var workload = try Workload(plan, of: subsystem)
-    progress.begin("random reads and writes through both, every read checked")
+    progress.begin("random reads and writes through both, every read checked; one is killed in the middle")
     var signal: CInt = 0
+    var killed: ControllerIdentity?
+    var isBack = false
     let load = try workload.run { requests, nanoseconds in
       signal = max(signal, interruption.take())
       progress.update("\(Figure.fixed(Double(nanoseconds) / 1e9, 1)) s, \(Figure.count(requests)) requests")
       return signal == 0
+    } killing: { nanoseconds in
+      if killed == nil, nanoseconds > plan.nanoseconds / 2 {
+        let owner = try subsystem.status().functions[2].owner ?? .a
+        if owner == .a { a.kill() } else { b.kill() }
+        killed = owner
+        return owner
+      }
+      if !isBack, nanoseconds > plan.nanoseconds * 3 / 4 {
+        isBack = true
+        if killed == .a {
+          try a.waitUntilGone()
+          a = try ControllerProcess(.a, of: subsystem, log: log)
+        } else if killed == .b {
+          try b.waitUntilGone()
+          b = try ControllerProcess(.b, of: subsystem, log: log)
+        }
+      }
+      return nil
     }
     if signal != 0 { throw ExitCode(128 + signal) }
     if let mismatch = load.mismatch { throw VerificationFailure(description: "verification failed: \(mismatch)") }
@@ -99,6 +120,8 @@ struct DemoCommand: ParsableCommand {
       throw VerificationFailure(description: "\(error.value) requests ended with: \(error.key)")
     }
 
+    if isBack, killed == .a { try a.waitUntilServing(subsystem, log: log) }
+    if isBack, killed == .b { try b.waitUntilServing(subsystem, log: log) }
     progress.begin("reading everything once more")
     let blocks = try workload.verifyAll()
     let secondHash = try copy.read(file, swapped: true) { part in
@@ -115,7 +138,8 @@ struct DemoCommand: ParsableCommand {
       controllerA: Int(a.pid), controllerB: Int(b.pid), seconds: seconds,
       requests: copy.requests + load.requests + blocks,
       servedByA: copy.servedBy[0] + load.servedByA, servedByB: copy.servedBy[1] + load.servedByB,
-      changesOfOwner: status.terms, imageLatency: copy.latencies.summary, loadLatency: load.latencies.summary,
+      changesOfOwner: status.terms, killed: killed.map { "\($0)" }, pause: load.pause,
+      imageLatency: copy.latencies.summary, loadLatency: load.latencies.summary,
       blocksVerified: blocks, readsVerified: load.verifiedReads, imageBytes: file.count, sha256: file.sha256,
       sha256Read: firstHash, sha256ReadAgain: secondHash)
     if let json { try JSONReport.write(report, to: json) }
@@ -136,6 +160,8 @@ struct DemoReport: Encodable {
   let servedByA: UInt64
   let servedByB: UInt64
   let changesOfOwner: UInt64
+  let killed: String?
+  let pause: Pause?
   let imageLatency: LatencySummary
   let loadLatency: LatencySummary
   let blocksVerified: UInt64
@@ -147,12 +173,23 @@ struct DemoReport: Encodable {
 
   var isVerified: Bool { sha256 == sha256Read && sha256 == sha256ReadAgain }
 
+  /// What the host saw of the death.
+  private var death: String {
+    guard let killed, let pause else { return "nobody: the load was too short" }
+    let other = killed == "a" ? "b" : "a"
+    if pause.waiting == 0 { return "\(killed), the owner; nothing was outstanding there" }
+    return
+      "\(killed), the owner, with \(pause.waiting) requests outstanding there: \(other) answered the first after "
+      + "\(Figure.duration(pause.firstNanoseconds)), the last after \(Figure.duration(pause.lastNanoseconds))"
+  }
+
   var text: String {
     let served = servedByA + servedByB
     return """
       requests           \(Figure.count(requests)) in \(Figure.fixed(seconds, 1)) s
       served by          a \(Figure.percent(servedByA, of: served)), b \(Figure.percent(servedByB, of: served))
       changes of owner   \(Figure.count(changesOfOwner))
+      killed             \(death)
       latency, image     \(imageLatency.text)
       latency, load      \(loadLatency.text)
       verified           \(Figure.count(readsVerified)) reads on the way, \(Figure.count(blocksVerified)) blocks at last

@@ -85,6 +85,18 @@ struct WorkloadResult {
   var nanoseconds: UInt64 = 0
   var rerouted: UInt64 = 0
   var latencies = Latencies()
+  var pause: Pause?
+}
+
+/// What a host saw of the death of a controller: how long the requests waited that it had outstanding there.
+struct Pause: Encodable {
+  /// Requests that were outstanding at the controller when it died.
+  var waiting = 0
+  /// Of those, answered so far.
+  var answered = 0
+  /// Nanoseconds from the death to the first of their answers, and to the last so far.
+  var firstNanoseconds: UInt64 = 0
+  var lastNanoseconds: UInt64 = 0
 }
 
 /// One host that keeps `depth` requests outstanding, and checks what it reads if asked to.
@@ -107,8 +119,12 @@ struct Workload: ~Copyable {
   private var busy: [Bool]
   private var cursor: UInt64 = 0
   private var number: UInt64 = 0
+  private var diedAt: UInt64 = 0
 
   private struct Issued {
+    var controller = ControllerIdentity.a
+    /// Outstanding at a controller when that died.
+    var isWaiting = false
     var block = 0
     var target = 0
     var isRead = false
@@ -149,8 +165,12 @@ struct Workload: ~Copyable {
 
   /// Submits and completes until the time or the count is over, then waits for what is outstanding.
   ///
-  /// `report` is called now and then with the requests so far and says whether to go on.
-  mutating func run(_ report: (UInt64, UInt64) -> Bool = { _, _ in true }) throws -> WorkloadResult {
+  /// `report` is called now and then with the requests so far and says whether to go on. `kill` is called as often and
+  /// names the controller that it has just killed, if it has.
+  mutating func run(
+    _ report: (UInt64, UInt64) -> Bool = { _, _ in true },
+    killing kill: (UInt64) throws -> ControllerIdentity? = { _ in nil }
+  ) throws -> WorkloadResult {
     let start = monotonicNanoseconds()
     var now = start
     var isStopping = false
@@ -172,6 +192,7 @@ struct Workload: ~Copyable {
           isStopping = true
         }
         if !report(result.requests, now - start) { isStopping = true }
+        if let dead = try kill(now - start) { noteDeath(of: dead) }
       }
       if isStopping && host.outstanding == 0 { break }
       if !progress {
@@ -184,6 +205,27 @@ struct Workload: ~Copyable {
     result.nanoseconds = now - start
     result.rerouted = host.rerouted
     return result
+  }
+
+  /// A controller has just been killed: what happens to the requests that are outstanding there is looked at.
+  private mutating func noteDeath(of controller: ControllerIdentity) {
+    diedAt = monotonicNanoseconds()
+    var isFree = [Bool](repeating: false, count: issued.count)
+    for entry in freeEntries { isFree[entry] = true }
+    var pause = Pause()
+    for entry in issued.indices {
+      issued[entry].isWaiting = !isFree[entry] && issued[entry].controller == controller
+      if issued[entry].isWaiting { pause.waiting += 1 }
+    }
+    result.pause = pause
+  }
+
+  private mutating func noteAnswer(_ now: UInt64) {
+    guard var pause = result.pause else { return }
+    pause.answered += 1
+    pause.lastNanoseconds = now - diedAt
+    if pause.answered == 1 { pause.firstNanoseconds = pause.lastNanoseconds }
+    result.pause = pause
   }
 
   /// False when no request could be made now.
@@ -210,7 +252,9 @@ struct Workload: ~Copyable {
     number &+= 1
     freeEntries.removeLast()
     if plan.verifies { busy[block] = true }
-    issued[entry] = Issued(block: block, target: target, isRead: isRead, sequence: sequence, at: now)
+    issued[entry] = Issued(
+      controller: plan.path.controller(number &- 1), block: block, target: target, isRead: isRead, sequence: sequence,
+      at: now)
     return true
   }
 
@@ -232,6 +276,10 @@ struct Workload: ~Copyable {
   private mutating func complete(_ completion: Completion, _ now: UInt64) {
     let entry = Int(completion.cookie)
     let request = issued[entry]
+    if request.isWaiting {
+      issued[entry].isWaiting = false
+      noteAnswer(now)
+    }
     freeEntries.append(entry)
     result.requests += 1
     result.latencies.record(now &- request.at)
