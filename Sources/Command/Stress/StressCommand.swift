@@ -45,11 +45,16 @@ struct StressCommand: ParsableCommand {
     }
   }
 
+  /// A defect that lets late I/O through shows only where I/O lands late.
+  private var landsLate: Bool { lateIo || defect == .noDrainProof || defect == .noJournal }
+
   private var kinds: Set<FaultKind> {
     var kinds: Set<FaultKind> = []
     if kill { kinds.insert(.kill) }
     if freeze { kinds.formUnion([.freeze, .pause]) }
     if both { kinds.insert(.both) }
+    // Those that bring a planted defect to light, where nobody has said which.
+    if kinds.isEmpty, let defect { kinds.insert(defect == .noFence ? .both : .kill) }
     return kinds
   }
 
@@ -111,8 +116,8 @@ struct StressCommand: ParsableCommand {
     let driver = StressDriver(
       StressControllers(
         subsystem: subsystem, arguments: arguments, deadlineNanoseconds: deadline.nanoseconds, log: log,
-        press: lateIo ? try DiskPress(file: "\(scratch)/press", log: log.path) : nil),
-      FaultSchedule(kinds: kinds, deadline: deadline.nanoseconds, pressesDisk: lateIo, seed: plan.seed), ledger)
+        press: landsLate ? try DiskPress(file: "\(scratch)/press", log: log.path) : nil),
+      FaultSchedule(kinds: kinds, deadline: deadline.nanoseconds, pressesDisk: landsLate, seed: plan.seed), ledger)
     defer { driver.killBoth() }
     try driver.startBoth()
     let traffic = try (0..<plan.hosts).map { try StressHost($0, ledger, of: subsystem) }
