@@ -23,6 +23,8 @@ extension baton_accepted_request {
     static let done: UInt8 = 16
     /// Recovered, and its host did not come back in time: it is not executed again.
     static let orphaned: UInt8 = 32
+    /// What an entry keeps when somebody else recovers it.
+    static let lasting = durable | transferred | orphaned
     /// The planted defect `replayTwice` has executed it again.
     static let twice: UInt8 = 64
   }
@@ -57,6 +59,9 @@ extension baton_accepted_request {
 
   /// Recovered, and something that overlaps it must still wait.
   var isStanding: Bool { flags & (Flag.done | Flag.orphaned) == 0 }
+
+  /// Recovered and given up, and not over.
+  var isOrphan: Bool { flags & (Flag.done | Flag.orphaned) == Flag.orphaned }
 
   /// Whether the other one's execution could be seen in this one's, or undo it.
   func overlaps(_ other: baton_accepted_request) -> Bool {

@@ -60,8 +60,8 @@ extension Controller {
       // Of an earlier life's descriptor nobody wants to know any more.
       if index == peer.token { peerEnded() }
     case Watch.life:
-      // Woken, or marked already, or the kernel cannot (-EINVAL): then the pidfd is what tells.
-      if index == peer.token, result != -EINVAL {
+      // Woken, or not what it was. The kernel cannot (-EINVAL, and whatever else): then the pidfd is what tells.
+      if index == peer.token, result == 0 || result == -EAGAIN {
         peer.isLifeWatched = false
         peerEnded()
       }

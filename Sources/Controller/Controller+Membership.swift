@@ -30,8 +30,8 @@ extension Controller {
     let now = monotonicNanoseconds()
     let isMember = membership.current.isMember(identity, incarnation)
     if stop == .leaving {
-      // Nothing was ever taken: there is nothing to hand over.
-      if isMember, !leave() { return true }
+      // Nothing was ever taken: there is nothing to hand over. A member that waited for the other one's exit goes as
+      // one whose life has ended: its journal may hold what an earlier life had in flight, for whoever comes next.
       unlink(control.path)
       record.setPhase(.absent, incarnation: incarnation)
       stop = .stopped
@@ -169,8 +169,8 @@ extension Controller {
     if hasJoined { lookAtPeer(at: monotonicNanoseconds()) }
   }
 
-  /// Whether the watched life has ended: its process is gone, its seat is free, or a later life has the seat. Each of
-  /// these comes after the last instruction of that life.
+  /// Whether the watched life has ended: its thread or its process is gone, its seat is free, a later life has the
+  /// seat, or it has said that it touches nothing any more. Each of these comes after the last that it does.
   private mutating func hasPeerEnded(at now: UInt64) -> Bool {
     if peer.hasEnded { return true }
     watchPeersLife()
@@ -179,7 +179,7 @@ extension Controller {
     peer.endLookedForAt = now
     peer.hasEnded =
       isPeerMarkedDead || peer.looksEnded() || region.isSeatFree(of: identity.peer)
-      || peerRecord.phase.incarnation != peer.incarnation
+      || peerRecord.phase.incarnation != peer.incarnation || peerRecord.phase.phase == .absent
     return peer.hasEnded
   }
 
@@ -273,10 +273,16 @@ extension Controller {
   /// serves on the kill alone, nor on time, but waits for the exit.
   private mutating func seePeersExit(_ seen: MembershipWord, at now: UInt64) -> Bool {
     watchPeer(seen.incarnation(identity.peer), at: now)
-    if options.defect != .noFence, !hasPeerEnded(at: now) {
-      takeover.setStage(.awaitsExit, record)
-      killPeer()
-      if !hasPeerEnded(at: now) { return false }
+    if options.defect != .noFence {
+      if !hasPeerEnded(at: now) {
+        takeover.setStage(.awaitsExit, record)
+        killPeer()
+        if !hasPeerEnded(at: now) { return false }
+      } else if isPeerMarkedDead, !peer.looksEnded() {
+        // Its thread is dead, and its process as a rule on its way: one that lives on would keep its files, and with
+        // them the locks of the drain proof, for ever.
+        killPeer()
+      }
     }
     reach(.exitSeen)
     return true
@@ -316,6 +322,7 @@ extension Controller {
     if takeover.isUnderWay { return }
     if !takeover.isReleasing { beginReleasing() }
     guard isReleased else { return }
+    handOrphansOver()
     reach(.releaseBefore)
     guard region.membership.step(from: seen, to: seen.released(by: identity)) else { return }
     // From here on it may join, and own what it asks for, and its channels are its own.

@@ -80,7 +80,7 @@ extension Controller {
           let mine = requests.base + Int(index)
           mine.pointee.slot = theirs.pointee.slot
           mine.pointee.operation = theirs.pointee.operation
-          mine.pointee.flags = theirs.pointee.flags & (AcceptedRequest.Flag.durable | AcceptedRequest.Flag.transferred)
+          mine.pointee.flags = theirs.pointee.flags & AcceptedRequest.Flag.lasting
           mine.pointee.unit = theirs.pointee.unit
           mine.pointee.sequence = theirs.pointee.sequence
           mine.pointee.offset = theirs.pointee.offset
@@ -129,10 +129,12 @@ extension Controller {
 
   private mutating func enlist(_ index: Int32) {
     let request = requests.base + Int(index)
-    request.pointee.flags &= AcceptedRequest.Flag.durable | AcceptedRequest.Flag.transferred
+    request.pointee.flags &= AcceptedRequest.Flag.lasting
     request.pointee.flags |= AcceptedRequest.Flag.recovered
     request.pointee.next = takeover.recoveringHead
     takeover.recoveringHead = index
+    // One that was given up stays so, whoever recovers it: others have been served meanwhile.
+    if !request.pointee.isStanding { return }
     takeover.standingCount += 1
     let state = functions + request.pointee.function.index
     if state.pointee.recovering == 0 { state.pointee.isDrained = false }
@@ -202,8 +204,6 @@ extension Controller {
       let theirs = other.pointee.kind
       if operation.isManagement {
         if theirs == .setUnitState { return true }
-        // A unit that is made read-only now would refuse a write that was admitted before.
-        if operation == .setUnitState, theirs.changesUnit, other.pointee.unit == request.pointee.unit { return true }
       } else if theirs.changesUnit, !theirs.isManagement, other.pointee.unit == request.pointee.unit,
         request.pointee.overlaps(other.pointee)
       {
@@ -279,7 +279,8 @@ extension Controller {
             reach(.drainProved)
           }
         }
-        if state.pointee.isDrained, hasRoom(function) { work += executeAgain(index, at: now) }
+        // Before anything new: only a storage that takes nothing at all keeps it waiting.
+        if state.pointee.isDrained, storage.freeSteps > 0 { work += executeAgain(index, at: now) }
       }
       index = request.pointee.next
     }
@@ -421,6 +422,7 @@ extension Controller {
       .write, unit: Int(request.pointee.unit), offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: false, token: UInt64(truncatingIfNeeded: index))
     guard case .started = disposition else { return false }
+    enlistWrite(request, index: index)
     functions[request.pointee.function.index].inFlight += 1
     return true
   }
@@ -460,7 +462,8 @@ extension Controller {
         isAlive[place] = host.start_time != 0 && ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
       }
       // Nobody waits for it; and after the drain proof nothing of it lands any more.
-      if isAlive[place] == false, functions[request.pointee.function.index].isDrained { end(request) }
+      guard isAlive[place] == false else { continue }
+      if request.pointee.isOrphan || functions[request.pointee.function.index].isDrained { end(request) }
     }
   }
 
@@ -478,18 +481,42 @@ extension Controller {
     for index in 0..<Journal.hostPlaces where takeover.places[index] == Int16(place) { takeover.places[index] = -1 }
   }
 
-  /// A controller that leaves gives up what was given up already.
-  mutating func dropOrphans() {
+  /// Requests that were given up, and whose hosts have not come.
+  var orphanCount: Int {
+    var count = 0
     var index = takeover.recoveringHead
     while index >= 0 {
       let request = requests.base + Int(index)
       index = request.pointee.next
-      if request.pointee.flags & (AcceptedRequest.Flag.orphaned | AcceptedRequest.Flag.done)
-        == AcceptedRequest.Flag.orphaned
-      {
-        end(request)
-      }
+      if request.pointee.isOrphan { count += 1 }
     }
-    if takeover.hasDone { removeDone() }
+    return count
+  }
+
+  /// A new life of the other one is let in: the orphans of its channels become its own, because it is the one whom
+  /// their hosts will ask, and it must not take them for something new. Its journal, which has been read to its end, is
+  /// written here for the last time.
+  mutating func handOrphansOver() {
+    if takeover.recoveringHead < 0 { return }
+    let journal = region.journal(of: identity.peer)
+    var entry = 0
+    var index = takeover.recoveringHead
+    while index >= 0 {
+      let request = requests.base + Int(index)
+      index = request.pointee.next
+      guard request.pointee.isOrphan, Int(request.pointee.channel & 1) == identity.peer.index else { continue }
+      while entry < Journal.capacity, (journal.entries + entry).inFlight.loadRelaxed() != 0 { entry += 1 }
+      let place = Int(request.pointee.channel) >> 1
+      precondition(entry < Journal.capacity, "a journal that was read to its end is full")
+      journal.host(place).pointee = region.journal(of: identity).host(place).pointee
+      let theirs = journal.entries + entry
+      theirs.pointee = request.pointee
+      theirs.pointee.flags = request.pointee.flags & AcceptedRequest.Flag.lasting
+      theirs.inFlight.storeReleasing(1)
+      if journal.top.loadRelaxed() <= UInt64(entry) { journal.top.storeReleasing(UInt64(entry) + 1) }
+      entry += 1
+      end(request)
+    }
+    removeDone()
   }
 }

@@ -16,6 +16,19 @@ extension Controller {
   mutating func serve(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32, term: UInt64) -> Bool {
     // A controller that has been fenced touches nothing any more: whoever holds the fence finds the request.
     if !isStillMember { return true }
+    let unit = Int(request.pointee.unit)
+    if !request.pointee.isManagement {
+      // Relaxed: set by the owner of management before it answers; a request that was submitted after that answer
+      // was seen has been ordered behind it by the two channels.
+      let state = UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).stateBits
+      // What stands in a journal was admitted: it may have been executed in part, and is not asked again.
+      if state != UnitState.online.rawValue, !request.pointee.isRecovered,
+        let refusal = refusal(request.pointee.kind, state)
+      {
+        answer(request, refusal, term: term)
+        return false
+      }
+    }
     reach(.journalBefore)
     if keepsJournal {
       requests.cover(index)
@@ -24,14 +37,6 @@ extension Controller {
     reach(.journalAfter)
     if request.pointee.isManagement {
       serveManagement(request, term: term)
-      return false
-    }
-    let unit = Int(request.pointee.unit)
-    // Relaxed: set by the owner of management before it answers; a request that was submitted after that answer
-    // was seen has been ordered behind it by the two channels.
-    let state = UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).stateBits
-    if state != UnitState.online.rawValue, let refusal = refusal(request.pointee.kind, state) {
-      answer(request, refusal, term: term)
       return false
     }
     // The five operations on blocks have the same order on both floors; what the number says was checked.
@@ -122,7 +127,7 @@ extension Controller {
     return false
   }
 
-  private mutating func enlistWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
+  mutating func enlistWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
     let state = functions + request.pointee.function.index
     request.pointee.earlier = -1
     request.pointee.later = state.pointee.writesHead

@@ -37,7 +37,6 @@ extension Controller {
       if peerIsGone, takeover.standingCount > 0 { work += recover() }
       if takeover.hasDone { removeDone() }
     }
-    if takeover.hasReleases { work += releaseHeld() }
     if takeover.sweepLeft > 0 { work += sweepForTakeover() }
     if peerIsGone, takeover.stage == .recovers, !takeover.isUnderWay { settle() }
     return work
@@ -128,10 +127,11 @@ extension Controller {
     for side in ControllerIdentity.allCases where side == identity || standsIn {
       let channel = place << 1 | side.index
       if channels[channel].isPolled || channels[channel].phase != .attached { continue }
-      looked = true
       if channels[channel].isPositioned {
         addToOrder(channel)
-      } else if !takePosition(channel) {
+      } else if takePosition(channel) {
+        looked = true
+      } else {
         takeover.hasSkipped = true
         if takeover.placeCursor == Journal.hostPlaces { takeover.placeCursor = place }
       }
@@ -175,7 +175,7 @@ extension Controller {
       unanswered[found] = flag.sequence << Self.slotBits | UInt64(slot)
       found += 1
     }
-    if found + Self.requestsReserved > requests.free { return false }
+    if found > requests.free { return false }
     var ordered = UnsafeMutableBufferPointer(start: unanswered, count: found)
     ordered.sort()
     guard next <= state.pointee.lineMask, found <= state.pointee.lineMask,

@@ -53,7 +53,9 @@ extension Controller {
     announceSleep(1)
     // Sync point "sleep": the announcement is visible before the look; senders publish before they look for it.
     let isComplete = AsymmetricFence.heavy()
-    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit {
+    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
+      !acceptsMore
+    {
       count(.parks)
       var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
       if !isComplete { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
@@ -144,8 +146,8 @@ extension Controller {
       functions[function.index].isRequesting = false
       refusePending(function, .leaving)
     }
-    dropOrphans()
-    if requests.count > 0 || !functionsRequested().isEmpty { return }
+    let orphans = takeover.recoveringHead < 0 ? 0 : orphanCount
+    if requests.count > orphans || !functionsRequested().isEmpty { return }
     for index in 0..<region.functionCount {
       let word = region.ownership.word(index)
       // To the peer if it asks, to nobody if not; what it does between the two looks decides which.
@@ -169,7 +171,10 @@ extension Controller {
     // find, or for whoever comes next: from the next step on nothing is taken and nothing executed here.
     _ = pollAllChannels()
     wakeHosts()
-    guard leave() else { return }
+    // With orphans in its journal it goes as one whose life has ended, so that whoever comes next reads that.
+    if orphans == 0 {
+      guard leave() else { return }
+    }
     for connection in control.connections.indices where control.connections[connection].descriptor >= 0 {
       disconnect(connection, nil)
     }

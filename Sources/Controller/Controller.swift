@@ -146,11 +146,12 @@ public struct Controller: ~Copyable {
         .invalid, "controller \(identity)", "was to have room for \(options.hostsMax) hosts",
         mend: "ask for 1 to \(Journal.hostPlaces / 2)")
     }
-    record.pid.storeRelaxed(UInt64(getpid()))
-    record.startTime.storeRelaxed(ProcessIdentity.startTicks)
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.life.clear()
+    // The phase first: who finds this process in the record finds that it is not the earlier life's.
     record.setPhase(.starting, incarnation: incarnation)
+    record.pid.storeReleasing(UInt64(getpid()))
+    record.startTime.storeReleasing(ProcessIdentity.startTicks)
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }
     let storage = try Self.starting(record, incarnation) { () throws(BatonError) in
@@ -258,12 +259,14 @@ public struct Controller: ~Copyable {
     record.beat.storeRelaxed(turns)
     if !isStillMember { return stopFenced() }
     var work = takeCompletions()
+    // What was held for a write that has just ended goes before what comes now.
+    if takeover.hasReleases { work += releaseHeld() }
     work += pollChannels()
     work += readLink()
     work += attend()
     if turns % Self.peerLookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
     if turns % Self.housekeepingTurns == 0 { keepHouse() }
-    if takeover.isUnderWay || takeover.hasReleases { work += continueTakeover() }
+    if takeover.isUnderWay { work += continueTakeover() }
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }
     if storage.mustSubmit { submit() }

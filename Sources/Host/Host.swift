@@ -62,7 +62,7 @@ public struct Host: ~Copyable {
     let request: Request
     let cookie: UInt64
     let service: Service
-    /// Which life of the controller refused it.
+    /// Which life of the controller refused it; 0: one that is gone.
     let incarnation: UInt64
     /// When it was handed back.
     let since: UInt64
@@ -146,7 +146,8 @@ public struct Host: ~Copyable {
     guard let outcome else { return nil }
     switch outcome {
     case .completion(let completion): return completion
-    case .notExecuted(let request, let cookie, let service): return reroute(request, cookie, service)
+    case .notExecuted(let request, let cookie, let service, let byPresentLife):
+      return reroute(request, cookie, service, byPresentLife)
     }
   }
 
@@ -163,11 +164,13 @@ public struct Host: ~Copyable {
   }
 
   /// The controller has not executed this and leaves: asks the other one.
-  private mutating func reroute(_ request: Request, _ cookie: UInt64, _ service: Service) -> Completion? {
+  private mutating func reroute(
+    _ request: Request, _ cookie: UInt64, _ service: Service, _ byPresentLife: Bool
+  ) -> Completion? {
     deferred.append(
       Deferred(
-        request: request, cookie: cookie, service: service, incarnation: incarnation(of: service.controller),
-        since: monotonicNanoseconds()))
+        request: request, cookie: cookie, service: service,
+        incarnation: byPresentLife ? incarnation(of: service.controller) : 0, since: monotonicNanoseconds()))
     return submitDeferred()
   }
 
@@ -250,6 +253,8 @@ public struct Host: ~Copyable {
     }
     let now = monotonicNanoseconds()
     if now >= deadline { return maintain() }
+    // A doorbell that went nowhere: whoever serves in that controller's place must be rung before this host sleeps.
+    if channelA.hasLost || channelB.hasLost { maintain() }
     park(nanoseconds: min(Int64(deadline - now), Self.sleepNanosecondsMax), unless: isCalled)
     maintain()
   }

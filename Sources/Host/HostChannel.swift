@@ -27,7 +27,9 @@ struct HostChannel: ~Copyable {
 
   var phase = Phase.detached
   var socket: CInt = -1
-  var incarnation: UInt64 = 0
+  private(set) var incarnation: UInt64 = 0
+  /// The first number that this life of the controller is asked with: smaller ones went to an earlier life.
+  private var firstSequence: UInt64 = 1
   /// Why the controller refused, when it did.
   var refusal: String?
   /// Answers that belong to nothing that was asked. There are none, unless a controller is broken.
@@ -202,7 +204,7 @@ struct HostChannel: ~Copyable {
   enum Outcome {
     case completion(Completion)
     /// The controller leaves and has not executed this.
-    case notExecuted(Request, cookie: UInt64, Service)
+    case notExecuted(Request, cookie: UInt64, Service, byPresentLife: Bool)
   }
 
   /// The next outstanding request that has ended.
@@ -217,7 +219,11 @@ struct HostChannel: ~Copyable {
     let cookie = cookies[slot]
     retire(slot)
     if flag.sequence != sequences[slot] { return stray(cookie) }
-    if flag.status == .leaving { return .notExecuted(requests[slot], cookie: cookie, response.service) }
+    if flag.status == .leaving {
+      return .notExecuted(
+        requests[slot], cookie: cookie, response.service,
+        byPresentLife: isAttached && flag.sequence >= firstSequence)
+    }
     return .completion(
       Completion(cookie: cookie, status: flag.status, value: response.value, service: response.service))
   }
@@ -260,6 +266,7 @@ struct HostChannel: ~Copyable {
       if count == MemoryLayout<baton_attach_reply>.size, case .attaching = phase, reply.magic == baton_host_magic {
         if reply.refusal == 0 {
           phase = .attached
+          if incarnation != reply.incarnation { firstSequence = sequence }
           incarnation = reply.incarnation
           refusal = nil
           unitCount = Int(reply.unit_count)

@@ -96,6 +96,10 @@ public struct SharedFutexWord {
     pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
 
+  /// Sees everything that was written before the release that stored the value it returns.
+  @inlinable @inline(__always)
+  public func loadAcquiring() -> UInt32 { pointer.pointee.load(ordering: .acquiring) }
+
   /// Writes `desired` if the word holds `expected`, as one step.
   public func compareExchange(expected: UInt32, desired: UInt32) -> Bool {
     pointer.pointee.compareExchange(expected: expected, desired: desired, ordering: .sequentiallyConsistent).exchanged

@@ -34,7 +34,9 @@ public struct LifeLock {
   public func end() { baton_life_end(base) }
 
   /// Whether the thread that held it has died.
-  public var isMarkedDead: Bool { word.loadRelaxed() & Self.ownerDied != 0 }
+  ///
+  /// Sync point "death": the kernel's mark, and this acquire, by which everything that the thread wrote is seen.
+  public var isMarkedDead: Bool { word.loadAcquiring() & Self.ownerDied != 0 }
 
   /// Whether somebody holds it, or held it and died.
   public var isHeld: Bool { word.loadRelaxed() & ~Self.waiters != 0 }

@@ -307,6 +307,37 @@ struct TakeoverTests {
     laboratory.kill(other)
   }
 
+  @Test("A host that was away for too long is told so by whoever it comes back to, once, and nothing is executed late")
+  func hostComesLate() throws {
+    var options = Laboratory.controllerOptions
+    options.hostAbsenceNanoseconds = 20_000_000
+    let laboratory = try Laboratory(units: ["fault:delay=2ms:%/file:1M"], controllers: options)
+    let host = try RawHost(laboratory, to: .a)
+    #expect(try reply(over: host.socket, laboratory) == .attached)
+    host.line(0).submit(Request(.write, length: 4096), sequence: 1, next: 1)
+    laboratory.poll(.a)
+    laboratory.drop(.a)
+    try laboratory.turn { laboratory.count(.recovered, of: .b) == 1 }
+    laboratory.fill(0..<4096, with: 7)
+    // It overlaps, and is served once the host counts as gone.
+    #expect(try laboratory.perform(Request(.write, length: 4096), on: .b).status == .success)
+    try laboratory.start(.a)
+    try laboratory.turn { laboratory.host.isAttached(to: .a) }
+    #expect(!host.flag(0).isAnswered)
+    // To both, as hosts do.
+    let toB = try host.attach(laboratory, to: .b)
+    let toA = try host.attach(laboratory, to: .a)
+    #expect(try reply(over: toB, laboratory) == .attached)
+    #expect(try reply(over: toA, laboratory) == .attached)
+    try laboratory.turn { host.flag(0).isAnswered }
+    #expect(host.flag(0) == .answered(1, .controllerLost))
+    #expect(laboratory.count(.replayed, of: .a) == 0 && laboratory.count(.replayed, of: .b) == 0)
+    #expect(try laboratory.perform(Request(.read, length: 4096, buffer: 8192), on: .a).status == .success)
+    #expect(laboratory.host.holds(8192..<12288, 7))
+    try laboratory.stop(.a)
+    try laboratory.stop(.b)
+  }
+
   @Test("Many hosts with requests in flight: all are answered, and the dead controller can join again")
   func manyHosts() throws {
     let laboratory = try Laboratory(units: ["fault:delay=3ms:mem:4M"])
