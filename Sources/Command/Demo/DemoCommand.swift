@@ -177,10 +177,12 @@ struct DemoReport: Encodable {
   private var death: String {
     guard let killed, let pause else { return "nobody: the load was too short" }
     let other = killed == "a" ? "b" : "a"
-    if pause.waiting == 0 { return "\(killed), the owner; nothing was outstanding there" }
+    let owner = "\(killed), the owner, with \(pause.waiting) requests outstanding there"
+    if pause.answered == 0 { return "\(owner), which it had answered at its last" }
+    let part = pause.answered == pause.waiting ? "" : "\(pause.answered) of them, "
     return
-      "\(killed), the owner, with \(pause.waiting) requests outstanding there: \(other) answered the first after "
-      + "\(Figure.duration(pause.firstNanoseconds)), the last after \(Figure.duration(pause.lastNanoseconds))"
+      "\(owner): \(other) answered \(part)the first after \(Figure.duration(pause.firstNanoseconds)), the last after "
+      + Figure.duration(pause.lastNanoseconds)
   }
 
   var text: String {

@@ -90,11 +90,11 @@ struct WorkloadResult {
 
 /// What a host saw of the death of a controller: how long the requests waited that it had outstanding there.
 struct Pause: Encodable {
-  /// Requests that were outstanding at the controller when it died.
+  /// Requests that were outstanding at the controller when it died, as far as the host knew.
   var waiting = 0
-  /// Of those, answered so far.
+  /// Of those, answered by the other one so far; the rest it had answered itself, at its last.
   var answered = 0
-  /// Nanoseconds from the death to the first of their answers, and to the last so far.
+  /// Nanoseconds from the death to the first of the other one's answers, and to the last so far.
   var firstNanoseconds: UInt64 = 0
   var lastNanoseconds: UInt64 = 0
 }
@@ -278,7 +278,7 @@ struct Workload: ~Copyable {
     let request = issued[entry]
     if request.isWaiting {
       issued[entry].isWaiting = false
-      noteAnswer(now)
+      if completion.service.controller != request.controller { noteAnswer(now) }
     }
     freeEntries.append(entry)
     result.requests += 1
