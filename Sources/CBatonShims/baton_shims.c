@@ -91,8 +91,6 @@ void baton_life_end(void *life) { pthread_mutex_unlock(life); }
 
 int baton_ofd_try_lock(int fd, int64_t offset) { return ofd_lock(fd, F_WRLCK, offset); }
 
-int baton_ofd_try_lock_shared(int fd, int64_t offset) { return ofd_lock(fd, F_RDLCK, offset); }
-
 int baton_ofd_unlock(int fd, int64_t offset) { return ofd_lock(fd, F_UNLCK, offset); }
 
 int baton_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count) {

@@ -57,6 +57,12 @@ extension baton_accepted_request {
       || operation == Operation.writeZeroes.rawValue
   }
 
+  /// Recovered, and given to the storage again.
+  var isReplaying: Bool { flags & Flag.replaying != 0 }
+
+  /// Recovered, and over.
+  var isDone: Bool { flags & Flag.done != 0 }
+
   /// Recovered, and something that overlaps it must still wait.
   var isStanding: Bool { flags & (Flag.done | Flag.orphaned) == 0 }
 
@@ -66,6 +72,40 @@ extension baton_accepted_request {
   /// Whether the other one's execution could be seen in this one's, or undo it.
   func overlaps(_ other: baton_accepted_request) -> Bool {
     offset < other.offset &+ other.length && other.offset < offset &+ length
+  }
+}
+
+extension UnsafeMutablePointer<AcceptedRequest> {
+  /// Enters what another entry holds into this one, which is not in flight, for somebody else to recover. Everything
+  /// else stands before the state says that it is in flight, see `Journal`.
+  func enter(_ other: AcceptedRequest, channel: UInt32) {
+    var entry = other
+    entry.state = 0
+    entry.next = -1
+    entry.channel = channel
+    entry.flags &= AcceptedRequest.Flag.lasting
+    pointee = entry
+    inFlight.storeReleasing(1)
+  }
+}
+
+/// Requests that are linked through `next`, from one on. An address and a number: what ends or changes meanwhile does
+/// not disturb who goes through them.
+struct RequestList: Sequence, IteratorProtocol {
+  private let base: UnsafeMutablePointer<AcceptedRequest>
+  private var index: Int32
+
+  init(_ base: UnsafeMutablePointer<AcceptedRequest>, from index: Int32) {
+    self.base = base
+    self.index = index
+  }
+
+  @inline(__always)
+  mutating func next() -> UnsafeMutablePointer<AcceptedRequest>? {
+    if index < 0 { return nil }
+    let request = base + Int(index)
+    index = request.pointee.next
+    return request
   }
 }
 

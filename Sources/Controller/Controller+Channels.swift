@@ -12,8 +12,6 @@ enum Offence: CustomStringConvertible {
   case wrongNext(Int, outstanding: Int)
   /// Lines that contradict each other, found when the host attached or the controller took over its channel.
   case wrongLines
-  /// More submitted at the moment of attaching than there is room for.
-  case noRoom
 
   var description: String {
     switch self {
@@ -21,7 +19,6 @@ enum Offence: CustomStringConvertible {
     case .wrongNext(let line, let outstanding):
       "a request that names line \(line) as the next, with \(outstanding) outstanding"
     case .wrongLines: "lines that contradict each other"
-    case .noRoom: "more requests than there is room for at present"
     }
   }
 }

@@ -28,7 +28,6 @@ extension Controller {
     _ = takeCompletions()
     if stop == .stopped { return false }
     let now = monotonicNanoseconds()
-    let isMember = membership.current.isMember(identity, incarnation)
     if stop == .leaving {
       // Nothing was ever taken: there is nothing to hand over. A member that waited for the other one's exit goes as
       // one whose life has ended: its journal may hold what an earlier life had in flight, for whoever comes next.
@@ -37,7 +36,9 @@ extension Controller {
       stop = .stopped
       return true
     }
-    let hasWorked = isMember || isResuming ? resume(at: now) : join(at: now)
+    // The word speaks of this life from the moment that it has resumed or displaced the other one.
+    let hasEntered = membership.current.incarnation(identity) == incarnation
+    let hasWorked = hasEntered ? resume(at: now) : join(at: now)
     if storage.mustSubmit { submit() }
     return hasWorked
   }
@@ -48,13 +49,13 @@ extension Controller {
 
   /// Tries to become a member. True when something has changed.
   mutating func join(at now: UInt64) -> Bool {
-    let seen = region.membership.current
+    let seen = membership.current
     if seen.standing(identity.peer) == .member {
       watchPeer(seen.incarnation(identity.peer), at: now)
       if !hasPeerEnded(at: now) {
         if seen.standing(identity) == .vacant {
           reach(.joinBefore)
-          guard region.membership.step(from: seen, to: seen.joined(by: identity, incarnation)) else { return true }
+          guard membership.step(from: seen, to: seen.joined(by: identity, incarnation)) else { return true }
           reach(.joinAfter)
           becomeMember(at: now)
           return true
@@ -68,12 +69,12 @@ extension Controller {
           return false
         }
         options.logger.warning("controller \(identity): controller \(identity.peer) does not answer: displaces it")
-        guard region.membership.step(from: seen, to: seen.displaced(by: identity, incarnation)) else { return true }
+        guard membership.step(from: seen, to: seen.displaced(by: identity, incarnation)) else { return true }
         return resume(at: now)
       }
     }
     reach(.resumeBefore)
-    guard region.membership.step(from: seen, to: seen.resumed(by: identity, incarnation)) else { return true }
+    guard membership.step(from: seen, to: seen.resumed(by: identity, incarnation)) else { return true }
     reach(.resumeAfter)
     return resume(at: now)
   }
@@ -81,7 +82,6 @@ extension Controller {
   /// A member since it has resumed or displaced the other one: nothing is served, not even what the words say is owned
   /// here, and no journal is touched, before the other one's last life has ended. True when something has changed.
   private mutating func resume(at now: UInt64) -> Bool {
-    isResuming = true
     let seen = membership.current
     guard isStillMember else {
       _ = stopFenced()
@@ -94,13 +94,12 @@ extension Controller {
 
   private mutating func becomeMember(at now: UInt64) {
     hasJoined = true
-    isResuming = false
     recoverEarlierLife()
     record.setPhase(.serving, incarnation: incarnation)
     // What an earlier life asked for nobody waits for any more; what was asked of it still waits.
     for index in 0..<region.functionCount { _ = arbiter.withdraw(region.ownership.word(index)) }
     sweep(all: true)
-    options.logger.info("controller \(identity) serves, incarnation \(incarnation): \(region.membership.current)")
+    options.logger.info("controller \(identity) serves, incarnation \(incarnation): \(membership.current)")
     lookAtPeer(at: now)
     // The other one has to watch this life from now on.
     ringPeerAlways()
@@ -233,7 +232,7 @@ extension Controller {
       _ = stopFenced()
       return
     }
-    let seen = region.membership.current
+    let seen = membership.current
     switch seen.standing(identity.peer) {
     case .member: watchMember(seen, at: now)
     case .fenced: takeOverFenced(seen, at: now)
@@ -245,7 +244,7 @@ extension Controller {
       let isLate = now &- takeover.releasedAt > options.deadlineNanoseconds
       guard isLate || !isPeerStarting(after: seen) else { return }
       takeover.keptAtBeat = peerRecord.beat.loadRelaxed()
-      if region.membership.step(from: seen, to: seen.kept(by: identity)) { lookAtPeer(at: now) }
+      if membership.step(from: seen, to: seen.kept(by: identity)) { lookAtPeer(at: now) }
     }
   }
 
@@ -257,7 +256,7 @@ extension Controller {
     let isSilent = !hasPeerEnded(at: now) && isPeerSilent(at: now, nextLook: sleep)
     guard peer.hasEnded || isSilent else { return }
     reach(.fenceBefore)
-    guard region.membership.step(from: seen, to: seen.fenced(by: identity)) else { return lookAtPeer(at: now) }
+    guard membership.step(from: seen, to: seen.fenced(by: identity)) else { return lookAtPeer(at: now) }
     reach(.fenceAfter)
     count(.fences)
     takeover.wasSilent = isSilent
@@ -324,7 +323,7 @@ extension Controller {
     guard isReleased else { return }
     handOrphansOver()
     reach(.releaseBefore)
-    guard region.membership.step(from: seen, to: seen.released(by: identity)) else { return }
+    guard membership.step(from: seen, to: seen.released(by: identity)) else { return }
     // From here on it may join, and own what it asks for, and its channels are its own.
     peerIsGone = false
     endReleasing(at: now)
@@ -353,7 +352,7 @@ extension Controller {
     guard isStillMember else { return stopFenced() }
     let isSettled = peerIsGone && !takeover.isUnderWay
     reach(.leaveBefore)
-    guard region.membership.step(from: seen, to: seen.leaving(identity, isSettled: isSettled)) else { return false }
+    guard membership.step(from: seen, to: seen.leaving(identity, isSettled: isSettled)) else { return false }
     reach(.leaveAfter)
     return true
   }

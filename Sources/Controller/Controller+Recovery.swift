@@ -77,18 +77,8 @@ extension Controller {
           }
           moved += 1
           let index = requests.take()
-          let mine = requests.base + Int(index)
-          mine.pointee.slot = theirs.pointee.slot
-          mine.pointee.operation = theirs.pointee.operation
-          mine.pointee.flags = theirs.pointee.flags & AcceptedRequest.Flag.lasting
-          mine.pointee.unit = theirs.pointee.unit
-          mine.pointee.sequence = theirs.pointee.sequence
-          mine.pointee.offset = theirs.pointee.offset
-          mine.pointee.length = theirs.pointee.length
-          mine.pointee.buffer = theirs.pointee.buffer
-          mine.pointee.channel = UInt32(truncatingIfNeeded: channel)
           requests.cover(index)
-          mine.inFlight.storeReleasing(1)
+          (requests.base + Int(index)).enter(theirs.pointee, channel: UInt32(truncatingIfNeeded: channel))
           enlist(index)
         }
         reach(.journalCopied)
@@ -144,76 +134,50 @@ extension Controller {
 
   // MARK: What collides
 
-  /// Notes for each line of a channel which request in it is being recovered.
-  func markRecovering(_ channel: Int) { setMarks(channel, mark: true) }
+  /// The requests that are being recovered. One may end or be given up while they are gone through, but none leaves
+  /// the list before `removeDone`.
+  private var recovering: RequestList { RequestList(requests.base, from: takeover.recoveringHead) }
 
-  /// Undoes that.
-  func unmarkRecovering(_ channel: Int) { setMarks(channel, mark: false) }
-
-  private func setMarks(_ channel: Int, mark: Bool) {
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      if Int(request.pointee.channel) == channel, Int(request.pointee.slot) < Int(BATON_LINES_MAX),
-        request.pointee.flags & AcceptedRequest.Flag.done == 0
-      {
-        marks[Int(request.pointee.slot)] = mark ? request.pointee.sequence : 0
-      }
-      index = request.pointee.next
+  /// Notes for each line of a channel which request in it is being recovered, or undoes that.
+  func setMarks(_ channel: Int, mark: Bool) {
+    for request in recovering
+    where Int(request.pointee.channel) == channel && Int(request.pointee.slot) < Int(BATON_LINES_MAX)
+      && !request.pointee.isDone
+    {
+      marks[Int(request.pointee.slot)] = mark ? request.pointee.sequence : 0
     }
   }
 
-  /// Whether the line's request was noted.
-  func isMarked(_ slot: Int, _ sequence: UInt64) -> Bool { marks[slot] == sequence }
-
   /// Whether something that is being recovered came from that host.
   func isNamedByRecovery(_ place: Int) -> Bool {
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      if Int(request.pointee.channel) >> 1 == place { return true }
-      index = request.pointee.next
-    }
-    return false
+    recovering.contains { Int($0.pointee.channel) >> 1 == place }
   }
 
   /// Whether a line's request is one that is being recovered.
   func isRecovering(_ channel: Int, _ slot: Int, _ sequence: UInt64) -> Bool {
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      if request.pointee.sequence == sequence, Int(request.pointee.slot) == slot,
-        Int(request.pointee.channel) == channel, request.pointee.flags & AcceptedRequest.Flag.done == 0
-      {
-        return true
-      }
-      index = request.pointee.next
+    recovering.contains {
+      $0.pointee.sequence == sequence && Int($0.pointee.slot) == slot && Int($0.pointee.channel) == channel
+        && !$0.pointee.isDone
     }
-    return false
   }
 
   /// Whether a request must wait for one that is being recovered: one that changes what it would see, or would undo
   /// what it does. Management waits for any change of a unit's state.
   func collides(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
-    let operation = request.pointee.kind
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let other = requests.base + Int(index)
-      index = other.pointee.next
-      guard other.pointee.isStanding else { continue }
-      let theirs = other.pointee.kind
-      if operation.isManagement {
-        if theirs == .setUnitState { return true }
-      } else if theirs.changesUnit, !theirs.isManagement, other.pointee.unit == request.pointee.unit,
-        request.pointee.overlaps(other.pointee)
-      {
-        return true
-      }
+    recovering.contains {
+      guard $0.pointee.isStanding else { return false }
+      if request.pointee.isManagement { return $0.pointee.kind == .setUnitState }
+      return $0.pointee.changesUnit && $0.pointee.unit == request.pointee.unit
+        && request.pointee.overlaps($0.pointee)
     }
-    return false
   }
 
   mutating func hold(_ index: Int32) {
+    appendHeld(index)
+    count(.held)
+  }
+
+  private mutating func appendHeld(_ index: Int32) {
     requests.base[Int(index)].next = -1
     if takeover.heldTail >= 0 {
       requests.base[Int(takeover.heldTail)].next = index
@@ -221,7 +185,6 @@ extension Controller {
       takeover.heldHead = index
     }
     takeover.heldTail = index
-    count(.held)
   }
 
   /// Puts those of the held requests that collide with nothing any more at the end of their pending queues.
@@ -236,12 +199,7 @@ extension Controller {
       let following = request.pointee.next
       request.pointee.next = -1
       if channels[Int(request.pointee.channel)].phase != .closing, collides(request) || overlapsWrite(request) {
-        if takeover.heldTail >= 0 {
-          requests.base[Int(takeover.heldTail)].next = index
-        } else {
-          takeover.heldHead = index
-        }
-        takeover.heldTail = index
+        appendHeld(index)
       } else {
         released += 1
         let function = request.pointee.function
@@ -262,27 +220,21 @@ extension Controller {
     if mayLook { takeover.drainLooks &+= 1 }
     var work = 0
     var looked = false
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      let flags = request.pointee.flags
-      if flags & (AcceptedRequest.Flag.replaying | AcceptedRequest.Flag.done | AcceptedRequest.Flag.orphaned) == 0 {
-        let function = request.pointee.function
-        let state = functions + function.index
-        if !state.pointee.isDrained, mayLook, state.pointee.drainLook != takeover.drainLooks {
-          // One or two system calls a unit and look; the units that are waited for are few.
-          state.pointee.drainLook = takeover.drainLooks
-          state.pointee.isDrained = isDrained(function)
-          looked = true
-          if state.pointee.isDrained {
-            count(.drainProofs)
-            reach(.drainProved)
-          }
+    for request in recovering where request.pointee.isStanding && !request.pointee.isReplaying {
+      let function = request.pointee.function
+      let state = functions + function.index
+      if !state.pointee.isDrained, mayLook, state.pointee.drainLook != takeover.drainLooks {
+        // One or two system calls a unit and look; the units that are waited for are few.
+        state.pointee.drainLook = takeover.drainLooks
+        state.pointee.isDrained = isDrained(function)
+        looked = true
+        if state.pointee.isDrained {
+          count(.drainProofs)
+          reach(.drainProved)
         }
-        // Before anything new: only a storage that takes nothing at all keeps it waiting.
-        if state.pointee.isDrained, storage.freeSteps > 0 { work += executeAgain(index, at: now) }
       }
-      index = request.pointee.next
+      // Before anything new: only a storage that takes nothing at all keeps it waiting.
+      if state.pointee.isDrained, storage.freeSteps > 0 { work += executeAgain(request, at: now) }
     }
     // From the end of the look on: what waits is not to be asked about and nothing else.
     if looked { takeover.drainLookedAt = monotonicNanoseconds() }
@@ -292,13 +244,12 @@ extension Controller {
   /// The drain proof, for everything that this controller's earlier lives and the other one's have given to the kernel.
   private func isDrained(_ function: Function) -> Bool {
     guard let unit = function.unit, options.defect != .noDrainProof, options.defect != .noFence else { return true }
-    let theirs = region.membership.current.incarnation(identity.peer)
+    let theirs = membership.current.incarnation(identity.peer)
     return storage.isDrained(unit: unit, controllerIndex: identity.peer.index, before: theirs + 1)
       && storage.isDrained(unit: unit, controllerIndex: identity.index, before: incarnation)
   }
 
-  private mutating func executeAgain(_ index: Int32, at now: UInt64) -> Int {
-    let request = requests.base + Int(index)
+  private mutating func executeAgain(_ request: UnsafeMutablePointer<AcceptedRequest>, at now: UInt64) -> Int {
     let channel = Int(request.pointee.channel)
     let state = channels + channel
     switch hosts[channel >> 1].phase {
@@ -329,6 +280,7 @@ extension Controller {
     count(.replayed)
     state.pointee.outstanding += 1
     request.pointee.flags |= AcceptedRequest.Flag.replaying
+    let index = Int32(truncatingIfNeeded: request - requests.base)
     if serve(request, index: index, term: arbiter.look(shared).term) {
       functions[function.index].inFlight += 1
     } else {
@@ -395,7 +347,7 @@ extension Controller {
     while index >= 0 {
       let request = requests.base + Int(index)
       let following = request.pointee.next
-      if request.pointee.flags & AcceptedRequest.Flag.done != 0, !repeatsOnPurpose(index) {
+      if request.pointee.isDone, !repeatsOnPurpose(index) {
         if before >= 0 { requests.base[Int(before)].next = following } else { takeover.recoveringHead = following }
         let wasOrphaned = request.pointee.flags & AcceptedRequest.Flag.orphaned != 0
         if !wasOrphaned { functions[request.pointee.function.index].recovering -= 1 }
@@ -431,14 +383,7 @@ extension Controller {
 
   /// A host has come back: what nobody knows of is answered so.
   mutating func bindRecovered(_ place: Int) {
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      index = request.pointee.next
-      guard Int(request.pointee.channel) >> 1 == place,
-        request.pointee.flags & (AcceptedRequest.Flag.orphaned | AcceptedRequest.Flag.done)
-          == AcceptedRequest.Flag.orphaned
-      else { continue }
+    for request in recovering where Int(request.pointee.channel) >> 1 == place && request.pointee.isOrphan {
       if isUnanswered(request) {
         channels[Int(request.pointee.channel)].outstanding += 1
         answer(request, .controllerLost, term: 0)
@@ -450,13 +395,10 @@ extension Controller {
   /// Now and then: gives up what hosts had asked for whose process is gone.
   mutating func tendExpected() {
     if takeover.recoveringHead < 0 { return }
-    var index = takeover.recoveringHead
     var isAlive = [Bool?](repeating: nil, count: Journal.hostPlaces)
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      index = request.pointee.next
+    for request in recovering {
       let place = Int(request.pointee.channel) >> 1
-      guard hosts[place].phase == .expected, request.pointee.flags & AcceptedRequest.Flag.done == 0 else { continue }
+      guard hosts[place].phase == .expected, !request.pointee.isDone else { continue }
       if isAlive[place] == nil {
         let host = region.journal(of: identity).host(place).pointee
         isAlive[place] = host.start_time != 0 && ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
@@ -469,12 +411,7 @@ extension Controller {
 
   /// The place of a host that is not attached is free when nothing of it is recovered any more.
   private mutating func forget(_ place: Int) {
-    guard hosts[place].phase == .expected else { return }
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      if Int(requests.base[Int(index)].channel) >> 1 == place { return }
-      index = requests.base[Int(index)].next
-    }
+    guard hosts[place].phase == .expected, !isNamedByRecovery(place) else { return }
     hosts[place] = HostState()
     region.journal(of: identity).host(place).pointee.identity = 0
     // Its number may mean another host in the next journal that is read.
@@ -482,16 +419,7 @@ extension Controller {
   }
 
   /// Requests that were given up, and whose hosts have not come.
-  var orphanCount: Int {
-    var count = 0
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      index = request.pointee.next
-      if request.pointee.isOrphan { count += 1 }
-    }
-    return count
-  }
+  var orphanCount: Int { recovering.count { $0.pointee.isOrphan } }
 
   /// A new life of the other one is let in: the orphans of its channels become its own, because it is the one whom
   /// their hosts will ask, and it must not take them for something new. Its journal, which has been read to its end, is
@@ -500,20 +428,14 @@ extension Controller {
     if takeover.recoveringHead < 0 { return }
     let journal = region.journal(of: identity.peer)
     var entry = 0
-    var index = takeover.recoveringHead
-    while index >= 0 {
-      let request = requests.base + Int(index)
-      index = request.pointee.next
-      guard request.pointee.isOrphan, Int(request.pointee.channel & 1) == identity.peer.index else { continue }
+    for request in recovering
+    where request.pointee.isOrphan && Int(request.pointee.channel & 1) == identity.peer.index {
       while entry < Journal.capacity, (journal.entries + entry).inFlight.loadRelaxed() != 0 { entry += 1 }
       let place = Int(request.pointee.channel) >> 1
       precondition(entry < Journal.capacity, "a journal that was read to its end is full")
       journal.host(place).pointee = region.journal(of: identity).host(place).pointee
-      let theirs = journal.entries + entry
-      theirs.pointee = request.pointee
-      theirs.pointee.flags = request.pointee.flags & AcceptedRequest.Flag.lasting
-      theirs.inFlight.storeReleasing(1)
       if journal.top.loadRelaxed() <= UInt64(entry) { journal.top.storeReleasing(UInt64(entry) + 1) }
+      (journal.entries + entry).enter(request.pointee, channel: request.pointee.channel)
       entry += 1
       end(request)
     }

@@ -150,8 +150,8 @@ extension Controller {
   private mutating func takePosition(_ channel: Int) -> Bool {
     let state = channels + channel
     let place = channel >> 1
-    markRecovering(channel)
-    defer { unmarkRecovering(channel) }
+    setMarks(channel, mark: true)
+    defer { setMarks(channel, mark: false) }
     var newest: UInt64 = 0
     var next = 0
     for slot in 0...state.pointee.lineMask {
@@ -171,7 +171,7 @@ extension Controller {
     var found = 0
     for slot in 0...state.pointee.lineMask {
       let flag = RequestFlag(rawValue: state.pointee.line(slot).flag.loadAcquiring())
-      guard flag.isSubmitted, flag.sequence <= newest, !isMarked(slot, flag.sequence) else { continue }
+      guard flag.isSubmitted, flag.sequence <= newest, marks[slot] != flag.sequence else { continue }
       unanswered[found] = flag.sequence << Self.slotBits | UInt64(slot)
       found += 1
     }

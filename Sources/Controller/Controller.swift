@@ -76,8 +76,6 @@ public struct Controller: ~Copyable {
 
   /// Whether this controller has joined. Whether it still is a member the membership word says.
   var hasJoined = false
-  /// A member that waits for the exit of the other one's last life before it serves.
-  var isResuming = false
   /// Whether connections wait that were not accepted in this turn.
   var acceptsMore = false
   /// Whether the other one has got the fence over this one: nothing is touched any more.

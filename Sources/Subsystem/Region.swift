@@ -267,7 +267,8 @@ extension Region {
       top: self.controller(controller).journalTop)
   }
 
-  /// Which request set the state of a unit last but for `count`'s lowest bit: the pair of words in its record.
+  /// The pair of words in a unit's record that says which request set its state, 0 or 1: `UnitStateWord.pair` says
+  /// which of the two holds.
   public func unitStateSetter(_ unit: Int, pair: Int) -> UnitStateSetter {
     precondition(unit >= 0 && unit < unitCount && pair & ~1 == 0, "no such unit")
     return UnitStateSetter(

@@ -46,8 +46,6 @@ int baton_is_tmpfs(int fd);
 
 // Open file description locks: F_OFD_SETLK needs _GNU_SOURCE and fcntl is variadic. One byte at offset; 0 or -errno.
 int baton_ofd_try_lock(int fd, int64_t offset);
-// The same, shared with others who lock it so.
-int baton_ofd_try_lock_shared(int fd, int64_t offset);
 int baton_ofd_unlock(int fd, int64_t offset);
 // Whether any other open file description has a lock on one of count bytes from offset on: 1, 0 or -errno.
 int baton_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count);
