@@ -1,0 +1,69 @@
+extension BenchReport {
+  /// For people, on a terminal.
+  var text: String {
+    var lines = machine.lines
+    lines += [
+      "", "A ratio below 1 means that Baton is better than what it is beside. Ratios are medians over rounds, with the",
+      "10th and the 90th percentile. Absolute figures mean nothing on a shared machine.",
+    ]
+    for suite in suites {
+      lines += ["", suite]
+      var table = Table("case", "wait", "p50", "p99", "unit", "beside", "its p50", "ratio", "spread", "goal")
+      var notRun: [String] = []
+      for row in results where row.suite == suite {
+        table.add(
+          row.name, row.waiting?.rawValue ?? "", Quantity.number(row.p50), Quantity.number(row.p99), row.unit,
+          row.floor?.name ?? "", row.floor.map { Quantity.number($0.p50) } ?? "", Self.ratio(row.ratioToFloor),
+          Self.spread(row.ratioSpread), Self.goal(row.goal, row.goalMet, row.isGoalOfFigure ? row.better : .less))
+        for peer in row.peers {
+          if let reason = peer.notRun {
+            notRun.append("\(row.name): \(peer.name) was not run: \(reason)")
+          } else {
+            table.add(
+              "", "", "", "", "", peer.name, peer.p50.map { Quantity.number($0) } ?? "", Self.ratio(peer.ratio),
+              Self.spread(peer.ratioSpread), Self.goal(peer.goal, peer.goalMet, .less))
+          }
+        }
+      }
+      lines += [table.text] + notRun
+    }
+    if !warnings.isEmpty { lines.append("") }
+    return (lines + warnings.map { "warning: \($0)" }).joined(separator: "\n")
+  }
+
+  /// The suites that there are results of, in the order in which they ran.
+  var suites: [String] {
+    var names: [String] = []
+    for row in results where !names.contains(row.suite) { names.append(row.suite) }
+    return names
+  }
+
+  private static func ratio(_ ratio: Double?) -> String { ratio.map { Figure.fixed($0, 2) } ?? "" }
+
+  private static func spread(_ spread: Spread?) -> String {
+    spread.map { "\(Figure.fixed($0.low, 2)) to \(Figure.fixed($0.high, 2))" } ?? ""
+  }
+
+  private static func goal(_ goal: Double?, _ isMet: Bool?, _ better: Better) -> String {
+    guard let goal else { return "" }
+    let verdict = isMet.map { $0 ? "met" : "MISSED" } ?? "not compared"
+    return "\(better == .less ? "<=" : ">=") \(Figure.fixed(goal, 2)) \(verdict)"
+  }
+}
+
+/// A figure with as many digits as say something.
+enum Quantity {
+  /// Three significant digits or the whole part, whichever is more.
+  static func number(_ value: Double) -> String {
+    guard value.isFinite else { return "-" }
+    switch abs(value) {
+    case 0: return "0"
+    case ..<0.001: return "\(value)"
+    case ..<1: return Figure.fixed(value, 3)
+    case ..<10: return Figure.fixed(value, 2)
+    case ..<100: return Figure.fixed(value, 1)
+    case ..<1e15: return (value < 0 ? "-" : "") + Figure.count(UInt64(abs(value).rounded()))
+    default: return "\(value)"
+    }
+  }
+}
