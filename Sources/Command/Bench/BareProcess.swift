@@ -230,8 +230,11 @@ struct Lookout {
   }
 
   /// Whether the process behind a pidfd is gone. One system call.
-  static func hasEnded(_ handle: borrowing OwnedDescriptor) -> Bool {
-    var looked = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
+  static func hasEnded(_ handle: borrowing OwnedDescriptor) -> Bool { hasEnded(handle.number) }
+
+  /// The same for who has its number only.
+  static func hasEnded(_ handle: CInt) -> Bool {
+    var looked = pollfd(fd: handle, events: Int16(POLLIN), revents: 0)
     return poll(&looked, 1, 0) == 1
   }
 }

@@ -7,24 +7,28 @@ import Glibc
 enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
   /// The right to serve, from one process to the other and back.
   case handoff
-  /// A request from a host to the owner and back, on a null unit.
+  /// A request from a host to a controller and back, on a null unit, one at a time.
   case dispatch
+  /// Many requests at a time: how many a second, how late they are at a given load, and what fighting costs.
+  case throughput
   /// Real storage, beside fio on the same file.
   case storage
   /// The death of a controller, and what hosts see of it.
   case takeover
+  /// What many units and hosts cost, and what it costs to do nothing.
+  case scale
 }
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure, each figure beside its floor of the same run.",
-    discussion: "Suites: handoff, dispatch, storage, takeover; all of them if none is named.")
+    discussion: "Suites: \(BenchSuite.allCases.map(\.rawValue).joined(separator: ", ")); all of them if none is named.")
 
   @Argument(help: "Suites.") var suites: [BenchSuite] = []
   @Option(help: "Rounds of each comparison.") var rounds = 25
   @Option(help: "Seconds after which no further round of a comparison begins; all rounds if left out.")
   var runtime: Double?
-  @Flag(help: "A short form: fewer and shorter rounds.") var quick = false
+  @Flag(help: "A short form: fewer and shorter rounds, all suites in less than two minutes.") var quick = false
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
@@ -39,37 +43,32 @@ struct BenchCommand: ParsableCommand {
     let isQuiet = json == "-"
     var bench = Bench(
       rounds: quick ? min(rounds, 7) : rounds, seconds: runtime ?? .infinity, isQuick: quick, isQuiet: isQuiet,
-      directory: directory)
-    for suite in chosen {
-      switch suite {
-      case .handoff: try bench.handoff()
-      case .dispatch: try bench.dispatch()
-      case .storage: try bench.storage()
-      case .takeover: try bench.takeover()
-      }
-    }
+      directory: directory, watch: try BenchWatch())
+    for suite in chosen { try bench.run(suite) }
     if let json { try JSONReport.write(bench.report, to: json) }
     if !isQuiet { Console.print(bench.report.text) }
   }
 }
 
-/// The suites, and what they share.
+/// What the suites share.
 struct Bench {
   let rounds: Int
   /// After which no further round of a comparison begins.
   let seconds: Double
   let isQuick: Bool
   let directory: String
+  let watch: BenchWatch
   /// The two CPUs that the two processes are pinned to; -1: not pinned.
   let cpus: (here: Int, there: Int)
   var report: BenchReport
   var progress: Progress
 
-  init(rounds: Int, seconds: Double, isQuick: Bool, isQuiet: Bool, directory: String) {
+  init(rounds: Int, seconds: Double, isQuick: Bool, isQuiet: Bool, directory: String, watch: BenchWatch) {
     self.rounds = rounds
     self.seconds = seconds
     self.isQuick = isQuick
     self.directory = directory
+    self.watch = watch
     progress = Progress(isQuiet: isQuiet)
     // Looked up once: a process that is pinned has one.
     let pinned = baton_available_cpus() < 2 ? [] : [0, 1].map { Int(baton_available_cpu($0)) }
@@ -80,8 +79,36 @@ struct Bench {
     }
   }
 
+  mutating func run(_ suite: BenchSuite) throws {
+    defer { progress.end() }
+    switch suite {
+    case .handoff: try handoff()
+    case .dispatch: try dispatch()
+    case .throughput: try throughput()
+    case .storage: try storage()
+    case .takeover: try takeover()
+    case .scale: try scale()
+    }
+  }
+
+  /// Whether both processes of a measurement share one CPU.
+  var isCrowded: Bool { cpus.here < 0 }
+
   /// Turns of a ball a round: long enough that starting and stopping do not show.
-  var turns: UInt64 { cpus.here < 0 ? 50 : isQuick ? 50_000 : 200_000 }
+  var turns: UInt64 { isCrowded ? 1000 : isQuick ? 50_000 : 200_000 }
+
+  /// Turns of what sleeps in each of them.
+  var sleepingTurns: UInt64 { isQuick ? 300 : 1000 }
+
+  /// A null unit, large enough for random places.
+  static let nullUnit = UnitSpecification(.null, size: 1 << 30)
+
+  /// For what spins. A copy of the options of a host.
+  static var spinningHost: HostOptions {
+    var options = HostOptions()
+    options.waiting = .spin
+    return options
+  }
 
   /// With a subsystem that is gone afterwards. The body leaves no controller behind.
   static func withSubsystem<Outcome>(
@@ -93,144 +120,38 @@ struct Bench {
     return try outcome.get()
   }
 
-  /// With a subsystem of one null unit whose controller b is the partner process, pinned.
-  private mutating func withPartner(
-    _ body: (inout BenchPartner, Subsystem, inout Progress) throws -> [BenchReport.Row]
-  ) throws {
-    defer { progress.end() }
-    let rows = try Self.withSubsystem("bench", [UnitSpecification(.null, size: 1 << 30)]) { subsystem in
-      var partner = try BenchPartner(subsystem, cpu: cpus.there)
-      if cpus.here >= 0 { _ = baton_pin_to_cpu(CInt(cpus.here)) }
-      defer { _ = baton_unpin() }
-      return try body(&partner, subsystem, &progress)
-    }
-    report.append(rows)
+  /// With this process pinned to its CPU. Processes that are started meanwhile are pinned there too, unless they pin
+  /// themselves.
+  func pinned<Outcome: ~Copyable>(_ body: () throws -> Outcome) throws -> Outcome {
+    try Self.pinned(to: cpus.here, body)
   }
 
-  /// Ownership between two spinning processes: the arbiter's transitions alone.
-  mutating func handoff() throws {
-    let (turns, rounds, seconds) = (turns, rounds, seconds)
-    try withPartner { partner, _, progress in
-      progress.begin("handoff: ownership of one function, back and forth")
-      let measured = try Interleaved(rounds: rounds, within: seconds, things: 2, control: 0) { thing, round in
-        progress.update("round \(round) of \(rounds)")
-        return try partner.roundTrip(thing == 1 ? .arbiter : .compareAndSwap, turns: turns)
-      }
-      let floor = "compare-and-swap ping-pong"
-      return [
-        measured.row(
-          .handoff, "ownership, a to b to a", metric: "round trip", unit: "ns", ours: 1, floor: (floor, 0),
-          goal: .ratio(1.25), waiting: .spinning)
-      ] + measured.controlRow(.handoff, of: floor, metric: "round trip", unit: "ns", waiting: .spinning)
-    }
+  /// The same for any CPU; -1: not pinned.
+  static func pinned<Outcome: ~Copyable>(to cpu: Int, _ body: () throws -> Outcome) throws -> Outcome {
+    if cpu < 0 { return try body() }
+    try check(baton_pin_to_cpu(CInt(cpu)), "CPU \(cpu)", doing: "pinning this process to it")
+    defer { _ = baton_unpin() }
+    return try body()
   }
 
-  /// What a null read costs that controller b serves, `depth` of them outstanding, over so many.
-  static func nanosecondsPerRequest(
-    of host: inout Host, requests: UInt64, depth: UInt64
-  ) throws(BatonError) -> Double {
-    let request = Request(.read, unit: 0, offset: 0, length: 4096)
-    var submitted: UInt64 = 0
-    var completed: UInt64 = 0
-    var idle = 0
-    let start = monotonicNanoseconds()
-    while completed < requests {
-      while submitted < requests, submitted - completed < depth, host.submit(request, to: .b) { submitted += 1 }
-      guard let completion = host.next() else {
-        idle += 1
-        if idle & 0xffff == 0 { sched_yield() }
-        continue
-      }
-      if completion.status != .success { throw BatonError(.system, "null unit", "answered: \(completion.status)") }
-      completed += 1
-    }
-    return Double(monotonicNanoseconds() - start) / Double(requests)
+  /// The worker, on the other CPU.
+  func partner(_ role: BenchRole = BenchRole()) throws(BatonError) -> BenchPartner {
+    var role = role
+    role.cpu = cpus.there
+    return try BenchPartner(role, isCrowded: isCrowded, watch)
   }
 
-  /// A request from a host to the owner and back, one at a time, nothing done for it.
-  mutating func dispatch() throws {
-    let (turns, rounds, seconds) = (turns, rounds, seconds)
-    try withPartner { partner, subsystem, progress in
-      progress.begin("dispatch: one request at a time on a null unit")
-      partner.begin(.controller)
-      try partner.join()
-      var options = HostOptions()
-      options.waiting = .spin
-      var host = try Host(of: subsystem, options: options)
-      try host.waitUntilAttached()
-      let measured = try Interleaved(rounds: rounds, within: seconds, things: 2, control: 0) { thing, round in
-        progress.update("round \(round) of \(rounds)")
-        if thing == 0 { return try partner.roundTrip(.loadStore, turns: turns) }
-        partner.begin(.controller)
-        try partner.join()
-        return try Self.nanosecondsPerRequest(of: &host, requests: turns, depth: 1)
-      }
-      let floor = "one-line ping-pong"
-      return [
-        measured.row(
-          .dispatch, "host to owner and back, depth 1", metric: "round trip", unit: "ns", ours: 1, floor: (floor, 0),
-          goal: .ratio(1.4), waiting: .spinning)
-      ] + measured.controlRow(.dispatch, of: floor, metric: "round trip", unit: "ns", waiting: .spinning)
+  /// Measures the things of a comparison in turn, showing how far it is.
+  mutating func interleaved(
+    _ step: String, things: Int, control: Int? = nil, rounds: Int? = nil,
+    _ measure: (_ thing: Int, _ round: Int) throws -> Double
+  ) throws -> Interleaved {
+    progress.begin(step)
+    let rounds = rounds ?? self.rounds
+    return try Interleaved(rounds: rounds, within: seconds, things: things, control: control) { thing, round in
+      try watch.check()
+      progress.update(round == 0 ? "warming up" : "round \(round) of \(rounds)")
+      return try measure(thing, round)
     }
-  }
-
-  /// 4 KiB random reads on a real file, beside fio's io_uring engine on the same file.
-  mutating func storage() throws {
-    let scratch = try ScratchDirectory(in: directory, name: "bench")
-    let size: UInt64 = isQuick ? 256 << 20 : 1 << 30
-    let path = "\(scratch.path)/file"
-    progress.begin("storage: writing a file of \(ByteCount.describe(size))")
-    try ImageFile.make(at: path, count: size, seed: 1)
-    defer { progress.end() }
-    let log = "\(scratch.path)/log"
-    report.append(
-      try Self.withSubsystem("bench", [UnitSpecification(.path(path))]) { try storage(on: $0, path, size, log: log) })
-  }
-
-  private mutating func storage(on subsystem: Subsystem, _ path: String, _ size: UInt64, log: String) throws
-    -> [BenchReport.Row]
-  {
-    var controller = try ControllerProcess(.a, of: subsystem, log: log)
-    try controller.waitUntilServing(subsystem, log: log)
-    let isDirect = try subsystem.status().units[0].isDirect
-    let roundSeconds = isQuick ? 1.0 : 2.0
-    let rounds = isQuick ? 3 : max(5, min(rounds, 9))
-    progress.begin("storage: 4 KiB random reads, depth 32")
-    var plan = WorkloadPlan()
-    plan.pattern = .randread
-    plan.nanoseconds = UInt64(roundSeconds * 1e9)
-    plan.path = .a
-    plan.targets = [WorkloadTarget(unit: 0, size: size)]
-    func ours(_ round: Int) throws -> Double {
-      var plan = plan
-      plan.seed = UInt64(round + 1)
-      var workload = try Workload(plan, of: subsystem)
-      let result = try workload.run()
-      if let error = result.errors.first {
-        throw BatonError(.system, path, "\(error.value) requests ended with: \(error.key)")
-      }
-      return Double(result.requests) / (Double(result.nanoseconds) / 1e9)
-    }
-    var progress = progress
-    let hasFio = Fio.version != nil
-    let floor = "fio io_uring"
-    let measured = try Interleaved(rounds: rounds, within: seconds, things: hasFio ? 2 : 1, control: hasFio ? 1 : 0) {
-      thing, round in
-      progress.update("round \(round) of \(rounds)")
-      if thing == 0 { return try ours(round) }
-      return try Fio.rate(
-        file: path, rw: .randread, blockSize: 4096, depth: 32, size: size, direct: isDirect, seconds: roundSeconds)
-    }
-    progress.end()
-    try controller.stop()
-    let missing = Interleaved.Rival.notRun(floor, because: "fio is not installed: apt-get install fio")
-    return [
-      measured.row(
-        .storage, "4 KiB random reads, depth 32\(isDirect ? ", O_DIRECT" : "")", metric: "rate", unit: "requests/s",
-        ours: 0, floor: hasFio ? (floor, 1) : nil, peers: hasFio ? [] : [missing], goal: .ratio(1), better: .more,
-        waiting: .adaptive)
-    ]
-      + measured.controlRow(
-        .storage, of: hasFio ? floor : "4 KiB random reads", metric: "rate", unit: "requests/s", better: .more)
   }
 }

@@ -1,67 +1,8 @@
 import ArgumentParser
 import Baton
-import BatonOwnership
 import BatonSharedMemory
 import CBatonShims
 import Glibc
-
-/// What the two processes of a measurement do with each other.
-enum BenchPhase: UInt64 {
-  /// Nothing: wait for the next phase.
-  case idle
-  /// Blind compare-and-swap on one word, back and forth: the floor of any ownership protocol.
-  case compareAndSwap
-  /// Load until it is one's turn, then store, on one word: the floor of any request and response.
-  case loadStore
-  /// The arbiter's transitions on an ownership word, nothing else: both controllers want the function always.
-  case arbiter
-  /// The worker turns a controller's loop until the phase ends.
-  case controller
-  /// The same for its other controller, which keeps no journal.
-  case controllerWithoutJournal
-  /// The worker ends.
-  case end
-}
-
-/// The page that the two processes of a measurement share; each word alone on its lines.
-struct BenchPage: ~Copyable {
-  private let mapping: Mapping
-
-  static let size = 4096
-
-  init(_ descriptor: borrowing OwnedDescriptor) throws(BatonError) {
-    mapping = try Mapping(of: descriptor, count: Self.size, subject: "bench page")
-  }
-
-  /// Number of the phase in the upper half, kind in the lower.
-  var phase: SharedWord { mapping.word(at: 0) }
-  /// The number of the phase that the worker has finished.
-  var finished: SharedWord { mapping.word(at: 256) }
-  /// Turns of the phase.
-  var turns: SharedWord { mapping.word(at: 512) }
-  /// What goes back and forth.
-  var ball: SharedWord { mapping.word(at: 1024) }
-
-  /// One side of a measurement: `turns` times the ball comes and goes.
-  func play(_ phase: BenchPhase, as player: ControllerIdentity, turns: UInt64) {
-    let ball = ball
-    let mine = UInt64(player.rawValue)
-    let theirs = 1 - mine
-    switch phase {
-    case .compareAndSwap:
-      for _ in 0..<turns { while !ball.compareExchange(expected: mine, desired: theirs).exchanged {} }
-    case .loadStore:
-      for _ in 0..<turns {
-        while ball.loadAcquiring() != mine {}
-        ball.storeReleasing(theirs)
-      }
-    case .arbiter:
-      let arbiter = Arbiter<SharedWord>(for: player)
-      for _ in 0..<turns { while !arbiter.grant(ball, asking: true) {} }
-    case .idle, .controller, .controllerWithoutJournal, .end: break
-    }
-  }
-}
 
 /// The other process of a measurement.
 struct BenchWorkerCommand: ParsableCommand {
@@ -69,110 +10,129 @@ struct BenchWorkerCommand: ParsableCommand {
 
   /// The descriptor of the bench page, inherited.
   static let pageDescriptor: CInt = 3
+  /// Longer than any pause between two rounds: a controller that is not turned meanwhile is no dead one.
+  static let deadlineNanoseconds: UInt64 = 600_000_000_000
+  /// How long it looks for the next phase before it sleeps: what is measured without it must not be disturbed by it.
+  private static let wakefulNanoseconds: UInt64 = 1_000_000
+  private static let sleepNanosecondsMax: Int64 = 1_000_000_000
+  /// How long its host waits for an answer before it looks at the phase again.
+  private static let hostWaitNanoseconds: Int64 = 5_000_000
+  /// Turns of a controller between two looks at the phase word, which is not part of what is measured.
+  private static let turnsPerPhase = 256
 
-  @Argument var cpu: Int
-  @Argument var name: String
-  /// Another subsystem, whose controller keeps no journal.
-  @Argument var nameWithoutJournal: String?
+  @Option(help: "-1: not pinned.") var cpu: Int
+  @Flag(help: "Both processes share one CPU.") var isCrowded = false
+  @Option(help: "A subsystem whose controller b it is.") var controller: [String] = []
+  @Option(help: "The same, without an in-flight journal.") var controllerWithoutJournal: [String] = []
+  @Option(help: "A subsystem whose host it is.") var host: String?
 
   func run() throws {
     baton_die_with_parent()
-    if cpu >= 0 { _ = baton_pin_to_cpu(CInt(cpu)) }
+    // The bench has them blocked, and who is forked inherits that.
+    baton_termination_signals_restore()
+    if cpu >= 0 { try check(baton_pin_to_cpu(CInt(cpu)), "CPU \(cpu)", doing: "pinning a process to it") }
     let page = try BenchPage(OwnedDescriptor(Self.pageDescriptor))
+    let controllers = UnsafeMutablePointer<Controller>.allocate(
+      capacity: controller.count + controllerWithoutJournal.count)
+    var made = 0
+    defer {
+      controllers.deinitialize(count: made)
+      controllers.deallocate()
+    }
     var options = ControllerOptions()
     options.logger.logLevel = .error
-    options.residency = .pendingOnly
-    var controller = try Controller(.b, of: Subsystem(name), options: options)
-    var other: Controller?
-    if let nameWithoutJournal {
-      options.keepsJournal = false
-      other = try Controller(.b, of: Subsystem(nameWithoutJournal), options: options)
+    options.deadlineNanoseconds = Self.deadlineNanoseconds
+    for name in controller + controllerWithoutJournal {
+      options.keepsJournal = made < controller.count
+      (controllers + made).initialize(to: try Controller(.b, of: Subsystem(name), options: options))
+      made += 1
+    }
+    var attached: Host?
+    if let host {
+      attached = try Host(of: Subsystem(host))
+      try attached?.waitUntilAttached()
     }
     var last: UInt64 = 0
     while true {
-      let value = page.phase.loadAcquiring()
-      if value >> 32 == last {
-        sched_yield()
-        continue
-      }
+      let value = Self.nextPhase(page, after: last)
       last = value >> 32
       let phase = BenchPhase(rawValue: value & 0xffff_ffff) ?? .end
+      let argument = page.argument.loadRelaxed()
+      page.begun.storeReleasing(last)
       switch phase {
       case .end: return
-      case .controller: Self.turn(&controller, page, value)
-      case .controllerWithoutJournal:
-        guard var taken = other.take() else { return }
-        Self.turn(&taken, page, value)
-        other = consume taken
+      case .idle: break
+      case .controller:
+        precondition(argument < made, "the worker has no such controller")
+        turn(&controllers[Int(argument)], page, value)
+      case .ring: try page.serveRing(from: argument, while: value, Patience(isCrowded: isCrowded))
+      case .host:
+        guard var host = attached.take() else { return }
+        try Self.keepAsking(&host, page, value)
+        attached = consume host
       default:
-        page.play(phase, as: .b, turns: page.turns.loadRelaxed())
-        page.finished.storeReleasing(last)
+        try page.play(phase, as: .b, turns: page.turns.loadRelaxed(), Patience(isCrowded: isCrowded))
+      }
+      page.finished.storeReleasing(last)
+    }
+  }
+
+  /// Waits for the phase after that number.
+  private static func nextPhase(_ page: borrowing BenchPage, after last: UInt64) -> UInt64 {
+    let start = monotonicNanoseconds()
+    while true {
+      let value = page.phase.loadAcquiring()
+      if value >> 32 != last { return value }
+      if monotonicNanoseconds() - start < wakefulNanoseconds {
+        sched_yield()
+      } else {
+        page.phaseNumber.wait(while: UInt32(truncatingIfNeeded: last), nanoseconds: sleepNanosecondsMax)
       }
     }
   }
 
   /// Turns a controller's loop as long as the phase word has this value.
-  private static func turn(_ controller: inout Controller, _ page: borrowing BenchPage, _ phase: UInt64) {
-    page.finished.storeReleasing(phase >> 32)
-    // The phase word is looked at seldom: it is not part of what is measured.
+  private func turn(_ controller: inout Controller, _ page: borrowing BenchPage, _ phase: UInt64) {
+    // A copy: reading a parsed option costs more than a turn.
+    let isCrowded = isCrowded
     while page.phase.loadRelaxed() == phase {
-      for _ in 0..<256 { controller.poll() }
+      if isCrowded {
+        if !controller.poll() { sched_yield() }
+      } else {
+        for _ in 0..<Self.turnsPerPhase { controller.poll() }
+      }
     }
   }
-}
 
-/// This process's end of it.
-struct BenchPartner: ~Copyable {
-  let page: BenchPage
-  private let pid: pid_t
-  private var phaseNumber: UInt64 = 0
-
-  /// Starts the worker on `cpu`; it opens the subsystem as controller b, and the other one as a controller b that
-  /// keeps no journal.
-  init(_ subsystem: Subsystem, withoutJournal other: Subsystem? = nil, cpu: Int) throws(BatonError) {
-    let descriptor = OwnedDescriptor(try check(baton_memfd_create("baton-bench"), "bench page", doing: "memfd_create"))
-    try descriptor.setSize(UInt64(BenchPage.size), subject: "bench page")
-    let page = try BenchPage(descriptor)
-    let pid = try OwnProgram.start(
-      ["bench-worker", "--", "\(cpu)", subsystem.location.name] + (other.map { [$0.location.name] } ?? []),
-      handing: (descriptor.number, BenchWorkerCommand.pageDescriptor))
-    self.page = page
-    self.pid = pid
-  }
-
-  deinit {
-    kill(pid, SIGKILL)
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-  }
-
-  /// Tells the worker what to do. Returns at once.
-  mutating func begin(_ phase: BenchPhase, turns: UInt64 = 0, ball: UInt64 = 0) {
-    phaseNumber += 1
-    page.turns.storeRelaxed(turns)
-    page.ball.storeRelaxed(ball)
-    page.phase.storeReleasing(phaseNumber << 32 | phase.rawValue)
-  }
-
-  /// Waits until the worker has done it (for `controller`: has begun).
-  func join() throws(BatonError) {
-    for _ in 0..<200_000 {
-      if page.finished.loadAcquiring() == phaseNumber { return }
-      usleep(100)
-    }
-    throw BatonError(.system, "bench worker", "does not answer")
-  }
-
-  /// Nanoseconds a round trip of the ball, over `turns` of them.
-  mutating func roundTrip(_ phase: BenchPhase, turns: UInt64) throws(BatonError) -> Double {
-    // The arbiter's ball: owned by a, requested by b, so that each grant asks for it back.
-    begin(
-      phase, turns: turns,
-      ball: phase == .arbiter ? OwnershipWord.initial.claimed(by: .a)!.requested(by: .b)!.rawValue : 0)
+  /// Keeps requests outstanding as long as the phase word has this value, and says what was answered meanwhile.
+  ///
+  /// Half of them read, half write, at random places: no two writes in flight are likely to be held for each other.
+  private static func keepAsking(_ host: inout Host, _ page: borrowing BenchPage, _ phase: UInt64) throws {
+    let path: ControllerIdentity = page.argument.loadRelaxed() == 0 ? .a : .b
+    let depth = Int(page.depth.loadRelaxed())
+    let blocks = page.turns.loadRelaxed()
+    var random = SplitMix64(seed: UInt64(getpid()))
+    var answers: UInt64 = 0
     let start = monotonicNanoseconds()
-    page.play(phase, as: .a, turns: turns)
+    while page.phase.loadRelaxed() == phase {
+      while host.outstanding < depth {
+        let number = random.next()
+        let request = Request(
+          number & 1 == 0 ? .read : .write, offset: random.below(blocks) * 4096, length: 4096)
+        if !host.submit(request, to: path) { break }
+      }
+      if let completion = host.next() {
+        answers += 1
+        try TakeoverRig.expectSuccess(completion)
+      } else {
+        host.wait(nanoseconds: hostWaitNanoseconds)
+      }
+    }
     let nanoseconds = monotonicNanoseconds() - start
-    try join()
-    return Double(nanoseconds) / Double(turns)
+    while host.outstanding > 0 {
+      if host.next() == nil { host.wait(nanoseconds: hostWaitNanoseconds) }
+    }
+    page.answers.storeRelaxed(answers)
+    page.nanoseconds.storeRelaxed(nanoseconds)
   }
 }

@@ -21,15 +21,16 @@ enum Fio {
     let jobs: [Job]
   }
 
-  /// Requests a second.
+  /// Requests a second. Like the workloads here it does not remember which blocks it has had: a map that fills up slows
+  /// it down.
   static func rate(
     file: String, rw: AccessPattern, blockSize: Int, depth: Int, size: UInt64, direct: Bool, seconds: Double
   ) throws -> Double {
     let milliseconds = Int(seconds * 1000)
     let text = try run(
       "fio --name=floor --filename='\(file)' --rw=\(rw.rawValue) --bs=\(blockSize) --iodepth=\(depth) "
-        + "--ioengine=io_uring --direct=\(direct ? 1 : 0) --size=\(size) --time_based --runtime=\(milliseconds)ms "
-        + "--output-format=json 2>/dev/null")
+        + "--ioengine=io_uring --direct=\(direct ? 1 : 0) --size=\(size) --norandommap --time_based "
+        + "--runtime=\(milliseconds)ms --output-format=json 2>/dev/null")
     guard let start = text.firstIndex(of: "{"),
       let output = try? JSONDecoder().decode(Output.self, from: Data(text[start...].utf8)), let job = output.jobs.first
     else { throw BatonError(.system, "fio", "did not report what it measured") }

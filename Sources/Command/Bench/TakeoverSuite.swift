@@ -16,9 +16,6 @@ private enum TakeoverFigure: Int {
 }
 
 extension Bench {
-  /// Units and hosts of the large subsystem.
-  private static var crowdUnits: Int { 4096 }
-  private static var crowdHosts: Int { 64 }
   /// Bytes of the file that the work goes to, and of each of the others, which have no blocks.
   private static var workFileSize: UInt64 { 64 << 20 }
   private static var quietFileSize: UInt64 { 1 << 20 }
@@ -34,9 +31,7 @@ extension Bench {
   /// 1.5 times as long as without; the journal at most 1.10 of a round trip and 1.05 of the rate.
   mutating func takeover() throws {
     try journal()
-    let interruption = try Interruption()
     let scratch = try ScratchDirectory(in: directory, name: "takeover")
-    defer { progress.end() }
     progress.begin("takeover: making files")
     let paths = ["bare", "unit", "crowd-unit"].map { "\(scratch.path)/\($0)" }
     for path in paths { try ImageFile.make(at: path, count: Self.workFileSize, seed: 1) }
@@ -52,14 +47,14 @@ extension Bench {
     let log = "\(scratch.path)/log"
     let rows = try Self.withSubsystem("takeover", [UnitSpecification(.path(paths[1])), probed]) { small in
       try Self.withSubsystem("takeover-crowd", crowd) { large in
-        try takeover(small, large, barePath: paths[0], log: log, interruption)
+        try takeover(small, large, barePath: paths[0], log: log)
       }
     }
     report.append(rows)
   }
 
   private mutating func takeover(
-    _ small: Subsystem, _ large: Subsystem, barePath: String, log: String, _ interruption: borrowing Interruption
+    _ small: Subsystem, _ large: Subsystem, barePath: String, log: String
   ) throws -> [BenchReport.Row] {
     progress.begin("takeover: starting controllers")
     var rig = try TakeoverRig(small, hosts: 1, log: log)
@@ -70,8 +65,7 @@ extension Bench {
     let measured = try Interleaved(rounds: rounds, within: seconds, trials: TakeoverFigure.works.count) {
       trial, round in
       progress.update("round \(round) of \(rounds)")
-      let signal = interruption.take()
-      if signal != 0 { throw ExitCode(128 + signal) }
+      try watch.check()
       let work = TakeoverFigure.works[trial]
       var bare = (death: 0.0, exit: 0.0, drain: 0.0)
       var one = TakeoverRig.Death()
@@ -125,35 +119,29 @@ extension Bench {
 
   /// Null requests to a controller that keeps the in-flight journal, beside one that does not.
   private mutating func journal() throws {
-    let (turns, rounds, seconds, cpus) = (turns, rounds, seconds, cpus)
+    let turns = turns
     let depths: [UInt64] = [1, 32, 64]
-    defer { progress.end() }
-    progress.begin("takeover: null requests with and without the in-flight journal")
-    let units = [UnitSpecification(.null, size: 1 << 30)]
-    let measured = try Self.withSubsystem("journal", units) { with in
-      try Self.withSubsystem("no-journal", units) { without in
-        var partner = try BenchPartner(with, withoutJournal: without, cpu: cpus.there)
-        if cpus.here >= 0 { _ = baton_pin_to_cpu(CInt(cpus.here)) }
-        defer { _ = baton_unpin() }
-        var options = HostOptions()
-        options.waiting = .spin
-        partner.begin(.controller)
-        try partner.join()
-        var host = try Host(of: with, options: options)
-        try host.waitUntilAttached()
-        partner.begin(.controllerWithoutJournal)
-        try partner.join()
-        var hostWithout = try Host(of: without, options: options)
-        try hostWithout.waitUntilAttached()
-        return try Interleaved(rounds: rounds, within: seconds, things: 2 * depths.count, control: 0) {
-          thing, round in
-          progress.update("round \(round) of \(rounds)")
-          let depth = depths[thing / 2]
-          partner.begin(thing & 1 == 0 ? .controllerWithoutJournal : .controller)
-          try partner.join()
-          return thing & 1 == 0
-            ? try Self.nanosecondsPerRequest(of: &hostWithout, requests: turns, depth: depth)
-            : try Self.nanosecondsPerRequest(of: &host, requests: turns, depth: depth)
+    let measured = try Self.withSubsystem("journal", [Self.nullUnit]) { with in
+      try Self.withSubsystem("no-journal", [Self.nullUnit]) { without in
+        var partner = try partner(BenchRole(controllers: [with], controllersWithoutJournal: [without]))
+        return try pinned {
+          progress.begin("takeover: attaching")
+          try partner.begin(.controller, argument: 0)
+          var host = try Host(of: with, options: Self.spinningHost)
+          try host.waitUntilAttached()
+          var reader = NullReader(host, of: .b)
+          try partner.begin(.controller, argument: 1)
+          var hostWithout = try Host(of: without, options: Self.spinningHost)
+          try hostWithout.waitUntilAttached()
+          var readerWithout = NullReader(hostWithout, of: .b)
+          let step = "takeover: null requests with and without the in-flight journal"
+          return try interleaved(step, things: 2 * depths.count, control: 0) { thing, _ in
+            let depth = depths[thing / 2]
+            try partner.begin(.controller, argument: thing & 1 == 0 ? 1 : 0)
+            return thing & 1 == 0
+              ? try readerWithout.nanosecondsPerRequest(turns, depth: depth, partner.patience)
+              : try reader.nanosecondsPerRequest(turns, depth: depth, partner.patience)
+          }
         }
       }
     }

@@ -7,10 +7,11 @@ enum OwnProgram {
   /// Starts `baton WORDS...`, with nothing to read. What it says goes to `log` where one is named, and `handing`
   /// makes a descriptor of this process a descriptor of that number there.
   ///
-  /// With a log it has a process group of its own: an interrupt from the terminal is for the command, which then
-  /// stops its processes. `wrapper` is a program that becomes this one, with its words.
+  /// With a log, or where it `leadsGroup`, it has a process group of its own: an interrupt from the terminal is for the
+  /// command, which then stops its processes. `wrapper` is a program that becomes this one, with its words.
   static func start(
-    _ words: [String], log: String? = nil, handing: (mine: CInt, theirs: CInt)? = nil, wrapper: [String] = []
+    _ words: [String], log: String? = nil, handing: (mine: CInt, theirs: CInt)? = nil, leadsGroup: Bool = false,
+    wrapper: [String] = []
   ) throws(BatonError) -> pid_t {
     var pointers: [UnsafeMutablePointer<CChar>?] = []
     let program = wrapper.first ?? "/proc/self/exe"
@@ -30,8 +31,8 @@ enum OwnProgram {
     if let log {
       posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
       posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
-      posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
     }
+    if log != nil || leadsGroup { posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP)) }
     if let handing { posix_spawn_file_actions_adddup2(&actions, handing.mine, handing.theirs) }
     var pid: pid_t = 0
     let result = posix_spawnp(&pid, program, &actions, &attributes, pointers, environ)

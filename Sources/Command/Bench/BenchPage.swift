@@ -1,0 +1,106 @@
+import Baton
+import BatonSharedMemory
+import Glibc
+
+/// What the two processes of a measurement do with each other.
+enum BenchPhase: UInt64 {
+  /// Nothing: the worker sleeps until the next phase.
+  case idle
+  /// Blind compare-and-swap on one word, back and forth: the floor of any ownership protocol.
+  case compareAndSwap
+  /// Load until it is one's turn, then store, on one word: the floor of any request and response.
+  case loadStore
+  /// The same on two words, one each way.
+  case twoLines
+  /// Sleep on one word until it is one's turn, store, wake the other: the floor of anything that parks.
+  case futex
+  /// The worker answers request lines in place and does nothing in between, until the phase ends.
+  case ring
+  /// The arbiter's transitions on an ownership word, nothing else: both controllers want the function always.
+  case arbiter
+  /// The worker turns the loop of one of its controllers until the phase ends.
+  case controller
+  /// The worker's host keeps requests outstanding at one controller until the phase ends.
+  case host
+  /// The worker ends.
+  case end
+}
+
+/// The pages that the two processes of a measurement share; each word alone on its lines.
+struct BenchPage: ~Copyable {
+  private let mapping: Mapping
+
+  /// Lines of the ring: a power of two.
+  static let ringLines = 256
+  private static let ringOffset = 4096
+  static let size = ringOffset + ringLines * 64
+
+  init(_ descriptor: borrowing OwnedDescriptor) throws(BatonError) {
+    mapping = try Mapping(of: descriptor, count: Self.size, populated: true, subject: "bench page")
+  }
+
+  /// Number of the phase in the upper half, kind in the lower.
+  var phase: SharedWord { mapping.word(at: 0) }
+  /// The upper half of `phase` (the machine is little-endian), for who sleeps until it changes.
+  var phaseNumber: SharedFutexWord { SharedFutexWord(mapping.base + 4) }
+  /// The number of the phase that the worker has begun.
+  var begun: SharedWord { mapping.word(at: 256) }
+  /// The number of the phase that the worker has finished.
+  var finished: SharedWord { mapping.word(at: 512) }
+  /// Turns of the phase.
+  var turns: SharedWord { mapping.word(at: 768) }
+  /// Which of the worker's controllers, to which controller its host submits, or the ring's first request.
+  var argument: SharedWord { mapping.word(at: 776) }
+  /// Requests that the worker's host keeps outstanding.
+  var depth: SharedWord { mapping.word(at: 784) }
+  /// What goes back and forth, or there.
+  var ball: SharedWord { mapping.word(at: 1024) }
+  /// What goes back, where that is another line.
+  var returned: SharedWord { mapping.word(at: 1280) }
+  /// What two processes sleep on.
+  var sleepingBall: SharedFutexWord { SharedFutexWord(mapping.base + 1536) }
+  /// What the worker's host was answered in a phase, and how long that took it.
+  var answers: SharedWord { mapping.word(at: 1792) }
+  var nanoseconds: SharedWord { mapping.word(at: 1800) }
+  /// The first of the ring's lines.
+  var ring: UnsafeMutableRawPointer { mapping.base + Self.ringOffset }
+}
+
+/// How long a measurement may look for what does not come.
+///
+/// Whoever spins lets others run after so many looks: a machine may have fewer cores than spinners. It then looks also
+/// whether there is any point in waiting.
+struct Patience {
+  private let mask: UInt32
+  private let watch: BenchWatch?
+  private let deadline: UInt64
+  private var looks: UInt32 = 0
+
+  /// Longer than any measurement takes, on a machine that is busy with other things too.
+  private static let nanoseconds: UInt64 = 60_000_000_000
+
+  /// For one measurement. `isCrowded`: both processes share one CPU. `watch` is asked whether to go on.
+  init(isCrowded: Bool, _ watch: BenchWatch? = nil) {
+    // On a CPU of one's own a look is a nanosecond, and the looks between two rests little beside a rest.
+    mask = isCrowded ? 0xf : 0xffff
+    self.watch = watch
+    deadline = monotonicNanoseconds() + Self.nanoseconds
+  }
+
+  /// A look that found nothing.
+  @inline(__always)
+  mutating func missed() throws {
+    looks &+= 1
+    if looks & mask == 0 { try rest() }
+  }
+
+  /// Lets others run. Fails when there is nothing to wait for any more.
+  @inline(never)
+  func rest() throws {
+    sched_yield()
+    try watch?.check()
+    if monotonicNanoseconds() > deadline {
+      throw BatonError(.system, "bench", "waits for an answer that does not come")
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import Baton
+import BatonOwnership
+import BatonSharedMemory
+import Glibc
+
+// The floors between two processes: the least that the hardware and the kernel allow for what Baton does.
+extension BenchPage {
+  /// One side of a ping-pong: `turns` times the ball comes and goes. `crowd` says how to wait.
+  func play(
+    _ phase: BenchPhase, as player: ControllerIdentity, turns: UInt64, _ patience: consuming Patience
+  ) throws {
+    let ball = ball
+    let mine = UInt64(player.rawValue)
+    let theirs = 1 - mine
+    switch phase {
+    case .compareAndSwap:
+      for _ in 0..<turns {
+        while !ball.compareExchange(expected: mine, desired: theirs).exchanged { try patience.missed() }
+      }
+    case .loadStore:
+      for _ in 0..<turns {
+        while ball.loadAcquiring() != mine { try patience.missed() }
+        ball.storeReleasing(theirs)
+      }
+    case .twoLines:
+      let returned = returned
+      for turn in 1...max(turns, 1) {
+        if player == .a { ball.storeReleasing(turn) }
+        while (player == .a ? returned : ball).loadAcquiring() != turn { try patience.missed() }
+        if player == .b { returned.storeReleasing(turn) }
+      }
+    case .futex:
+      let ball = sleepingBall
+      let (mine, theirs) = (UInt32(mine), UInt32(theirs))
+      for _ in 0..<turns {
+        while ball.loadAcquiring() != mine {
+          ball.wait(while: theirs, nanoseconds: Self.sleepNanosecondsMax)
+          // Awake without reason: a signal, or the other one is gone.
+          if ball.loadAcquiring() != mine { try patience.rest() }
+        }
+        _ = ball.exchange(theirs)
+        ball.wake()
+      }
+    case .arbiter:
+      let arbiter = Arbiter<SharedWord>(for: player)
+      for _ in 0..<turns { while !arbiter.grant(ball, asking: true) { try patience.missed() } }
+    case .idle, .ring, .controller, .host, .end: break
+    }
+  }
+
+  /// The longest sleep of a blocking floor: who waits for it may be gone.
+  private static var sleepNanosecondsMax: Int64 { 1_000_000_000 }
+
+  /// Looks between two looks at the phase word, which is not part of what is measured.
+  private static var looksPerPhase: UInt32 { 256 }
+
+  /// The worker's side of the bare ring: answers each line in place, from request `first` on, until the phase word has
+  /// another value.
+  func serveRing(from first: UInt64, while phase: UInt64, _ patience: consuming Patience) throws {
+    let ring = ring
+    var sequence = first
+    var looks: UInt32 = 0
+    while true {
+      let line = BareLine(ring, sequence)
+      if line.flag.loadAcquiring() != BareLine.submitted(sequence) {
+        looks &+= 1
+        if looks % Self.looksPerPhase == 0, self.phase.loadRelaxed() != phase { return }
+        try patience.missed()
+        continue
+      }
+      let words = line.words
+      // All of the request is read, as whoever serves it has to.
+      words[5] = words[0] &+ words[1] &+ words[2] &+ words[3]
+      words[6] = sequence
+      line.flag.storeReleasing(BareLine.answered(sequence))
+      sequence &+= 1
+    }
+  }
+}
+
+/// A line of the bare ring: a flag and seven words, answered in place.
+struct BareLine {
+  private let base: UnsafeMutableRawPointer
+
+  /// The line of that request.
+  @inline(__always)
+  init(_ ring: UnsafeMutableRawPointer, _ sequence: UInt64) {
+    base = ring + Int(truncatingIfNeeded: sequence) & (BenchPage.ringLines - 1) &* 64
+  }
+
+  @inline(__always) var flag: SharedWord { SharedWord(base) }
+
+  /// What is beside the flag: four words of request, the host's own, two of response.
+  @inline(__always)
+  var words: UnsafeMutablePointer<UInt64> { (base + 8).assumingMemoryBound(to: UInt64.self) }
+
+  @inline(__always)
+  static func submitted(_ sequence: UInt64) -> UInt64 { sequence &* 2 &+ 1 }
+
+  @inline(__always)
+  static func answered(_ sequence: UInt64) -> UInt64 { sequence &* 2 &+ 2 }
+}
