@@ -18,7 +18,10 @@ enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure, each figure beside its floor of the same run.",
-    discussion: "Suites: handoff, dispatch, storage, takeover; all of them if none is named.")
+    discussion: """
+      Suites: handoff, dispatch, storage, takeover; all of them if none is named.
+      \(Peer.discussion)
+      """)
 
   @Argument(help: "Suites.") var suites: [BenchSuite] = []
   @Option(help: "Rounds of each comparison.") var rounds = 25
