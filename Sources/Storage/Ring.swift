@@ -100,6 +100,10 @@ public struct Ring: ~Copyable {
     return io_uring_submit(ring)
   }
 
+  /// Whether there is a completion, or completions that wait for the kernel to be entered.
+  @inlinable @inline(__always)
+  public var hasCompletion: Bool { baton_ring_peek(ring) != nil || baton_ring_wants_entry(ring) != 0 }
+
   /// The oldest completion that has not been taken. Enters the kernel when it says that completions wait for that.
   @inlinable @inline(__always)
   public func next() -> (token: UInt64, result: Int32, hasMore: Bool)? {
