@@ -2,6 +2,7 @@ import ArgumentParser
 import Baton
 import BatonSharedMemory
 import CBatonShims
+import FoundationEssentials
 import Glibc
 
 enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
@@ -37,19 +38,23 @@ struct BenchCommand: ParsableCommand {
   func run() throws {
     let chosen = suites.isEmpty ? BenchSuite.allCases : suites
     let isQuiet = json == "-"
+    if let json { try OutputFile.check(json) }
     var bench = Bench(
       rounds: quick ? min(rounds, 7) : rounds, seconds: runtime ?? .infinity, isQuick: quick, isQuiet: isQuiet,
       directory: directory)
-    for suite in chosen {
-      switch suite {
-      case .handoff: try bench.handoff()
-      case .dispatch: try bench.dispatch()
-      case .storage: try bench.storage()
-      case .takeover: try bench.takeover()
-      }
+    bench.report.isQuick = quick
+    bench.report.started = Date.now.formatted(.iso8601)
+    let start = monotonicNanoseconds()
+    let outcome = Result { for suite in chosen { try bench.run(suite) } }
+    // What was measured until then is not lost.
+    if case .failure(let error) = outcome {
+      bench.report.warnings.append(
+        error is ExitCode ? "interrupted: what came next is missing" : "ended before its time: \(error)")
     }
+    bench.report.seconds = Double(monotonicNanoseconds() - start) / 1e9
     if let json { try JSONReport.write(bench.report, to: json) }
     if !isQuiet { Console.print(bench.report.text) }
+    try outcome.get()
   }
 }
 
@@ -77,6 +82,15 @@ struct Bench {
     report = BenchReport(machine: .init(pinned: pinned))
     if pinned.isEmpty {
       report.warnings.append("one CPU: two spinning processes take turns on it, and spinning figures mean nothing")
+    }
+  }
+
+  mutating func run(_ suite: BenchSuite) throws {
+    switch suite {
+    case .handoff: try handoff()
+    case .dispatch: try dispatch()
+    case .storage: try storage()
+    case .takeover: try takeover()
     }
   }
 
