@@ -29,16 +29,18 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
+  @Option(help: ArgumentHelp("Write a page for a browser to this file.", valueName: "file")) var html: String?
 
   func validate() throws {
     guard (3...10_000).contains(rounds) else { throw ValidationError("--rounds takes 3 to 10000") }
     if let runtime, !(runtime > 0) { throw ValidationError("--runtime takes seconds, more than 0") }
+    if json == "-", html == "-" { throw ValidationError("--json and --html cannot both go to standard output") }
   }
 
   func run() throws {
     let chosen = suites.isEmpty ? BenchSuite.allCases : suites
-    let isQuiet = json == "-"
-    if let json { try OutputFile.check(json) }
+    let isQuiet = json == "-" || html == "-"
+    for path in [json, html].compactMap({ $0 }) { try OutputFile.check(path) }
     var bench = Bench(
       rounds: quick ? min(rounds, 7) : rounds, seconds: runtime ?? .infinity, isQuick: quick, isQuiet: isQuiet,
       directory: directory)
@@ -53,6 +55,7 @@ struct BenchCommand: ParsableCommand {
     }
     bench.report.seconds = Double(monotonicNanoseconds() - start) / 1e9
     if let json { try JSONReport.write(bench.report, to: json) }
+    if let html { try OutputFile.write(ReportPage(bench.report).html, to: html) }
     if !isQuiet { Console.print(bench.report.text) }
     try outcome.get()
   }
