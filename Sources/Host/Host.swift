@@ -58,6 +58,11 @@ public struct Host: ~Copyable {
   @usableFromInline let queueB: UnsafeMutablePointer<RequestQueue>
   /// Units of the subsystem, once attached.
   public private(set) var unitCount = 0
+  /// The queue whose answers are looked for first.
+  @usableFromInline var turn: UnsafeMutablePointer<RequestQueue>
+  private var rounds: UInt32 = 0
+  /// Whether a connection or a request that was handed back wants to be looked after.
+  private var mustTend = true
   /// Polls until the next `lookAround`.
   @usableFromInline var looksLeft: UInt32 = 1
   private var tendedAt: UInt64 = 0
@@ -83,8 +88,10 @@ public struct Host: ~Copyable {
     let since: UInt64
   }
 
-  /// Polls between two looks at the clock, for the control sockets.
-  private static let pollsPerLook: UInt32 = 4096
+  /// Polls between two looks around: answers of one controller before the other one's have their turn.
+  private static let pollsPerLook: UInt32 = 64
+  /// Looks around between two looks at the clock, for the control sockets.
+  private static let looksPerTend: UInt32 = 64
   /// Nanoseconds between two looks at the control sockets while requests go.
   private static let tendNanoseconds: UInt64 = 10_000_000
   /// The same while a controller has still to say whether it takes this host.
@@ -115,6 +122,7 @@ public struct Host: ~Copyable {
     usesMembarrier = AsymmetricFence.isSupported
     queueA = channelA.queue
     queueB = channelB.queue
+    turn = channelA.queue
     self.channelA = channelA
     self.channelB = channelB
   }
@@ -170,21 +178,25 @@ public struct Host: ~Copyable {
   }
 
   /// The next request that has been answered, or nil when none is at present. Never blocks.
-  @inlinable
+  @inlinable @inline(__always)
   public mutating func next() -> Completion? {
     looksLeft &-= 1
     if looksLeft == 0, let completion = lookAround() { return completion }
-    // In turn, so that neither controller's answers keep the other's waiting.
-    let (first, second) = looksLeft & 1 == 0 ? (queueA, queueB) : (queueB, queueA)
-    if let completion = first.pointee.nextInTurn() { return completion }
-    if let completion = second.pointee.nextInTurn() { return completion }
-    return queueA.pointee.outstanding | queueB.pointee.outstanding == 0 ? nil : nextOutOfTurn()
+    if let completion = turn.pointee.nextInTurn() { return completion }
+    return nextOutOfTurn()
   }
 
-  /// An answer to another request than a channel's oldest, or one that is no success.
+  /// An answer on the other channel, to another request than a channel's oldest, or one that is no success.
   @usableFromInline @inline(never)
   mutating func nextOutOfTurn() -> Completion? {
-    let isA = looksLeft & 1 == 0
+    turn = turn == queueA ? queueB : queueA
+    if let completion = turn.pointee.nextInTurn() { return completion }
+    if queueA.pointee.outstanding &+ queueB.pointee.outstanding < 2,
+      !queueA.pointee.isOldestAnswered, !queueB.pointee.isOldestAnswered
+    {
+      return nil
+    }
+    let isA = turn == queueB
     return nextOutOfTurn(ofA: isA) ?? nextOutOfTurn(ofA: !isA)
   }
 
@@ -198,12 +210,17 @@ public struct Host: ~Copyable {
     }
   }
 
-  /// What need not be done at every poll: the control sockets, requests that were handed back.
+  /// What need not be done at every poll: the other channel, the control sockets, requests that were handed back.
   @usableFromInline @inline(never)
   mutating func lookAround() -> Completion? {
+    turn = turn == queueA ? queueB : queueA
+    rounds &+= 1
+    looksLeft = Self.pollsPerLook
+    if rounds % Self.looksPerTend != 0, !mustTend { return nil }
     tend()
     let completion = submitDeferred()
-    looksLeft = isAttaching || !deferred.isEmpty ? 1 : Self.pollsPerLook
+    mustTend = isAttaching || !deferred.isEmpty
+    looksLeft = mustTend ? 1 : Self.pollsPerLook
     return completion
   }
 
@@ -224,6 +241,7 @@ public struct Host: ~Copyable {
     _ request: Request, _ cookie: UInt64, _ service: Service, _ byPresentLife: Bool
   ) -> Completion? {
     looksLeft = 1
+    mustTend = true
     deferred.append(
       Deferred(
         request: request, cookie: cookie, service: service,
@@ -270,6 +288,7 @@ public struct Host: ~Copyable {
   public mutating func maintain() {
     // A connection that is made in here is looked after from the next poll on.
     looksLeft = 1
+    mustTend = true
     tendedAt = monotonicNanoseconds()
     unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
     // Who serves in the place of a controller that went looks for what was submitted to that one: not only when it

@@ -22,7 +22,7 @@ struct HostChannel: ~Copyable {
   let queue: UnsafeMutablePointer<RequestQueue>
 
   private(set) var phase = Phase.detached {
-    didSet { queue.pointee.isOpen = isAttached }
+    didSet { queue.pointee.setOpen(isAttached) }
   }
   var socket: CInt = -1
   private(set) var incarnation: UInt64 = 0
