@@ -248,23 +248,34 @@ int baton_read_signal(int fd) {
   return got == sizeof info ? (int)info.ssi_signo : -EIO;
 }
 
+// What this process could run on before it was pinned for the first time.
+static cpu_set_t unpinned;
+static bool was_pinned;
+
 int baton_pin_to_cpu(int cpu) {
+  if (!was_pinned && sched_getaffinity(0, sizeof unpinned, &unpinned)) return -errno;
+  was_pinned = true;
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
   return result(sched_setaffinity(0, sizeof set, &set));
 }
 
-int baton_unpin(void) {
-  cpu_set_t set;
-  memset(&set, 0xff, sizeof set);
-  return result(sched_setaffinity(0, sizeof set, &set));
-}
+int baton_unpin(void) { return was_pinned ? result(sched_setaffinity(0, sizeof unpinned, &unpinned)) : 0; }
 
 int baton_available_cpus(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set)) return 1;
   return CPU_COUNT(&set);
+}
+
+int baton_available_cpu(int place) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set)) return -errno;
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (CPU_ISSET(cpu, &set) && place-- == 0) return cpu;
+  }
+  return -ENOENT;
 }
 
 int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }

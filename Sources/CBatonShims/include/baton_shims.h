@@ -77,10 +77,12 @@ int baton_read_signal(int fd);
 
 // sched_setaffinity(2) takes cpu_set_t, which is macros. 0 or -errno.
 int baton_pin_to_cpu(int cpu);
-// Undoes the pinning: every CPU again. 0 or -errno.
+// Undoes the pinning: the CPUs that this process had before. 0 or -errno.
 int baton_unpin(void);
 // How many CPUs this process may run on.
 int baton_available_cpus(void);
+// The number of one of them, counted from 0 on. -ENOENT where there are fewer.
+int baton_available_cpu(int place);
 
 // A robust lock between processes, in shared memory (64 bytes, zeroed): this thread holds it until baton_life_end, or
 // until it dies. Then the kernel sets FUTEX_OWNER_DIED in its first 32 bits, before it takes memory and files apart,

@@ -2,6 +2,7 @@ import ArgumentParser
 import Baton
 import BatonSharedMemory
 import CBatonShims
+import FoundationEssentials
 import Glibc
 
 enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
@@ -31,28 +32,35 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
+  @Option(help: ArgumentHelp("Write a page for a browser to this file.", valueName: "file")) var html: String?
 
   func validate() throws {
     guard (3...10_000).contains(rounds) else { throw ValidationError("--rounds takes 3 to 10000") }
     if let runtime, !(runtime > 0) { throw ValidationError("--runtime takes seconds, more than 0") }
+    if json == "-", html == "-" { throw ValidationError("--json and --html cannot both go to standard output") }
   }
 
   func run() throws {
     let chosen = suites.isEmpty ? BenchSuite.allCases : suites
-    let isQuiet = json == "-"
+    let isQuiet = json == "-" || html == "-"
+    for path in [json, html].compactMap({ $0 }) { try OutputFile.check(path) }
     var bench = Bench(
       rounds: quick ? min(rounds, 7) : rounds, seconds: runtime ?? .infinity, isQuick: quick, isQuiet: isQuiet,
       directory: directory)
-    for suite in chosen {
-      switch suite {
-      case .handoff: try bench.handoff()
-      case .dispatch: try bench.dispatch()
-      case .storage: try bench.storage()
-      case .takeover: try bench.takeover()
-      }
+    bench.report.isQuick = quick
+    bench.report.started = Date.now.formatted(.iso8601)
+    let start = monotonicNanoseconds()
+    let outcome = Result { for suite in chosen { try bench.run(suite) } }
+    // What was measured until then is not lost.
+    if case .failure(let error) = outcome {
+      bench.report.warnings.append(
+        error is ExitCode ? "interrupted: what came next is missing" : "ended before its time: \(error)")
     }
+    bench.report.seconds = Double(monotonicNanoseconds() - start) / 1e9
     if let json { try JSONReport.write(bench.report, to: json) }
+    if let html { try OutputFile.write(ReportPage(bench.report).html, to: html) }
     if !isQuiet { Console.print(bench.report.text) }
+    try outcome.get()
   }
 }
 
@@ -63,7 +71,9 @@ struct Bench {
   let seconds: Double
   let isQuick: Bool
   let directory: String
-  var report = BenchReport(machine: .init())
+  /// The two CPUs that the two processes are pinned to; -1: not pinned.
+  let cpus: (here: Int, there: Int)
+  var report: BenchReport
   var progress: Progress
 
   init(rounds: Int, seconds: Double, isQuick: Bool, isQuiet: Bool, directory: String) {
@@ -72,16 +82,26 @@ struct Bench {
     self.isQuick = isQuick
     self.directory = directory
     progress = Progress(isQuiet: isQuiet)
-    if baton_available_cpus() < 2 {
+    // Looked up once: a process that is pinned has one.
+    let pinned = baton_available_cpus() < 2 ? [] : [0, 1].map { Int(baton_available_cpu($0)) }
+    cpus = pinned.isEmpty ? (-1, -1) : (pinned[0], pinned[1])
+    report = BenchReport(machine: .init(pinned: pinned))
+    if pinned.isEmpty {
       report.warnings.append("one CPU: two spinning processes take turns on it, and spinning figures mean nothing")
     }
   }
 
-  /// Turns of a ball a round: long enough that starting and stopping do not show.
-  var turns: UInt64 { baton_available_cpus() < 2 ? 50 : isQuick ? 50_000 : 200_000 }
+  mutating func run(_ suite: BenchSuite) throws {
+    switch suite {
+    case .handoff: try handoff()
+    case .dispatch: try dispatch()
+    case .storage: try storage()
+    case .takeover: try takeover()
+    }
+  }
 
-  /// The two CPUs that the two processes are pinned to; -1: not pinned.
-  var cpus: (here: Int, there: Int) { baton_available_cpus() < 2 ? (-1, -1) : (0, 1) }
+  /// Turns of a ball a round: long enough that starting and stopping do not show.
+  var turns: UInt64 { cpus.here < 0 ? 50 : isQuick ? 50_000 : 200_000 }
 
   /// With a subsystem that is gone afterwards. The body leaves no controller behind.
   static func withSubsystem<Outcome>(
@@ -104,7 +124,7 @@ struct Bench {
       defer { _ = baton_unpin() }
       return try body(&partner, subsystem, &progress)
     }
-    report.results += rows
+    report.append(rows)
   }
 
   /// Ownership between two spinning processes: the arbiter's transitions alone.
@@ -112,22 +132,16 @@ struct Bench {
     let (turns, rounds, seconds) = (turns, rounds, seconds)
     try withPartner { partner, _, progress in
       progress.begin("handoff: ownership of one function, back and forth")
-      let measured = try Interleaved(rounds: rounds, within: seconds, things: 3) { thing, round in
+      let measured = try Interleaved(rounds: rounds, within: seconds, things: 2, control: 0) { thing, round in
         progress.update("round \(round) of \(rounds)")
         return try partner.roundTrip(thing == 1 ? .arbiter : .compareAndSwap, turns: turns)
       }
+      let floor = "compare-and-swap ping-pong"
       return [
-        BenchReport.Row(
-          suite: "handoff", name: "ownership, a to b to a", metric: "round trip", unit: "ns",
-          p50: measured.percentile(1, 50), p99: measured.percentile(1, 99), p999: measured.percentile(1, 99.9),
-          floor: .init(name: "compare-and-swap ping-pong", p50: measured.percentile(0, 50)),
-          ratioToFloor: measured.ratio(1, to: 0), peers: []),
-        BenchReport.Row(
-          suite: "handoff", name: "control: the floor against itself", metric: "round trip", unit: "ns",
-          p50: measured.percentile(2, 50), p99: measured.percentile(2, 99), p999: measured.percentile(2, 99.9),
-          floor: .init(name: "compare-and-swap ping-pong", p50: measured.percentile(0, 50)),
-          ratioToFloor: measured.ratio(2, to: 0), peers: []),
-      ]
+        measured.row(
+          .handoff, "ownership, a to b to a", metric: "round trip", unit: "ns", ours: 1, floor: (floor, 0),
+          goal: .ratio(1.25), waiting: .spinning)
+      ] + measured.controlRow(.handoff, of: floor, metric: "round trip", unit: "ns", waiting: .spinning)
     }
   }
 
@@ -164,20 +178,19 @@ struct Bench {
       options.waiting = .spin
       var host = try Host(of: subsystem, options: options)
       try host.waitUntilAttached()
-      let measured = try Interleaved(rounds: rounds, within: seconds, things: 2) { thing, round in
+      let measured = try Interleaved(rounds: rounds, within: seconds, things: 2, control: 0) { thing, round in
         progress.update("round \(round) of \(rounds)")
         if thing == 0 { return try partner.roundTrip(.loadStore, turns: turns) }
         partner.begin(.controller)
         try partner.join()
         return try Self.nanosecondsPerRequest(of: &host, requests: turns, depth: 1)
       }
+      let floor = "one-line ping-pong"
       return [
-        BenchReport.Row(
-          suite: "dispatch", name: "host to owner and back, depth 1", metric: "round trip", unit: "ns",
-          p50: measured.percentile(1, 50), p99: measured.percentile(1, 99), p999: measured.percentile(1, 99.9),
-          floor: .init(name: "one-line ping-pong", p50: measured.percentile(0, 50)),
-          ratioToFloor: measured.ratio(1, to: 0), peers: [])
-      ]
+        measured.row(
+          .dispatch, "host to owner and back, depth 1", metric: "round trip", unit: "ns", ours: 1, floor: (floor, 0),
+          goal: .ratio(1.4), waiting: .spinning)
+      ] + measured.controlRow(.dispatch, of: floor, metric: "round trip", unit: "ns", waiting: .spinning)
     }
   }
 
@@ -190,12 +203,12 @@ struct Bench {
     try ImageFile.make(at: path, count: size, seed: 1)
     defer { progress.end() }
     let log = "\(scratch.path)/log"
-    report.results.append(
+    report.append(
       try Self.withSubsystem("bench", [UnitSpecification(.path(path))]) { try storage(on: $0, path, size, log: log) })
   }
 
   private mutating func storage(on subsystem: Subsystem, _ path: String, _ size: UInt64, log: String) throws
-    -> BenchReport.Row
+    -> [BenchReport.Row]
   {
     var controller = try ControllerProcess(.a, of: subsystem, log: log)
     try controller.waitUntilServing(subsystem, log: log)
@@ -220,7 +233,9 @@ struct Bench {
     }
     var progress = progress
     let hasFio = Fio.version != nil
-    let measured = try Interleaved(rounds: rounds, within: seconds, things: hasFio ? 2 : 1) { thing, round in
+    let floor = "fio io_uring"
+    let measured = try Interleaved(rounds: rounds, within: seconds, things: hasFio ? 2 : 1, control: hasFio ? 1 : 0) {
+      thing, round in
       progress.update("round \(round) of \(rounds)")
       if thing == 0 { return try ours(round) }
       return try Fio.rate(
@@ -228,13 +243,14 @@ struct Bench {
     }
     progress.end()
     try controller.stop()
-    return BenchReport.Row(
-      suite: "storage", name: "4 KiB random reads, depth 32\(isDirect ? ", O_DIRECT" : "")", metric: "rate",
-      unit: "requests/s", p50: measured.percentile(0, 50), p99: measured.percentile(0, 1),
-      p999: measured.percentile(0, 0.1),
-      floor: hasFio ? .init(name: "fio io_uring", p50: measured.percentile(1, 50)) : nil,
-      ratioToFloor: hasFio ? measured.ratio(1, to: 0) : nil,
-      peers: hasFio
-        ? [] : [.init(name: "fio io_uring", p50: nil, ratio: nil, notRun: "fio is not installed: apt-get install fio")])
+    let missing = Interleaved.Rival.notRun(floor, because: "fio is not installed: apt-get install fio")
+    return [
+      measured.row(
+        .storage, "4 KiB random reads, depth 32\(isDirect ? ", O_DIRECT" : "")", metric: "rate", unit: "requests/s",
+        ours: 0, floor: hasFio ? (floor, 1) : nil, peers: hasFio ? [] : [missing], goal: .ratio(1), better: .more,
+        waiting: .adaptive)
+    ]
+      + measured.controlRow(
+        .storage, of: hasFio ? floor : "4 KiB random reads", metric: "rate", unit: "requests/s", better: .more)
   }
 }

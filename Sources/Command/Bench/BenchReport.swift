@@ -1,34 +1,107 @@
 import Baton
-import BatonSharedMemory
-import CBatonShims
-import FoundationEssentials
-import Glibc
 
 /// What a bench reports.
 ///
 /// A ratio is ours divided by theirs where less is better (a time), theirs divided by ours where more is better (a
 /// rate): in every row less than 1 means that Baton wins. Floors and peers run in the same call, interleaved round
 /// by round with what they are compared to; ratios are medians over rounds.
+///
+/// Rows are made by `Interleaved.row`, so that each of them comes about in the same way.
 struct BenchReport: Encodable {
-  struct Machine: Encodable {
-    let cpu: String
-    let cpus: Int
-    let kernel: String
-    let baton: String
-    let fio: String?
+  /// The 10th and the 90th percentile over rounds.
+  struct Spread: Encodable {
+    let low: Double
+    let high: Double
+  }
+
+  enum Better: String, Encodable {
+    case less, more
+  }
+
+  /// How the processes of a measurement wait for each other.
+  enum Waiting: String, Encodable {
+    case spinning, parking
+    /// Spinning for a bounded time, then parking: the default of controllers and hosts.
+    case adaptive
+  }
+
+  /// What a figure is taken over.
+  enum Sample: String, Encodable {
+    case rounds, requests
+  }
+
+  /// What is aimed at.
+  enum Goal {
+    /// At the most this for the ratio to the floor.
+    case ratio(Double)
+    /// At the most this for the median itself; at the least where more is better.
+    case figure(Double)
   }
 
   struct Floor: Encodable {
     let name: String
     let p50: Double
+    var spread: Spread?
   }
 
   struct Peer: Encodable {
     let name: String
     let p50: Double?
     let ratio: Double?
+    let ratioSpread: Spread?
+    /// At the most this ratio is aimed at.
+    let goal: Double?
+    fileprivate(set) var goalMet: Bool?
     /// Why it was not run, where it was not.
     let notRun: String?
+
+    enum CodingKeys: String, CodingKey {
+      case name, p50, ratio, goal
+      case ratioSpread = "ratio_spread"
+      case goalMet = "goal_met"
+      case notRun = "not_run"
+    }
+
+    /// One that was measured. A ratio that is no number (of two zeros) is none.
+    init(name: String, p50: Double, ratio: Double, spread: Spread?, goal: Double?) {
+      self.name = name
+      self.p50 = p50.isFinite ? p50 : nil
+      self.ratio = ratio.isFinite ? ratio : nil
+      ratioSpread = spread
+      self.goal = goal
+      goalMet = goal.map { ratio <= $0 }
+      notRun = nil
+    }
+
+    init(name: String, notRun reason: String) {
+      self.name = name
+      p50 = nil
+      ratio = nil
+      ratioSpread = nil
+      goal = nil
+      goalMet = nil
+      notRun = reason
+    }
+  }
+
+  /// A latency at each percentile. Values are in the unit of their row.
+  struct Curve: Encodable {
+    struct Point: Encodable {
+      /// 0 to 100.
+      let percentile: Double
+      let value: Double
+
+      /// A pair, as programs that draw take it.
+      func encode(to encoder: any Encoder) throws {
+        var pair = encoder.unkeyedContainer()
+        try pair.encode(percentile)
+        try pair.encode(value)
+      }
+    }
+
+    let name: String
+    /// Growing percentiles, the last one 100.
+    let points: [Point]
   }
 
   struct Row: Encodable {
@@ -39,110 +112,136 @@ struct BenchReport: Encodable {
     let p50: Double
     let p99: Double
     let p999: Double
-    let floor: Floor?
-    let ratioToFloor: Double?
-    let peers: [Peer]
+    var better = Better.less
+    var waiting: Waiting?
+    /// What p50, p99 and p999 are taken over.
+    var percentilesOver = Sample.rounds
+    /// How many rounds it was measured in.
+    var rounds = 1
+    /// Of the figure itself, over rounds.
+    var spread: Spread?
+    var floor: Floor?
+    private(set) var ratioToFloor: Double?
+    private(set) var ratioSpread: Spread?
+    var peers: [Peer] = []
+    private(set) var goal: Double?
+    /// Whether the goal is one for the figure itself and not for its ratio.
+    private(set) var isGoalOfFigure = false
+    var curves: [Curve] = []
+    /// Whether it is one thing measured twice.
+    var isControl = false
+    /// Whether goals are judged by it. Not where two spinning processes had no core each.
+    private(set) var isJudged = true
+
+    /// A figure on its own; what it is put beside comes after.
+    init(suite: String, name: String, metric: String, unit: String, p50: Double, p99: Double, p999: Double) {
+      self.suite = suite
+      self.name = name
+      self.metric = metric
+      self.unit = unit
+      self.p50 = p50
+      self.p99 = p99
+      self.p999 = p999
+    }
+
+    mutating func aim(_ goal: Goal?) {
+      switch goal {
+      case .ratio(let ratio): self.goal = ratio
+      case .figure(let figure): (self.goal, isGoalOfFigure) = (figure, true)
+      case nil: self.goal = nil
+      }
+    }
+
+    /// Put beside the floor. A ratio that is no number (of two zeros) is none.
+    mutating func compare(ratio: Double, spread: Spread?) {
+      ratioToFloor = ratio.isFinite ? ratio : nil
+      ratioSpread = spread
+    }
+
+    /// Goals are neither met nor missed by it.
+    fileprivate mutating func leaveUnjudged() {
+      isJudged = false
+      for index in peers.indices { peers[index].goalMet = nil }
+    }
+
+    /// Nil where nothing is aimed at, where what it is to be compared to was not run, and where it is not judged.
+    var goalMet: Bool? {
+      guard let goal, isJudged else { return nil }
+      if isGoalOfFigure { return better == .less ? p50 <= goal : p50 >= goal }
+      return ratioToFloor.map { $0 <= goal }
+    }
 
     enum CodingKeys: String, CodingKey {
-      case suite, metric, unit, p50, p99, p999, floor, peers
+      case suite, metric, unit, p50, p99, p999, better, waiting, rounds, spread, floor, peers, goal, curves, control
       case name = "case"
+      case percentilesOver = "percentiles_over"
       case ratioToFloor = "ratio_to_floor"
+      case ratioSpread = "ratio_spread"
+      case goalOf = "goal_of"
+      case goalMet = "goal_met"
+    }
+
+    func encode(to encoder: any Encoder) throws {
+      // Figures that are no numbers have no place in JSON.
+      func finite(_ value: Double) -> Double? { value.isFinite ? value : nil }
+      var fields = encoder.container(keyedBy: CodingKeys.self)
+      try fields.encode(suite, forKey: .suite)
+      try fields.encode(name, forKey: .name)
+      try fields.encode(metric, forKey: .metric)
+      try fields.encode(unit, forKey: .unit)
+      try fields.encode(finite(p50), forKey: .p50)
+      try fields.encode(finite(p99), forKey: .p99)
+      try fields.encode(finite(p999), forKey: .p999)
+      try fields.encode(percentilesOver, forKey: .percentilesOver)
+      try fields.encode(better, forKey: .better)
+      try fields.encode(waiting, forKey: .waiting)
+      try fields.encode(rounds, forKey: .rounds)
+      try fields.encodeIfPresent(spread, forKey: .spread)
+      try fields.encode(floor, forKey: .floor)
+      try fields.encode(ratioToFloor, forKey: .ratioToFloor)
+      try fields.encodeIfPresent(ratioSpread, forKey: .ratioSpread)
+      try fields.encode(peers, forKey: .peers)
+      if let goal {
+        try fields.encode(goal, forKey: .goal)
+        try fields.encode(isGoalOfFigure ? "p50" : "ratio_to_floor", forKey: .goalOf)
+        try fields.encode(goalMet, forKey: .goalMet)
+      }
+      if !curves.isEmpty { try fields.encode(curves, forKey: .curves) }
+      if isControl { try fields.encode(true, forKey: .control) }
     }
   }
 
   let machine: Machine
-  var results: [Row] = []
+  /// Whether it is the short form.
+  var isQuick = false
+  /// When it began, as in `2026-11-22T20:15:00Z`.
+  var started = ""
+  /// How long it took.
+  var seconds = 0.0
+  private(set) var results: [Row] = []
   var warnings: [String] = []
 
-  var text: String {
-    var table = Table("suite", "case", "p50", "p99", "unit", "floor", "floor p50", "ratio")
-    for row in results {
-      let digits = row.unit == "ns" ? 1 : 0
-      table.add(
-        row.suite, row.name, Figure.fixed(row.p50, digits), Figure.fixed(row.p99, digits), row.unit,
-        row.floor?.name ?? "", row.floor.map { Figure.fixed($0.p50, digits) } ?? "-",
-        row.ratioToFloor.map { Figure.fixed($0, 2) } ?? "-")
-    }
-    var lines = [
-      "\(machine.cpu), \(machine.cpus) CPUs, Linux \(machine.kernel)",
-      "A ratio below 1 means that Baton is better than the floor. Absolute figures mean nothing on a shared machine.",
-      "", table.text,
-    ]
-    for row in results {
-      for peer in row.peers {
-        if let reason = peer.notRun {
-          lines.append("\(row.suite), \(row.name): \(peer.name) was not run: \(reason)")
-        } else {
-          lines.append(
-            "\(row.suite), \(row.name): beside \(peer.name) \(Figure.fixed(peer.p50 ?? 0, 1)) \(row.unit), "
-              + "ratio \(Figure.fixed(peer.ratio ?? 0, 2))"
-          )
-        }
-      }
-    }
-    return (lines + warnings.map { "warning: \($0)" }).joined(separator: "\n")
-  }
-}
-
-extension BenchReport.Machine {
-  /// This machine.
-  init() {
-    var name = utsname()
-    uname(&name)
-    let release = withUnsafeBytes(of: &name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-    let cpuInfo = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    let model = cpuInfo.split(separator: "\n").first { $0.hasPrefix("model name") }
-    cpu =
-      model.flatMap { $0.split(separator: ":").last }.map { $0.drop { $0 == " " } }.map(String.init) ?? "unknown CPU"
-    cpus = Int(baton_available_cpus())
-    kernel = release
-    baton = BatonCommand.configuration.version
-    fio = Fio.version
-  }
-}
-
-/// Measurements of several things, taken in turn, round by round: the same disturbance meets them all.
-struct Interleaved {
-  /// One value a round, for each thing.
-  private(set) var values: [[Double]]
-
-  /// Rounds below which a median says nothing.
-  static let roundsMin = 3
-
-  /// Measures each of `things` things once in each round. The first round warms up and is not kept.
-  ///
-  /// After `within` seconds no further round begins, once there are `roundsMin`.
-  init(
-    rounds: Int, within seconds: Double = .infinity, things: Int,
-    _ measure: (_ thing: Int, _ round: Int) throws -> Double
-  ) rethrows {
-    try self.init(rounds: rounds, within: seconds, trials: things) { [try measure($0, $1)] }
+  enum CodingKeys: String, CodingKey {
+    case machine, started, seconds, results, warnings
+    case isQuick = "quick"
   }
 
-  /// The same for trials that give several values each, always as many: they become things in that order.
-  init(
-    rounds: Int, within seconds: Double = .infinity, trials: Int,
-    _ measure: (_ trial: Int, _ round: Int) throws -> [Double]
-  ) rethrows {
-    values = []
-    let start = monotonicNanoseconds()
-    for round in 0...rounds {
-      if round > Self.roundsMin, Double(monotonicNanoseconds() - start) / 1e9 > seconds { return }
-      var measured: [Double] = []
-      for trial in 0..<trials { measured += try measure(trial, round) }
-      if round == 0 { values = Array(repeating: [], count: measured.count) }
-      if round > 0 { for thing in measured.indices { values[thing].append(measured[thing]) } }
+  /// How far a control may be from 1 before the run counts as disturbed.
+  private static let controlTolerance = 0.05
+
+  init(machine: Machine) { self.machine = machine }
+
+  /// Takes a row in. A control that strays gives a warning; spinning figures of one CPU are not judged.
+  mutating func append(_ row: Row) {
+    var row = row
+    if row.waiting == .spinning, machine.pinned.isEmpty { row.leaveUnjudged() }
+    results.append(row)
+    if row.isControl, let ratio = row.ratioToFloor, abs(ratio - 1) > Self.controlTolerance {
+      warnings.append(
+        "\(row.suite): \(row.name) is \(Figure.fixed(ratio, 2)), not 1: this run was disturbed, and its ratios are no "
+          + "better than that")
     }
   }
 
-  func percentile(_ thing: Int, _ percent: Double) -> Double {
-    let sorted = values[thing].sorted()
-    return sorted[min(Int((Double(sorted.count) * percent / 100).rounded(.down)), sorted.count - 1)]
-  }
-
-  /// The median over rounds of one thing divided by another of the same round.
-  func ratio(_ one: Int, to other: Int) -> Double {
-    let ratios = zip(values[one], values[other]).map { $0 / $1 }.sorted()
-    return ratios[ratios.count / 2]
-  }
+  mutating func append(_ rows: [Row]) { for row in rows { append(row) } }
 }

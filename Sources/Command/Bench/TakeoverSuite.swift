@@ -55,7 +55,7 @@ extension Bench {
         try takeover(small, large, barePath: paths[0], log: log, interruption)
       }
     }
-    report.results += rows
+    report.append(rows)
   }
 
   private mutating func takeover(
@@ -98,27 +98,26 @@ extension Bench {
   private static func rows(_ measured: Interleaved) -> [BenchReport.Row] {
     var rows: [BenchReport.Row] = []
     func add(
-      _ name: String, _ work: KilledWork, _ figure: TakeoverFigure, beside floor: TakeoverFigure, _ floorName: String
+      _ name: String, _ work: KilledWork, _ figure: TakeoverFigure, beside floor: TakeoverFigure, _ floorName: String,
+      goal: Double? = nil
     ) {
       let load = work == .none ? "idle" : "\(KilledWork.depth) \(work.rawValue) in flight"
       let (ours, theirs) = (figure.index(work), floor.index(work))
       rows.append(
-        BenchReport.Row(
-          suite: "takeover", name: "\(name), \(load)", metric: "time since SIGKILL", unit: "us",
-          p50: measured.percentile(ours, 50), p99: measured.percentile(ours, 99), p999: measured.percentile(ours, 99.9),
-          floor: .init(name: floorName, p50: measured.percentile(theirs, 50)),
-          ratioToFloor: measured.ratio(ours, to: theirs), peers: []))
+        measured.row(
+          .takeover, "\(name), \(load)", metric: "time since SIGKILL", unit: "us", ours: ours,
+          floor: (floorName, theirs), goal: goal.map { .ratio($0) }, waiting: .adaptive))
     }
     let many = "\(Figure.count(UInt64(crowdUnits))) units, \(crowdHosts) hosts"
     for work in TakeoverFigure.works {
-      add("first answer", work, .first, beside: .bareDeath, "death of a bare process")
+      add("first answer", work, .first, beside: .bareDeath, "death of a bare process", goal: 2)
       add("exit of the controller", work, .exit, beside: .bareExit, "exit of a bare process")
-      add("first answer, \(many)", work, .crowdFirst, beside: .first, "one host")
+      add("first answer, \(many)", work, .crowdFirst, beside: .first, "one host", goal: 1.5)
       add("exit of the controller, \(many)", work, .crowdExit, beside: .exit, "one host")
       if work == .none { continue }
-      add("last in-flight answer", work, .last, beside: .bareDrain, "drain of a bare process")
+      add("last in-flight answer", work, .last, beside: .bareDrain, "drain of a bare process", goal: 1.3)
       add("drain of the controller", work, .drain, beside: .bareDrain, "drain of a bare process")
-      add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one host")
+      add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one host", goal: 1.5)
       add("drain of the controller, \(many)", work, .crowdDrain, beside: .drain, "one host")
     }
     return rows
@@ -146,7 +145,8 @@ extension Bench {
         try partner.join()
         var hostWithout = try Host(of: without, options: options)
         try hostWithout.waitUntilAttached()
-        return try Interleaved(rounds: rounds, within: seconds, things: 2 * depths.count) { thing, round in
+        return try Interleaved(rounds: rounds, within: seconds, things: 2 * depths.count, control: 0) {
+          thing, round in
           progress.update("round \(round) of \(rounds)")
           let depth = depths[thing / 2]
           partner.begin(thing & 1 == 0 ? .controllerWithoutJournal : .controller)
@@ -159,13 +159,15 @@ extension Bench {
     }
     for (index, depth) in depths.enumerated() {
       let (ours, theirs) = (2 * index + 1, 2 * index)
-      report.results.append(
-        BenchReport.Row(
-          suite: "takeover", name: "null request, depth \(depth), with the journal", metric: "time a request",
-          unit: "ns", p50: measured.percentile(ours, 50), p99: measured.percentile(ours, 99),
-          p999: measured.percentile(ours, 99.9),
-          floor: .init(name: "without the journal", p50: measured.percentile(theirs, 50)),
-          ratioToFloor: measured.ratio(ours, to: theirs), peers: []))
+      report.append(
+        measured.row(
+          .takeover, "null request, depth \(depth), with the journal", metric: "time a request", unit: "ns",
+          ours: ours, floor: ("without the journal", theirs), goal: .ratio(depth == 1 ? 1.10 : 1.05),
+          waiting: .spinning))
     }
+    report.append(
+      measured.controlRow(
+        .takeover, of: "null request, depth \(depths[0]), without the journal", metric: "time a request", unit: "ns",
+        waiting: .spinning))
   }
 }

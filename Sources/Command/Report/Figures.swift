@@ -11,6 +11,21 @@ struct Latencies {
 
   mutating func record(_ nanoseconds: UInt64) { histogram.record(nanoseconds) }
 
+  /// Takes in what another one has recorded.
+  mutating func add(_ other: Latencies) { histogram.add(other.histogram) }
+
+  /// Steps of a curve in each half of what is left up to 100 %: fine enough that a line through them is smooth.
+  private static let stepsPerHalf = 5
+
+  /// The latency at each percentile, in nanoseconds; empty where nothing was recorded.
+  func curve(_ name: String) -> BenchReport.Curve {
+    BenchReport.Curve(
+      name: name,
+      points: histogram.percentiles(ticksPerHalfDistance: Self.stepsPerHalf).map {
+        .init(percentile: $0.percentileLevelIteratedTo, value: Double($0.value))
+      })
+  }
+
   var summary: LatencySummary {
     LatencySummary(
       count: UInt64(histogram.totalCount), p50: histogram.valueAtPercentile(50), p90: histogram.valueAtPercentile(90),
@@ -52,6 +67,8 @@ enum Figure {
     var scale = 1.0
     for _ in 0..<digits { scale *= 10 }
     let scaled = (abs(value) * scale).rounded()
+    // Beyond this a whole number does not hold it.
+    if scaled >= 1e18 { return "\(value)" }
     let whole = UInt64(scaled)
     let sign = value < 0 && whole > 0 ? "-" : ""
     if digits == 0 { return "\(sign)\(whole)" }
@@ -88,15 +105,6 @@ enum JSONReport {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let text = String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
-    if path == "-" { return Console.write(text, to: STDOUT_FILENO) }
-    guard let file = fopen(path, "w") else {
-      throw BatonError(
-        .permission, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "name another file")
-    }
-    defer { fclose(file) }
-    guard fputs(text, file) >= 0, fflush(file) == 0 else {
-      throw BatonError(
-        .exhausted, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "make room for it")
-    }
+    try OutputFile.write(text, to: path)
   }
 }

@@ -1,0 +1,51 @@
+extension BenchReport {
+  /// For people, on a terminal.
+  var text: String {
+    var lines = machine.lines
+    lines += [
+      "", "A ratio below 1 means that Baton is better than what it is beside. Ratios are medians over rounds, with the",
+      "10th and the 90th percentile. Absolute figures mean nothing on a shared machine.",
+    ]
+    for suite in suites {
+      lines += ["", suite]
+      var table = Table("case", "wait", "p50", "p99", "unit", "beside", "its p50", "ratio", "spread", "goal")
+      var notRun: [String] = []
+      for row in results where row.suite == suite {
+        table.add(
+          row.name, row.waiting?.rawValue ?? "", Quantity.number(row.p50), Quantity.number(row.p99), row.unit,
+          row.floor?.name ?? "", row.floor.map { Quantity.number($0.p50) } ?? "", Self.ratio(row.ratioToFloor),
+          Self.spread(row.ratioSpread),
+          Self.goal(row.goal, row.goalMet, row.isGoalOfFigure ? row.better : .less, row.isJudged))
+        for peer in row.peers {
+          if let reason = peer.notRun {
+            notRun.append("\(row.name): \(peer.name) was not run: \(reason)")
+          } else {
+            table.add(
+              "", "", "", "", "", peer.name, peer.p50.map { Quantity.number($0) } ?? "", Self.ratio(peer.ratio),
+              Self.spread(peer.ratioSpread), Self.goal(peer.goal, peer.goalMet, .less, row.isJudged))
+          }
+        }
+      }
+      lines += [table.text] + notRun
+    }
+    if !warnings.isEmpty { lines.append("") }
+    return (lines + warnings.map { "warning: \($0)" }).joined(separator: "\n")
+  }
+
+  /// The suites that there are results of, in the order in which they ran.
+  var suites: [String] {
+    var names: [String] = []
+    for row in results where !names.contains(row.suite) { names.append(row.suite) }
+    return names
+  }
+
+  private static func ratio(_ ratio: Double?) -> String { ratio.map { Quantity.ratio($0) } ?? "" }
+
+  private static func spread(_ spread: Spread?) -> String { spread.map { Quantity.range($0) } ?? "" }
+
+  private static func goal(_ goal: Double?, _ isMet: Bool?, _ better: Better, _ isJudged: Bool) -> String {
+    guard let goal else { return "" }
+    let verdict = isMet.map { $0 ? "met" : "MISSED" } ?? (isJudged ? "not compared" : "not judged")
+    return "\(better == .less ? "<=" : ">=") \(Quantity.ratio(goal)) \(verdict)"
+  }
+}
