@@ -76,7 +76,6 @@ enum PageStyle {
     .groups { display: grid; gap: 0 14px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
     .group { display: flex; flex-direction: column; min-width: 0; }
     .group .cases { flex: 1; }
-    .group .cases:first-child { margin-top: 14px; }
     .cases { display: grid; gap: 14px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
     .wide { grid-column: 1 / -1; }
     .title { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 4px 14px; }

@@ -30,14 +30,15 @@ extension ReportPage {
 
   /// The cases that wait in one way.
   private func group(_ way: BenchReport.Waiting?, _ rows: [BenchReport.Row], isWide: Bool) -> Markup {
-    let heading: Markup =
-      way.map { tag("h3", [:], Markup($0.rawValue), tag("span", [:], Markup($0.meaning))) } ?? []
+    let heading =
+      way.map { ($0.rawValue, $0.meaning) } ?? ("figures", "where the way of waiting has no part")
     // In two columns the last of an odd number takes both.
     let odd = rows.lastIndex { $0.curves.isEmpty }.flatMap { last in
       isWide && rows.count { $0.curves.isEmpty } % 2 == 1 ? last : nil
     }
     return tag(
-      "section", ["class": isWide ? "group wide" : "group"], heading,
+      "section", ["class": isWide ? "group wide" : "group"],
+      tag("h3", [:], Markup(heading.0), tag("span", [:], Markup(heading.1))),
       tag(
         "div", ["class": "cases"],
         Markup(rows.enumerated().map { self.row($1, isWide: $0 == odd || !$1.curves.isEmpty) })))
@@ -48,7 +49,6 @@ extension ReportPage {
     let curves = CurveChart(row)
     let drawn: [Markup] = [chart?.markup(scale), curves?.markup(title: row.name)].compactMap { $0 }
     var facts = [row.metric, row.better == .less ? "less is better" : "more is better"]
-    if row.better == .more, chart != nil { facts.append("drawn as the time for as much") }
     if row.rounds > 1 { facts.append("\(row.rounds) rounds") }
     let goal: Markup =
       row.goal.map { goal in
