@@ -7,6 +7,32 @@
 // type with two definitions. Seen only where every declaration is read: a first debug build, which indexes modules.
 #include <features.h>
 
+// The kernel's structures under names of our own. liburing brings a copy of <linux/io_uring.h>, and swift-system reads
+// the machine's; where one of the two is newer, Swift refuses to import both into one program: "is not present in
+// definition". Whoever embeds Baton may use swift-system, directly or through another package.
+#define io_uring_sqe baton_uring_sqe
+#define io_uring_op baton_uring_op
+#define io_uring_cqe baton_uring_cqe
+#define io_sqring_offsets baton_sqring_offsets
+#define io_cqring_offsets baton_cqring_offsets
+#define io_uring_params baton_uring_params
+#define io_uring_files_update baton_uring_files_update
+#define io_uring_rsrc_register baton_uring_rsrc_register
+#define io_uring_rsrc_update baton_uring_rsrc_update
+#define io_uring_rsrc_update2 baton_uring_rsrc_update2
+#define io_uring_notification_slot baton_uring_notification_slot
+#define io_uring_notification_register baton_uring_notification_register
+#define io_uring_probe_op baton_uring_probe_op
+#define io_uring_probe baton_uring_probe
+#define io_uring_restriction baton_uring_restriction
+#define io_uring_buf baton_uring_buf
+#define io_uring_buf_ring baton_uring_buf_ring
+#define io_uring_buf_reg baton_uring_buf_reg
+#define io_uring_getevents_arg baton_uring_getevents_arg
+#define io_uring_sync_cancel_reg baton_uring_sync_cancel_reg
+#define io_uring_file_index_range baton_uring_file_index_range
+#define io_uring_recvmsg_out baton_uring_recvmsg_out
+
 #include <liburing.h>
 
 // Set-up flags newer than Debian's liburing 2.3 headers or written as (1U << n), which Swift imports only for

@@ -33,6 +33,16 @@ public struct RequestFlag: Equatable {
     RequestFlag(rawValue: sequence << 16 | UInt64(status.rawValue) << 8 | 2)
   }
 
+  /// Of a submission: that of the request after it in the channel.
+  @inlinable @inline(__always)
+  public var following: RequestFlag { RequestFlag(rawValue: rawValue &+ 1 << 16) }
+
+  /// Of a submission: the answer to it.
+  @inlinable @inline(__always)
+  public func answered(_ status: Status) -> RequestFlag {
+    RequestFlag(rawValue: rawValue &+ (UInt64(status.rawValue) << 8 | 1))
+  }
+
   /// Whether it is the controller's turn.
   @inlinable @inline(__always)
   public var isSubmitted: Bool { rawValue & 3 == 1 }
@@ -47,7 +57,9 @@ public struct RequestFlag: Equatable {
 
   /// Of an answer.
   @inlinable @inline(__always)
-  public var status: Status { Status(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8)) ?? .inputOutputError }
+  public var status: Status {
+    Status(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8)) ?? .inputOutputError
+  }
 }
 
 /// What a controller says of an answer beside its status.
@@ -93,16 +105,22 @@ public struct RequestLine {
   /// Host: writes a request and submits it. Cost: one line moved. Sync point "submit": the release of the flag, and
   /// the acquire in the controller's look at it.
   @inlinable @inline(__always)
-  public func submit(_ request: Request, sequence: UInt64, next: UInt16) {
-    let fields = self.fields
-    fields.pointee.operation = request.operation.rawValue
-    fields.pointee.flags = request.isDurable ? 1 : 0
-    fields.pointee.next = next
-    fields.pointee.unit = request.unit
-    fields.pointee.offset = request.offset
-    fields.pointee.length = request.length
-    fields.pointee.buffer = request.buffer
-    flag.storeReleasing(RequestFlag.submitted(sequence).rawValue)
+  public func submit(_ request: Request, _ submission: RequestFlag, next: Int) {
+    SharedWord(base + 8).storeRelaxed(
+      UInt64(request.operation.rawValue) | (request.isDurable ? 0x100 : 0)
+        | UInt64(truncatingIfNeeded: next) << 16 | UInt64(request.unit) << 32)
+    SharedWord(base + 16).storeRelaxed(request.offset)
+    SharedWord(base + 24).storeRelaxed(request.length)
+    SharedWord(base + 32).storeRelaxed(request.buffer)
+    flag.storeReleasing(submission.rawValue)
+  }
+
+  /// Host: the request that stands here. Nil when somebody wrote over it what is none.
+  public var request: Request? {
+    guard let operation = Operation(rawValue: fields.pointee.operation) else { return nil }
+    return Request(
+      operation, unit: fields.pointee.unit, offset: fields.pointee.offset, length: fields.pointee.length,
+      buffer: fields.pointee.buffer, isDurable: fields.pointee.flags & 1 != 0)
   }
 
   /// Controller: copies the request out, once; what it does rests on the copy, never on the line, which a hostile
@@ -110,22 +128,19 @@ public struct RequestLine {
   @inlinable @inline(__always)
   public func copy() -> RequestCopy {
     // Atomic loads, though relaxed: a compiler may fetch a plain field twice, and find two values.
-    let head = SharedWord(base + 8).loadRelaxed()
-    return RequestCopy(
-      operation: UInt8(truncatingIfNeeded: head), flags: UInt8(truncatingIfNeeded: head >> 8),
-      next: UInt16(truncatingIfNeeded: head >> 16), unit: UInt32(truncatingIfNeeded: head >> 32),
-      offset: SharedWord(base + 16).loadRelaxed(), length: SharedWord(base + 24).loadRelaxed(),
-      buffer: SharedWord(base + 32).loadRelaxed())
+    RequestCopy(
+      head: SharedWord(base + 8).loadRelaxed(), offset: SharedWord(base + 16).loadRelaxed(),
+      length: SharedWord(base + 24).loadRelaxed(), buffer: SharedWord(base + 32).loadRelaxed())
   }
 
   /// Controller: answers. Sync point "answer": the release of the flag, and the acquire in the host's poll; also
   /// publishes what the controller wrote into the arena.
   @inlinable @inline(__always)
-  public func answer(_ sequence: UInt64, _ status: Status, value: UInt64, service: Service) {
+  public func answer(_ answered: RequestFlag, value: UInt64, service: Service) {
     let fields = self.fields
     fields.pointee.value = value
     fields.pointee.service = service.rawValue
-    flag.storeReleasing(RequestFlag.answered(sequence, status).rawValue)
+    flag.storeReleasing(answered.rawValue)
   }
 
   /// Host: what came with the answer. Only after the flag said that it is answered.
@@ -138,14 +153,8 @@ public struct RequestLine {
 /// A request as it was found in a line: not checked yet.
 @frozen
 public struct RequestCopy {
-  /// An `Operation`, or nothing known.
-  public let operation: UInt8
-  /// Bit 0: durable.
-  public let flags: UInt8
-  /// The line where the host's next request will be; may lie outside of the channel.
-  public let next: UInt16
-  /// Which unit; may not be there.
-  public let unit: UInt32
+  /// Operation, flags, next line and unit, as they lie in the line.
+  @usableFromInline let head: UInt64
   /// Bytes from the unit's start.
   public let offset: UInt64
   /// Bytes.
@@ -154,19 +163,28 @@ public struct RequestCopy {
   public let buffer: UInt64
 
   @inlinable @inline(__always)
-  init(
-    operation: UInt8, flags: UInt8, next: UInt16, unit: UInt32, offset: UInt64, length: UInt64, buffer: UInt64
-  ) {
-    self.operation = operation
-    self.flags = flags
-    self.next = next
-    self.unit = unit
+  init(head: UInt64, offset: UInt64, length: UInt64, buffer: UInt64) {
+    self.head = head
     self.offset = offset
     self.length = length
     self.buffer = buffer
   }
 
-  /// Whether the answer waits for stable storage.
+  /// An `Operation`, or nothing known.
   @inlinable @inline(__always)
-  public var isDurable: Bool { flags & 1 != 0 }
+  public var operation: UInt8 { UInt8(truncatingIfNeeded: head) }
+
+  /// The line where the host's next request will be; may lie outside of the channel.
+  @inlinable @inline(__always)
+  public var next: UInt16 { UInt16(truncatingIfNeeded: head >> 16) }
+
+  /// Which unit; may not be there.
+  @inlinable @inline(__always)
+  public var unit: UInt32 { UInt32(truncatingIfNeeded: head >> 32) }
+
+  /// Operation, whether it is durable, and unit, with the line that it came in between, as a journal's entry has them.
+  @inlinable @inline(__always)
+  public func identified(slot: Int) -> UInt64 {
+    head & 0xffff_ffff_0000_01ff | UInt64(truncatingIfNeeded: slot) << 16
+  }
 }

@@ -89,6 +89,14 @@ extension UnsafeMutablePointer<AcceptedRequest> {
   }
 }
 
+extension UnsafeMutablePointer<AcceptedRequest> {
+  /// Operation, flags, line and unit in one store, see `RequestCopy.identified`.
+  @inline(__always)
+  func enter(identified: UInt64) {
+    UnsafeMutableRawPointer(self).storeBytes(of: identified, toByteOffset: 16, as: UInt64.self)
+  }
+}
+
 /// Requests that are linked through `next`, from one on. An address and a number: what ends or changes meanwhile does
 /// not disturb who goes through them.
 struct RequestList: Sequence, IteratorProtocol {
@@ -115,11 +123,15 @@ struct AcceptedRequests: ~Copyable {
   private let top: SharedWord
   private var topSeen: Int32
   private var firstFree: Int32 = -1
+  /// The one that `take` would give: a place to fill in before it is known whether it is needed. A survivor looks at it
+  /// from now on: it lies below the top. Where none is free it leads to the last entry, which is not to be filled in.
+  private(set) var candidate: UnsafeMutablePointer<AcceptedRequest>
   private(set) var free = 0
 
   /// The entries of a journal. None can be taken before `adopt`.
   init(_ journal: Journal) {
     base = journal.entries
+    candidate = base
     top = journal.top
     topSeen = 0
   }
@@ -138,15 +150,27 @@ struct AcceptedRequests: ~Copyable {
       firstFree = index
       free += 1
     }
+    chooseCandidate()
     for index in 0..<topSeen where (base + Int(index)).inFlight.loadRelaxed() != 0 { body(index) }
   }
 
   /// Requests taken and not answered.
   var count: Int { Journal.capacity - free }
 
-  /// The one that `take` would give: a place to fill in before it is known whether it is needed.
+  /// Fills the candidate in with a request. It stands in the journal as soon as its state says so.
   @inline(__always)
-  var candidate: Int32 { firstFree }
+  func fillCandidate(
+    _ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64, hasExtent: Bool
+  ) -> UnsafeMutablePointer<AcceptedRequest> {
+    let request = candidate
+    request.pointee.channel = UInt32(truncatingIfNeeded: channel)
+    request.enter(identified: copy.identified(slot: slot))
+    request.pointee.sequence = sequence
+    request.pointee.offset = hasExtent ? copy.offset : 0
+    request.pointee.length = hasExtent ? copy.length : 0
+    request.pointee.buffer = hasExtent ? copy.buffer : 0
+    return request
+  }
 
   /// Takes the candidate. The caller has seen that `free` is not 0.
   @inline(__always)
@@ -156,13 +180,15 @@ struct AcceptedRequests: ~Copyable {
     firstFree = base[Int(index)].next
     base[Int(index)].next = -1
     free -= 1
+    chooseCandidate()
     return index
   }
 
-  /// A survivor looks at the entries below the top: the candidate is one of them from now on.
   @inline(__always)
-  mutating func cover(_ index: Int32) {
-    if index >= topSeen { raiseTop(index) }
+  private mutating func chooseCandidate() {
+    if firstFree < 0 { return }
+    candidate = base + Int(firstFree)
+    if firstFree >= topSeen { raiseTop(firstFree) }
   }
 
   @inline(never)
@@ -177,5 +203,6 @@ struct AcceptedRequests: ~Copyable {
     base[Int(index)].next = firstFree
     firstFree = index
     free += 1
+    chooseCandidate()
   }
 }

@@ -48,18 +48,28 @@ struct ChannelState {
   var isTouched = false
   /// Turns without a request: a channel that is idle for long is looked at less often.
   var idleTurns: UInt32 = 0
-  /// The line where the next request will be.
-  var next: Int = 0
-  /// The sequence number that it will carry.
-  var sequence: UInt64 = 1
-  /// Lines less one.
-  var lineMask: Int = 0
+  /// What the flag of the next request will be: it carries the channel's next number.
+  var due = RequestFlag.submitted(1)
   var lines: UnsafeMutableRawPointer
   var arena: UnsafeMutableRawPointer
   var hostParked: SharedFutexWord
   var arenaSize: UInt64 = 0
   /// Requests taken and not answered.
   var outstanding = 0
+  /// The line where the next request will be, and lines less one. Small, so that the whole is one cache line.
+  private var nextLine: UInt16 = 0
+  private var lastLine: UInt16 = 0
+
+  /// The line where the next request will be.
+  var next: Int {
+    @inline(__always) get { Int(nextLine) }
+    set { nextLine = UInt16(newValue) }
+  }
+
+  /// Lines less one.
+  var lineMask: Int {
+    @inline(__always) get { Int(lastLine) }
+  }
 
   /// A vacant place. Its addresses lead nowhere: nothing looks at them before a host attaches.
   init() {
@@ -71,7 +81,7 @@ struct ChannelState {
   /// A channel of a host whose memory has passed every check.
   init(_ memory: borrowing HostMemory, to controller: ControllerIdentity) {
     phase = .attached
-    lineMask = memory.linesPerChannel - 1
+    lastLine = UInt16(memory.linesPerChannel - 1)
     lines = memory.lines(to: controller)
     arena = memory.arena.baseAddress!
     arenaSize = UInt64(memory.arena.count)

@@ -116,81 +116,178 @@ extension Controller {
   @inline(__always)
   private mutating func pollChannel(_ index: Int) -> Int {
     let channel = channels + index
-    var taken = 0
-    while taken < Self.channelBatchMax, mayTake(channel) {
-      let slot = channel.pointee.next
-      let line = channel.pointee.line(slot)
-      // Acquire: sync point "submit", the host's release of the flag.
-      let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
-      let sequence = channel.pointee.sequence
-      guard flag == .submitted(sequence) else {
-        if flag.isSubmitted { expel(place: index >> 1, for: .wrongSequence(found: flag.sequence, due: sequence)) }
-        break
-      }
-      let copy = line.copy()
-      guard Int(copy.next) <= channel.pointee.lineMask, Int(copy.next) != slot,
-        channel.pointee.outstanding < channel.pointee.lineMask
-      else {
-        expel(place: index >> 1, for: .wrongNext(Int(copy.next), outstanding: channel.pointee.outstanding))
-        break
-      }
-      channel.pointee.next = Int(copy.next)
-      channel.pointee.sequence = sequence &+ 1
-      channel.pointee.outstanding += 1
-      taken += 1
-      receive(copy, channel: index, slot: slot, sequence: sequence)
+    // Acquire: sync point "submit", the host's release of the flag.
+    let flag = RequestFlag(rawValue: channel.pointee.line(channel.pointee.next).flag.loadAcquiring())
+    if flag != channel.pointee.due {
+      if flag.isSubmitted { noticeOffence() }
+      return 0
     }
-    if taken > 0 { channel.pointee.idleTurns = 0 }
+    return isPlain ? takeRequests(index, isPlain: true) : takeRequests(index, isPlain: false)
+  }
+
+  /// The same, with something submitted. `isPlain` is the constant of that name, known at each call, so that one text
+  /// becomes two loops: one that passes protocol points and minds planted defects, and one in which there is nothing of
+  /// them.
+  @inline(__always)
+  private mutating func takeRequests(_ index: Int, isPlain: Bool) -> Int {
+    let channel = channels + index
+    let room = takeable(channel)
+    let lineMask = channel.pointee.lineMask
+    var slot = channel.pointee.next
+    var due = channel.pointee.due
+    var taken = 0
+    var slowly = 0
+    while taken < room {
+      let line = channel.pointee.line(slot)
+      // Acquire: sync point "submit", as above.
+      if line.flag.loadAcquiring() != due.rawValue { break }
+      let copy = line.copy()
+      let next = Int(copy.next)
+      guard next <= lineMask, next != slot else {
+        expel(place: index >> 1, for: .wrongNext(next, outstanding: channel.pointee.outstanding))
+        break
+      }
+      if !isPlain { reach(.requestTaken) }
+      if !serveAtOnce(copy, channel, index, slot: slot, due, isPlain: isPlain) {
+        slowly &+= 1
+        if !takeSlowly(index, slot: slot, sequence: due.sequence) { break }
+      }
+      taken &+= 1
+      slot = next
+      due = due.following
+    }
+    if taken > 0 {
+      channel.pointee.next = slot
+      channel.pointee.due = due
+      channel.pointee.idleTurns = 0
+      if slowly < taken {
+        let answered = UInt64(truncatingIfNeeded: taken &- slowly)
+        count(.requests, answered)
+        count(.direct, answered)
+        count(.answered, answered)
+        touch(index)
+      }
+    }
     return taken
   }
 
-  /// Whether another request of this host can be taken. When half of the table is full, a host that has its share
-  /// waits: nobody's requests, however slow, keep the others out.
+  @inline(never)
+  private mutating func noticeOffence() {
+    mustLook = true
+    hasOffence = true
+  }
+
+  /// Finds hosts that have submitted what does not carry the number that is due.
+  mutating func lookForOffences() {
+    hasOffence = false
+    for position in 0..<channelCount {
+      let index = Int(channelOrder[position])
+      let channel = channels + index
+      guard channel.pointee.phase == .attached else { continue }
+      let flag = RequestFlag(rawValue: channel.pointee.line(channel.pointee.next).flag.loadAcquiring())
+      if flag.isSubmitted, flag != channel.pointee.due {
+        expel(place: index >> 1, for: .wrongSequence(found: flag.sequence, due: channel.pointee.due.sequence))
+      }
+    }
+  }
+
+  /// The request in that line, which has been submitted, is not over at once. Copied anew: each copy is checked and
+  /// used by itself.
+  ///
+  /// - Returns: false when the host has more requests outstanding than lines, and is put out.
+  private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> Bool {
+    mustLook = true
+    let channel = channels + index
+    guard channel.pointee.outstanding < channel.pointee.lineMask else {
+      expel(place: index >> 1, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
+      return false
+    }
+    channel.pointee.outstanding += 1
+    count(.requests)
+    receive(channel.pointee.line(slot).copy(), channel: index, slot: slot, sequence: sequence)
+    return true
+  }
+
+  /// How many more requests of this host can be taken now. When half of the table is full, a host that has its share
+  /// waits: nobody's requests, however slow, keep the others out. Each request taken uses up one at the most.
   @inline(__always)
-  private func mayTake(_ channel: UnsafeMutablePointer<ChannelState>) -> Bool {
-    channel.pointee.phase == .attached
-      && (requests.free > Self.requestsMax / 2
-        || requests.free > Self.requestsReserved
-          && channel.pointee.outstanding < Self.requestsMax / 2 / options.hostsMax)
+  private func takeable(_ channel: UnsafeMutablePointer<ChannelState>) -> Int {
+    guard channel.pointee.phase == .attached else { return 0 }
+    if requests.free > Self.requestsMax / 2 + Self.channelBatchMax { return Self.channelBatchMax }
+    return Self.takeable(free: requests.free, outstanding: channel.pointee.outstanding, hostsMax: options.hostsMax)
+  }
+
+  @inline(never)
+  private static func takeable(free: Int, outstanding: Int, hostsMax: Int) -> Int {
+    if free > requestsMax / 2 { return min(free - requestsMax / 2, channelBatchMax) }
+    return max(min(free - requestsReserved, requestsMax / 2 / hostsMax - outstanding, channelBatchMax), 0)
+  }
+
+  /// Serves a request that is over as soon as it has begun: one that moves blocks of a null unit whose owner this
+  /// controller is, with nothing before it and nothing in its way. All that it needs stands together here; whatever
+  /// is not so takes the way of all others, `receive`, which asks the same questions and has an answer to each.
+  ///
+  /// - Returns: false when it is not so: nothing has been done.
+  @inline(__always)
+  private mutating func serveAtOnce(
+    _ copy: RequestCopy, _ channel: UnsafeMutablePointer<ChannelState>, _ index: Int, slot: Int, _ due: RequestFlag,
+    isPlain: Bool
+  ) -> Bool {
+    // Read and write are 1 and 2.
+    guard copy.operation &- Operation.read.rawValue <= 1, copy.unit < unitCount else { return false }
+    let unit = units + Int(copy.unit)
+    guard unit.pointee.isImmediate,
+      unit.pointee.admitsTransfer(
+        offset: copy.offset, length: copy.length, buffer: copy.buffer, arenaSize: channel.pointee.arenaSize)
+    else { return false }
+    let word = arbiter.look(unit.pointee.ownership)
+    // Relaxed: the same as in `serve`.
+    guard word.rawValue & 3 == ownedByMe, unit.pointee.function.pointee.admits,
+      UnitStateWord(rawValue: unit.pointee.state.loadRelaxed()).stateBits == UnitState.online.rawValue,
+      isPlain ? memberHalf.loadRelaxed() == memberHalfDue : isStillMember && stop == .running
+    else { return false }
+    let entry = requests.fillCandidate(copy, channel: index, slot: slot, sequence: due.sequence, hasExtent: true)
+    if !isPlain { reach(.journalBefore) }
+    if isPlain || keepsJournal {
+      entry.inFlight.storeReleasing(1)
+    }
+    if !isPlain { reach(.journalAfter) }
+    // Two counters, one after the other, for two operations, one after the other.
+    SharedWord(bytesMoved + Int(copy.operation) &* 8).addAsOnlyWriter(copy.length)
+    if !isPlain { reach(.responseBefore) }
+    channel.pointee.line(slot).answer(
+      due.answered(.success), value: copy.length,
+      service: Service(rawValue: word.rawValue & ~0xffff | UInt64(identity.rawValue)))
+    if !isPlain { reach(.responseAfter) }
+    leaveJournal(entry)
+    if !isPlain { reach(.journalCleared) }
+    return true
   }
 
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
   /// arbiter (claim 1, in its order).
-  @inline(__always)
   mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
-    count(.requests)
-    reach(.requestTaken)
     guard let operation = Operation(rawValue: copy.operation) else {
-      return refuse(channel, slot, sequence, .invalidOperation)
+      return answer(channel, slot, sequence, .invalidOperation)
     }
     let function = operation.isManagement ? Function.management : Function(unit: Int(copy.unit))
     let refusal =
       operation.isManagement
       ? checkManagement(operation, copy, arenaSize: channels[channel].arenaSize)
-      : Self.check(
-        operation, copy, geometries, unitCount: region.unitCount, arenaSize: channels[channel].arenaSize)
-    if let refusal { return refuse(channel, slot, sequence, refusal) }
-    if stop != .running { return refuse(channel, slot, sequence, .leaving) }
+      : check(operation, copy, arenaSize: channels[channel].arenaSize)
+    if let refusal { return answer(channel, slot, sequence, refusal) }
+    if stop != .running { return answer(channel, slot, sequence, .leaving) }
 
-    let request = requests.base + Int(requests.candidate)
-    request.pointee.channel = UInt32(truncatingIfNeeded: channel)
-    request.pointee.slot = UInt16(truncatingIfNeeded: slot)
-    request.pointee.operation = copy.operation
-    request.pointee.flags = copy.isDurable ? AcceptedRequest.Flag.durable : 0
-    request.pointee.unit = copy.unit
-    request.pointee.sequence = sequence
+    precondition(requests.free > 0, "more requests were accepted than there is room for")
     // A flush has no extent: what stands there was not checked, and must not be used.
-    let hasExtent = operation != .flush
-    request.pointee.offset = hasExtent ? copy.offset : 0
-    request.pointee.length = hasExtent ? copy.length : 0
-    request.pointee.buffer = hasExtent ? copy.buffer : 0
-
+    let request = requests.fillCandidate(
+      copy, channel: channel, slot: slot, sequence: sequence, hasExtent: operation != .flush)
     let state = functions + function.index
     let word = arbiter.look(region.ownership.word(function.index))
     if word.isOwned(by: identity), state.pointee.admits, hasRoom(function) {
       if state.pointee.writesHead >= 0, overlapsWrite(request) { return hold(requests.take()) }
       count(.direct)
-      let index = requests.candidate
+      let index = Int32(truncatingIfNeeded: request - requests.base)
       if serve(request, index: index, term: word.term) {
         _ = requests.take()
         state.pointee.inFlight += 1
@@ -202,33 +299,20 @@ extension Controller {
     requestOwnership(function, word)
   }
 
-  /// Answers a request that is not served. Out of line: it is seldom, and the loop should stay small.
-  @inline(never)
-  private mutating func refuse(_ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status) {
-    answer(channel, slot, sequence, status)
-  }
-
   /// Whether a block request can be served at all, by itself: nil if so. What depends on the unit's state comes when
   /// it is served.
-  @inline(__always)
-  private static func check(
-    _ operation: Operation, _ copy: RequestCopy, _ geometries: UnsafeMutablePointer<UnitGeometry>, unitCount: Int,
-    arenaSize: UInt64
-  ) -> Status? {
-    if Int(copy.unit) >= unitCount { return .noSuchUnit }
+  private func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
+    if copy.unit >= unitCount { return .noSuchUnit }
     if operation == .flush { return nil }
-    let geometry = geometries + Int(copy.unit)
+    let unit = units + Int(copy.unit)
     if copy.length == 0 { return .zeroLength }
     if copy.length > (operation.usesBuffer ? Request.transferMax : Request.extentMax) { return .tooLong }
-    let size = geometry.pointee.size
+    let size = unit.pointee.geometry.size
     if copy.offset > size || copy.length > size &- copy.offset { return .outOfRange }
-    let blockMask = UInt64(geometry.pointee.blockSize) &- 1
     if operation.usesBuffer {
       if copy.buffer > arenaSize || copy.length > arenaSize &- copy.buffer { return .badBuffer }
-      if (copy.offset | copy.length | copy.buffer) & blockMask != 0 { return .misaligned }
-    } else if (copy.offset | copy.length) & blockMask != 0 {
-      return .misaligned
+      return (copy.offset | copy.length | copy.buffer) & unit.pointee.blockMask == 0 ? nil : .misaligned
     }
-    return nil
+    return (copy.offset | copy.length) & unit.pointee.blockMask == 0 ? nil : .misaligned
   }
 }

@@ -85,15 +85,13 @@ extension Controller {
 
   /// Looks after functions that want it: a bounded number a turn, in rotation.
   @inline(__always)
-  mutating func attend() -> Int {
-    if attentionCount == 0 { return 0 }
-    return attendToList(most: Self.attentionBatchMax)
-  }
+  mutating func attend() -> Int { attendToList(most: Self.attentionBatchMax) }
 
   /// The same without the bound on a turn: before sleeping every function must have been looked at.
   mutating func attendToAll() -> Int { attendToList(most: attentionCount) }
 
   private mutating func attendToList(most: Int) -> Int {
+    mustLook = true
     awaitsResidency = false
     var work = 0
     var looks = min(attentionCount, most)

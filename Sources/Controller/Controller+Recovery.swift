@@ -77,7 +77,6 @@ extension Controller {
           }
           moved += 1
           let index = requests.take()
-          requests.cover(index)
           (requests.base + Int(index)).enter(theirs.pointee, channel: UInt32(truncatingIfNeeded: channel))
           enlist(index)
         }

@@ -30,10 +30,7 @@ extension Controller {
       }
     }
     reach(.journalBefore)
-    if keepsJournal {
-      requests.cover(index)
-      request.inFlight.storeReleasing(1)
-    }
+    if keepsJournal { request.inFlight.storeReleasing(1) }
     reach(.journalAfter)
     if request.pointee.isManagement {
       serveManagement(request, term: term)
@@ -80,6 +77,7 @@ extension Controller {
   /// Takes completions from the ring: storage operations that ended, and descriptors that have something.
   @inline(__always)
   mutating func takeCompletions() -> Int {
+    mustLook = true
     var taken = 0
     while taken < Self.completionBatchMax, let event = storage.next() {
       taken += 1
@@ -207,15 +205,20 @@ extension Controller {
     _ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status, value: UInt64, service: Service
   ) {
     let state = channels + channel
-    state.pointee.line(slot).answer(sequence, status, value: value, service: service)
+    state.pointee.line(slot).answer(.answered(sequence, status), value: value, service: service)
     state.pointee.outstanding -= 1
     count(.answered)
     if status != .success { count(.errors) }
-    if !state.pointee.isTouched {
-      state.pointee.isTouched = true
-      touched[touchedCount] = Int32(truncatingIfNeeded: channel)
-      touchedCount += 1
-    }
+    touch(channel)
+  }
+
+  /// An answer went out on that channel: its host may have to be woken at the end of the turn.
+  @inline(__always)
+  mutating func touch(_ channel: Int) {
+    if channels[channel].isTouched { return }
+    channels[channel].isTouched = true
+    touched[touchedCount] = Int32(truncatingIfNeeded: channel)
+    touchedCount += 1
   }
 
   /// Forgets a request whose host is gone.

@@ -185,13 +185,14 @@ extension Controller {
       return true
     }
     state.pointee.next = next
-    state.pointee.sequence = newest &+ 1
+    state.pointee.due = .submitted(newest &+ 1)
     state.pointee.isPositioned = true
     let isAdopted = channel & 1 != identity.index
     addToOrder(channel)
     for entry in ordered {
       let slot = Int(entry & (1 << Self.slotBits - 1))
       let sequence = entry >> Self.slotBits
+      count(.requests)
       if isAdopted { count(.adopted) }
       state.pointee.outstanding += 1
       receive(state.pointee.line(slot).copy(), channel: channel, slot: slot, sequence: sequence)

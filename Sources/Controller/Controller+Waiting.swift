@@ -131,6 +131,7 @@ extension Controller {
   public mutating func beginStop() {
     if stop != .running { return }
     stop = .leaving
+    mustLook = true
     record.setPhase(.leaving, incarnation: incarnation)
   }
 

@@ -25,6 +25,13 @@ public struct Controller: ~Copyable {
 
   let region: Region
   let membership: Membership<SharedWord>
+  /// This controller's half of the membership word, and what it holds while this life is a member.
+  let memberHalf: SharedFutexWord
+  let memberHalfDue: UInt32
+  /// The low bits of an ownership word that says that this controller is the owner.
+  let ownedByMe: UInt64
+  /// Where `Counter.bytesRead` would lie if operations were counted from 0, for `serveAtOnce`.
+  let bytesMoved: UnsafeMutableRawPointer
   let record: ControllerRecord
   let counters: SharedWords
   let arbiter: Arbiter<SharedWord>
@@ -35,7 +42,8 @@ public struct Controller: ~Copyable {
   var link: Link
   var requests: AcceptedRequests
   let functions: UnsafeMutablePointer<FunctionState>
-  let geometries: UnsafeMutablePointer<UnitGeometry>
+  let units: UnsafeMutablePointer<UnitPath>
+  let unitCount: UInt32
 
   /// Functions that want to be looked at each turn: requested by this controller or of it, or with work waiting.
   let attention: UnsafeMutablePointer<Int32>
@@ -60,6 +68,11 @@ public struct Controller: ~Copyable {
   let touched: UnsafeMutablePointer<Int32>
   var touchedCount = 0
 
+  /// Whether this turn, or the next one, must look at everything: set by whatever is not a request that is over at
+  /// once.
+  var mustLook = true
+  /// Whether some host's line carries a number that was not due.
+  var hasOffence = false
   /// Whether a host broke the protocol in this turn.
   var hasExpelled = false
   /// Whether a word changed in this turn in a way that the peer should see.
@@ -93,6 +106,8 @@ public struct Controller: ~Copyable {
   let unanswered: UnsafeMutablePointer<UInt64>
   /// For each line of that channel the sequence number of a request in it that is being recovered, else 0.
   let marks: UnsafeMutablePointer<UInt64>
+  /// Whether no protocol point is armed, no defect planted, and the journal kept: true but in tests and measurements.
+  let isPlain: Bool
   /// The planted defect `noFence`.
   let ignoresFence: Bool
   let keepsJournal: Bool
@@ -111,8 +126,8 @@ public struct Controller: ~Copyable {
   static var requestsMax: Int { Journal.capacity }
   /// Of those, kept free for what a dead controller had in flight: as much as its storage could have under way.
   static var requestsReserved: Int { Storage.operationsMax }
-  /// Turns between two looks at the clock, for the other controller's sake.
-  static var peerLookTurns: UInt64 { 64 }
+  /// Turns between two looks at everything, and at the clock for the other controller's sake. A power of two.
+  static var lookTurns: UInt64 { 64 }
   /// Turns between two looks at what no hint tells of.
   static var housekeepingTurns: UInt64 { 1024 }
 
@@ -173,8 +188,13 @@ public struct Controller: ~Copyable {
     requests = AcceptedRequests(region.journal(of: identity))
     functions = .allocate(capacity: region.functionCount)
     functions.initialize(repeating: FunctionState(), count: region.functionCount)
-    geometries = .allocate(capacity: units.count)
-    geometries.initialize(from: units.map(\.geometry), count: units.count)
+    self.units = .allocate(capacity: units.count)
+    for unit in units.indices {
+      (self.units + unit).initialize(
+        to: UnitPath(
+          unit, of: region, units[unit].geometry, isImmediate: storage.doesNothing(unit: unit), functions))
+    }
+    unitCount = UInt32(units.count)
     attention = .allocate(capacity: region.functionCount)
     let places = Journal.hostPlaces
     hosts = .allocate(capacity: places)
@@ -190,7 +210,12 @@ public struct Controller: ~Copyable {
     ignoresFence = options.defect == .noFence
     keepsJournal = options.keepsJournal
     membership = region.membership
+    memberHalf = region.membership.half(identity)
+    memberHalfDue = MembershipWord.memberHalf(incarnation)
+    ownedByMe = 1 | UInt64(identity.rawValue) << 1
+    bytesMoved = counters.word(Counter.bytesRead.rawValue - Int(Operation.read.rawValue)).address
     pointArmed = options.stopOrder?.point.rawValue ?? 0
+    isPlain = options.stopOrder == nil && options.defect == nil && options.keepsJournal
     pointCountdown = .allocate(capacity: 1)
     pointCountdown.initialize(to: options.stopOrder?.occurrence ?? 0)
     self.region = region
@@ -238,7 +263,7 @@ public struct Controller: ~Copyable {
     channelOrder.deallocate()
     touched.deallocate()
     functions.deallocate()
-    geometries.deallocate()
+    units.deallocate()
     attention.deallocate()
   }
 
@@ -256,30 +281,39 @@ public struct Controller: ~Copyable {
     turns &+= 1
     record.beat.storeRelaxed(turns)
     if !isStillMember { return stopFenced() }
-    var work = takeCompletions()
+    var work = 0
+    if storage.hasCompletion { work &+= takeCompletions() }
     // What was held for a write that has just ended goes before what comes now.
-    if takeover.hasReleases { work += releaseHeld() }
-    work += pollChannels()
-    work += readLink()
-    work += attend()
-    if turns % Self.peerLookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
+    if mustLook, takeover.hasReleases { work &+= releaseHeld() }
+    work &+= pollChannels()
+    if link.hasHint { work &+= readLink() }
+    if attentionCount > 0 { work &+= attend() }
+    if mustLook || turns & (Self.lookTurns - 1) == 0 { work &+= lookAround() }
+    if touchedCount > 0 { wakeHosts() }
+    return work > 0
+  }
+
+  /// The rest of a turn, after anything but requests that were over at once; and now and then.
+  @inline(never)
+  private mutating func lookAround() -> Int {
+    if hasOffence { lookForOffences() }
+    if turns % Self.lookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
     if turns % Self.housekeepingTurns == 0 { keepHouse() }
-    if takeover.isUnderWay { work += continueTakeover() }
+    let work = takeover.isUnderWay ? continueTakeover() : 0
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }
     if storage.mustSubmit { submit() }
-    if touchedCount > 0 { wakeHosts() }
     if concernsPeer { ringPeer() }
     if stop != .running { continueStop() }
-    return work > 0
+    mustLook =
+      takeover.isUnderWay || takeover.hasReleases || acceptsMore || storage.mustSubmit || stop != .running
+    return work
   }
 
   /// Whether the membership word still says that this life of this controller takes part. One load of a line that
   /// hardly ever changes. Sync point "membership".
   @inline(__always)
-  var isStillMember: Bool {
-    membership.current.isMember(identity, incarnation) || ignoresFence
-  }
+  var isStillMember: Bool { memberHalf.loadRelaxed() == memberHalfDue || ignoresFence }
 
   /// Passes a protocol point: the place where this controller may have been told to stop itself.
   @inline(__always)

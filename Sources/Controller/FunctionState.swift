@@ -17,8 +17,7 @@ struct FunctionState {
   var attention: Int32 = -1
   /// An ownership request of this controller stands: the grant will be noticed by attending.
   var isRequesting = false
-  /// Preparing to relinquish: nothing is admitted until the grant.
-  var isRelinquishing = false
+  private var relinquishing: Int32 = 0
   /// Requests that a dead controller had in flight for this function and that are not answered yet: what collides with
   /// them is held.
   var recovering: Int32 = 0
@@ -28,11 +27,17 @@ struct FunctionState {
   var drainLook: UInt32 = 0
   var residency = Residency()
 
+  /// Preparing to relinquish: nothing is admitted until the grant.
+  var isRelinquishing: Bool {
+    @inline(__always) get { relinquishing != 0 }
+    set { relinquishing = newValue ? 1 : 0 }
+  }
+
   @inline(__always)
   var hasPending: Bool { pendingHead >= 0 }
 
   /// Whether a request may go to storage at once, given that this controller is the owner: nobody is before it, and
   /// the function is not being given away, and nothing of a dead controller may collide.
   @inline(__always)
-  var admits: Bool { pendingHead < 0 && !isRelinquishing && recovering == 0 }
+  var admits: Bool { pendingCount | recovering | relinquishing == 0 }
 }

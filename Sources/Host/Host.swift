@@ -32,6 +32,14 @@ public struct Completion: Sendable {
   public let value: UInt64
   /// Who served it, in which term, and whether it waited for a change of owner.
   public let service: Service
+
+  @inlinable @inline(__always)
+  init(cookie: UInt64, status: Status, value: UInt64, service: Service) {
+    self.cookie = cookie
+    self.status = status
+    self.value = value
+    self.service = service
+  }
 }
 
 /// A host entity: submits requests to either controller and polls for their completions.
@@ -42,19 +50,31 @@ public struct Host: ~Copyable {
   let memory: HostMemory
   let location: SubsystemLocation
   let options: HostOptions
-  let usesMembarrier: Bool
+  @usableFromInline let usesMembarrier: Bool
   var channelA: HostChannel
   var channelB: HostChannel
+  /// Their queues, for what is compiled into callers.
+  @usableFromInline let queueA: UnsafeMutablePointer<RequestQueue>
+  @usableFromInline let queueB: UnsafeMutablePointer<RequestQueue>
   /// Units of the subsystem, once attached.
   public private(set) var unitCount = 0
-  private var polls: UInt32 = 0
+  /// The queue whose answers are looked for first.
+  @usableFromInline var turn: UnsafeMutablePointer<RequestQueue>
+  private var rounds: UInt32 = 0
+  /// Whether a connection or a request that was handed back wants to be looked after.
+  private var mustTend = true
+  /// Polls until the next `lookAround`.
+  @usableFromInline var looksLeft: UInt32 = 1
   private var tendedAt: UInt64 = 0
   /// Requests that a controller handed back and the other one had no room for, oldest first.
-  private var deferred: [Deferred] = []
+  private var deferred: [Deferred] = [] {
+    didSet { deferredCount = deferred.count }
+  }
+  @usableFromInline var deferredCount = 0
   private var reconnectAt: UInt64 = 0
-  private var prefersB = false
+  @usableFromInline var prefersB = false
   /// Answers that belonged to nothing that was asked. None, unless a controller is broken.
-  public var strayAnswers: UInt64 { channelA.strayAnswers + channelB.strayAnswers }
+  public var strayAnswers: UInt64 { queueA.pointee.strayAnswers + queueB.pointee.strayAnswers }
   /// Requests that were asked of the other controller because theirs left.
   public private(set) var rerouted: UInt64 = 0
 
@@ -68,8 +88,10 @@ public struct Host: ~Copyable {
     let since: UInt64
   }
 
-  /// Polls between two looks at the clock, for the control sockets.
-  private static let pollsPerLook: UInt32 = 4096
+  /// Polls between two looks around: answers of one controller before the other one's have their turn.
+  private static let pollsPerLook: UInt32 = 64
+  /// Looks around between two looks at the clock, for the control sockets.
+  private static let looksPerTend: UInt32 = 64
   /// Nanoseconds between two looks at the control sockets while requests go.
   private static let tendNanoseconds: UInt64 = 10_000_000
   /// The same while a controller has still to say whether it takes this host.
@@ -98,6 +120,9 @@ public struct Host: ~Copyable {
     location = subsystem.location
     self.options = options
     usesMembarrier = AsymmetricFence.isSupported
+    queueA = channelA.queue
+    queueB = channelB.queue
+    turn = channelA.queue
     self.channelA = channelA
     self.channelB = channelB
   }
@@ -111,11 +136,12 @@ public struct Host: ~Copyable {
   }
 
   /// Requests submitted and not completed.
-  public var outstanding: Int { channelA.outstanding + channelB.outstanding + deferred.count }
+  @inlinable
+  public var outstanding: Int { queueA.pointee.outstanding &+ queueB.pointee.outstanding &+ deferredCount }
 
   /// Requests that can be submitted to that controller now.
   public func room(to controller: ControllerIdentity) -> Int {
-    isAttached(to: controller) ? (controller == .a ? channelA.freeCount : channelB.freeCount) : 0
+    isAttached(to: controller) ? (controller == .a ? queueA : queueB).pointee.freeCount : 0
   }
 
   /// Submits a request to that controller, or to the other one where that one is not attached; nil: to either.
@@ -123,32 +149,79 @@ public struct Host: ~Copyable {
   /// Cost: one line moved; a system call only when the controller sleeps.
   ///
   /// - Returns: false when there is no room, or no controller: poll and try again.
-  @discardableResult
+  @discardableResult @inlinable
   public mutating func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool
   {
-    if controller ?? (prefersB ? .b : .a) == .a {
-      if channelA.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier) { return true }
-      if controller != nil && channelA.isAttached { return false }
-      return channelB.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier)
+    let isForB = controller == nil ? prefersB : controller == .b
+    let queue = isForB ? queueB : queueA
+    guard queue.pointee.submit(request, cookie: cookie) else {
+      return submitElsewhere(request, instead: isForB ? .b : .a, isBound: controller != nil, cookie)
     }
-    if channelB.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier) { return true }
-    if controller != nil && channelB.isAttached { return false }
-    return channelA.submitAndRing(request, cookie: cookie, usesMembarrier: usesMembarrier)
+    // Sync point "sleep": the request is published before the look whether the controller sleeps.
+    AsymmetricFence.light(supported: usesMembarrier)
+    if queue.pointee.controllerParked.loadRelaxed() != 0 { ring(isForB ? .b : .a) }
+    return true
+  }
+
+  @usableFromInline @inline(never)
+  mutating func ring(_ controller: ControllerIdentity) {
+    if controller == .a { channelA.ring() } else { channelB.ring() }
+  }
+
+  /// Asks the other controller: where the one that was meant is not attached or, if that was left open, has no room.
+  @usableFromInline @inline(never)
+  mutating func submitElsewhere(
+    _ request: Request, instead of: ControllerIdentity, isBound: Bool, _ cookie: UInt64
+  ) -> Bool {
+    if isBound && isAttached(to: of) || !isAttached(to: of.peer) || room(to: of.peer) == 0 { return false }
+    return submit(request, to: of.peer, cookie: cookie)
   }
 
   /// The next request that has been answered, or nil when none is at present. Never blocks.
+  @inlinable @inline(__always)
   public mutating func next() -> Completion? {
-    polls &+= 1
-    if polls % Self.pollsPerLook == 0 || isAttaching { tend() }
-    if !deferred.isEmpty, let completion = submitDeferred() { return completion }
-    // In turn, so that neither controller's answers keep the other's waiting.
-    let outcome = polls & 1 == 0 ? channelA.next() ?? channelB.next() : channelB.next() ?? channelA.next()
-    guard let outcome else { return nil }
-    switch outcome {
-    case .completion(let completion): return completion
-    case .notExecuted(let request, let cookie, let service, let byPresentLife):
-      return reroute(request, cookie, service, byPresentLife)
+    looksLeft &-= 1
+    if looksLeft == 0, let completion = lookAround() { return completion }
+    if let completion = turn.pointee.nextInTurn() { return completion }
+    return nextOutOfTurn()
+  }
+
+  /// An answer on the other channel, to another request than a channel's oldest, or one that is no success.
+  @usableFromInline @inline(never)
+  mutating func nextOutOfTurn() -> Completion? {
+    turn = turn == queueA ? queueB : queueA
+    if let completion = turn.pointee.nextInTurn() { return completion }
+    if queueA.pointee.outstanding &+ queueB.pointee.outstanding < 2,
+      !queueA.pointee.isOldestAnswered, !queueB.pointee.isOldestAnswered
+    {
+      return nil
     }
+    let isA = turn == queueB
+    return nextOutOfTurn(ofA: isA) ?? nextOutOfTurn(ofA: !isA)
+  }
+
+  private mutating func nextOutOfTurn(ofA isA: Bool) -> Completion? {
+    switch isA ? queueA.pointee.next() : queueB.pointee.next() {
+    case .completion(let completion): return completion
+    case .notExecuted(let request, let cookie, let service, let sequence):
+      let isOfPresentLife = isA ? channelA.isOfPresentLife(sequence) : channelB.isOfPresentLife(sequence)
+      return reroute(request, cookie, service, isOfPresentLife)
+    case nil: return nil
+    }
+  }
+
+  /// What need not be done at every poll: the other channel, the control sockets, requests that were handed back.
+  @usableFromInline @inline(never)
+  mutating func lookAround() -> Completion? {
+    turn = turn == queueA ? queueB : queueA
+    rounds &+= 1
+    looksLeft = Self.pollsPerLook
+    if rounds % Self.looksPerTend != 0, !mustTend { return nil }
+    tend()
+    let completion = submitDeferred()
+    mustTend = isAttaching || !deferred.isEmpty
+    looksLeft = mustTend ? 1 : Self.pollsPerLook
+    return completion
   }
 
   /// `maintain`, but not more often than needed: it makes system calls.
@@ -167,6 +240,8 @@ public struct Host: ~Copyable {
   private mutating func reroute(
     _ request: Request, _ cookie: UInt64, _ service: Service, _ byPresentLife: Bool
   ) -> Completion? {
+    looksLeft = 1
+    mustTend = true
     deferred.append(
       Deferred(
         request: request, cookie: cookie, service: service,
@@ -211,6 +286,9 @@ public struct Host: ~Copyable {
   /// Looks after the control sockets: replies, ends, controllers that come back. `next` and `wait` call this
   /// now and then.
   public mutating func maintain() {
+    // A connection that is made in here is looked after from the next poll on.
+    looksLeft = 1
+    mustTend = true
     tendedAt = monotonicNanoseconds()
     unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
     // Who serves in the place of a controller that went looks for what was submitted to that one: not only when it
@@ -243,7 +321,7 @@ public struct Host: ~Copyable {
     let deadline = monotonicNanoseconds() &+ UInt64(max(nanoseconds, 0))
     var looks = 0
     while true {
-      if channelA.anyAnswered() || channelB.anyAnswered() || isCalled() { return }
+      if queueA.pointee.anyAnswered() || queueB.pointee.anyAnswered() || isCalled() { return }
       if waiter.idle(expecting: outstanding > 0) == .park { break }
       looks += 1
       if looks % 1024 == 0 {
@@ -264,7 +342,7 @@ public struct Host: ~Copyable {
     word.storeRelaxed(1)
     // Sync point "sleep": the announcement is visible before the look; controllers answer before they look for it.
     let isComplete = AsymmetricFence.heavy()
-    if !channelA.anyAnswered(), !channelB.anyAnswered(), !isCalled() {
+    if !queueA.pointee.anyAnswered(), !queueB.pointee.anyAnswered(), !isCalled() {
       word.wait(while: 1, nanoseconds: isComplete ? nanoseconds : min(nanoseconds, AsymmetricFence.sleepNanosecondsMax))
     }
     word.storeRelaxed(0)

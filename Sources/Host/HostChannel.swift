@@ -5,10 +5,7 @@ import BatonSubsystem
 import CBatonShims
 import Glibc
 
-/// A host's side of the channel to one controller: which lines are free, and which wait for an answer.
-///
-/// Each request names the line of the next one, so the controller looks at one line and nowhere else, and a line
-/// whose request takes long blocks no other. One line is therefore always reserved.
+/// A host's side of the connection to one controller, and the queue of requests that it carries.
 struct HostChannel: ~Copyable {
   enum Phase {
     /// No connection. What is outstanding stays so: whoever serves in the controller's place answers it, or its next
@@ -21,176 +18,45 @@ struct HostChannel: ~Copyable {
   }
 
   let controller: ControllerIdentity
-  let capacity: Int
-  let lines: UnsafeMutableRawPointer
-  let controllerParked: SharedWord
+  /// In memory of its own, so that `Host.submit` and `Host.next` can be compiled into their callers.
+  let queue: UnsafeMutablePointer<RequestQueue>
 
-  var phase = Phase.detached
+  private(set) var phase = Phase.detached {
+    didSet { queue.pointee.setOpen(isAttached) }
+  }
   var socket: CInt = -1
   private(set) var incarnation: UInt64 = 0
   /// The first number that this life of the controller is asked with: smaller ones went to an earlier life.
   private var firstSequence: UInt64 = 1
   /// Why the controller refused, when it did.
   var refusal: String?
-  /// Answers that belong to nothing that was asked. There are none, unless a controller is broken.
-  private(set) var strayAnswers: UInt64 = 0
   /// The connection has ended with requests outstanding: the other controller should know.
   var hasLost = false
 
-  /// The line that the next request will use, promised in the last one.
-  private var reserved = 0
-  private var sequence: UInt64 = 1
-  // Free lines, oldest first, so that the lines are walked in order and a line rests before it is used again.
-  private let freeLines: UnsafeMutablePointer<UInt16>
-  private var freeHead = 0
-  private(set) var freeCount: Int
-  // Outstanding lines, a list in the order of submission.
-  private let following: UnsafeMutablePointer<Int16>
-  private let preceding: UnsafeMutablePointer<Int16>
-  private(set) var first: Int16 = -1
-  private var last: Int16 = -1
-  private var cursor: Int16 = -1
-  private(set) var outstanding = 0
-  /// What was submitted in each line, for asking the other controller instead.
-  let requests: UnsafeMutablePointer<Request>
-  let cookies: UnsafeMutablePointer<UInt64>
-  let sequences: UnsafeMutablePointer<UInt64>
-
-  /// Lines looked at from the oldest on, and from the cursor on, in one poll.
-  private static let looksMax = 4
-
   init(_ memory: borrowing HostMemory, to controller: ControllerIdentity) {
     self.controller = controller
-    capacity = memory.linesPerChannel
-    lines = memory.lines(to: controller)
-    controllerParked = memory.controllerParked(controller)
-    freeLines = .allocate(capacity: capacity)
-    following = .allocate(capacity: capacity)
-    preceding = .allocate(capacity: capacity)
-    requests = .allocate(capacity: capacity)
-    cookies = .allocate(capacity: capacity)
-    sequences = .allocate(capacity: capacity)
-    freeLines.initialize(repeating: 0, count: capacity)
-    following.initialize(repeating: -1, count: capacity)
-    preceding.initialize(repeating: -1, count: capacity)
-    requests.initialize(repeating: Request(.flush), count: capacity)
-    cookies.initialize(repeating: 0, count: capacity)
-    sequences.initialize(repeating: 0, count: capacity)
-    for index in 0..<capacity { freeLines[index] = UInt16(truncatingIfNeeded: index) }
-    // Line 0 is where the first request is looked for.
-    freeHead = 1
-    freeCount = capacity - 1
+    queue = .allocate(capacity: 1)
+    queue.initialize(to: RequestQueue(memory, to: controller))
   }
 
   deinit {
     if socket >= 0 { close(socket) }
-    freeLines.deallocate()
-    following.deallocate()
-    preceding.deallocate()
-    requests.deallocate()
-    cookies.deallocate()
-    sequences.deallocate()
+    queue.pointee.deallocate()
+    queue.deallocate()
   }
 
-  @inline(__always)
-  func line(_ index: Int) -> RequestLine { RequestLine(lines + index &* 64) }
+  var isAttached: Bool { if case .attached = phase { true } else { false } }
 
-  /// Puts a request into the reserved line. The caller has seen that `freeCount` is not 0.
-  @inline(__always)
-  mutating func submit(_ request: Request, cookie: UInt64) {
-    let slot = reserved
-    let next = freeLines[freeHead]
-    freeHead = (freeHead &+ 1) & (capacity &- 1)
-    freeCount &-= 1
-    requests[slot] = request
-    cookies[slot] = cookie
-    sequences[slot] = sequence
-    line(slot).submit(request, sequence: sequence, next: next)
-    sequence &+= 1
-    reserved = Int(next)
-    // Last in the list of outstanding lines.
-    let name = Int16(truncatingIfNeeded: slot)
-    following[slot] = -1
-    preceding[slot] = last
-    if last >= 0 { following[Int(last)] = name } else { first = name }
-    last = name
-    outstanding &+= 1
-  }
+  /// Requests submitted and not answered.
+  var outstanding: Int { queue.pointee.outstanding }
 
-  /// Takes a line out of the outstanding ones and frees it.
-  @inline(__always)
-  mutating func retire(_ slot: Int) {
-    let before = preceding[slot]
-    let after = following[slot]
-    if before >= 0 { following[Int(before)] = after } else { first = after }
-    if after >= 0 { preceding[Int(after)] = before } else { last = before }
-    if cursor == Int16(truncatingIfNeeded: slot) { cursor = after }
-    freeLines[(freeHead &+ freeCount) & (capacity &- 1)] = UInt16(truncatingIfNeeded: slot)
-    freeCount &+= 1
-    outstanding &-= 1
-  }
-
-  /// An outstanding line that has been answered, or -1. Looks at the oldest ones, where in-order answers are found
-  /// at the first look, and at a few from a cursor on that goes round, where all others are.
-  @inline(__always)
-  mutating func answered() -> Int {
-    var slot = first
-    var looks = 0
-    while slot >= 0, looks < Self.looksMax {
-      if isAnswered(Int(slot)) { return Int(slot) }
-      slot = following[Int(slot)]
-      looks &+= 1
-    }
-    if slot < 0 { return -1 }
-    slot = cursor >= 0 ? cursor : slot
-    looks = 0
-    while slot >= 0, looks < Self.looksMax {
-      if isAnswered(Int(slot)) {
-        cursor = slot
-        return Int(slot)
-      }
-      slot = following[Int(slot)]
-      looks &+= 1
-    }
-    cursor = slot
-    return -1
-  }
-
-  /// Whether any outstanding line has been answered: looks at all of them.
-  func anyAnswered() -> Bool {
-    var slot = first
-    while slot >= 0 {
-      if isAnswered(Int(slot)) { return true }
-      slot = following[Int(slot)]
-    }
-    return false
-  }
-
-  @inline(__always)
-  private func isAnswered(_ slot: Int) -> Bool {
-    // Acquire: sync point "answer", the controller's release of the flag.
-    RequestFlag(rawValue: line(slot).flag.loadAcquiring()).isAnswered
-  }
-
-  var isAttached: Bool {
-    @inline(__always) get { if case .attached = phase { true } else { false } }
-  }
-
-  /// Submits, and rings the controller if it sleeps. False when there is no room or no controller.
-  @inline(__always)
-  mutating func submitAndRing(_ request: Request, cookie: UInt64, usesMembarrier: Bool) -> Bool {
-    guard isAttached, freeCount > 0 else { return false }
-    submit(request, cookie: cookie)
-    // Sync point "sleep": the request is published before the look whether the controller sleeps.
-    AsymmetricFence.light(supported: usesMembarrier)
-    if controllerParked.loadRelaxed() != 0 { ring() }
-    return true
-  }
-
-  private mutating func ring() {
+  /// Rings the controller if it sleeps, to which a request has just been submitted.
+  mutating func ring() {
     // Who turns the word back rings. A socket that is full means that the controller wakes anyhow; one that is broken,
     // that whoever serves in its place must be rung.
-    if controllerParked.exchange(0) != 0, !ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) {
+    if queue.pointee.controllerParked.exchange(0) != 0,
+      !ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket)
+    {
       hasLost = true
     }
   }
@@ -200,41 +66,8 @@ struct HostChannel: ~Copyable {
     if socket >= 0 { ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) }
   }
 
-  /// What `next` found.
-  enum Outcome {
-    case completion(Completion)
-    /// The controller leaves and has not executed this.
-    case notExecuted(Request, cookie: UInt64, Service, byPresentLife: Bool)
-  }
-
-  /// The next outstanding request that has ended.
-  @inline(__always)
-  mutating func next() -> Outcome? {
-    if outstanding == 0 { return nil }
-    let slot = answered()
-    if slot < 0 { return nil }
-    let line = line(slot)
-    let flag = RequestFlag(rawValue: line.flag.loadRelaxed())
-    let response = line.response
-    let cookie = cookies[slot]
-    retire(slot)
-    if flag.sequence != sequences[slot] { return stray(cookie) }
-    if flag.status == .leaving {
-      return .notExecuted(
-        requests[slot], cookie: cookie, response.service,
-        byPresentLife: isAttached && flag.sequence >= firstSequence)
-    }
-    return .completion(
-      Completion(cookie: cookie, status: flag.status, value: response.value, service: response.service))
-  }
-
-  /// A line carries an answer to another request than the one that was asked in it.
-  @inline(never)
-  private mutating func stray(_ cookie: UInt64) -> Outcome {
-    strayAnswers += 1
-    let service = Service(controller: controller, isTransferred: false, term: 0)
-    return .completion(Completion(cookie: cookie, status: .controllerLost, value: 0, service: service))
-  }
+  /// Whether a request with that number was submitted to the life of the controller that is attached now.
+  func isOfPresentLife(_ sequence: UInt64) -> Bool { isAttached && sequence >= firstSequence }
 
   // MARK: Control
 
@@ -266,7 +99,7 @@ struct HostChannel: ~Copyable {
       if count == MemoryLayout<baton_attach_reply>.size, case .attaching = phase, reply.magic == baton_host_magic {
         if reply.refusal == 0 {
           phase = .attached
-          if incarnation != reply.incarnation { firstSequence = sequence }
+          if incarnation != reply.incarnation { firstSequence = queue.pointee.sequence }
           incarnation = reply.incarnation
           refusal = nil
           unitCount = Int(reply.unit_count)
@@ -285,6 +118,6 @@ struct HostChannel: ~Copyable {
     close(socket)
     socket = -1
     phase = .detached
-    if outstanding > 0 { hasLost = true }
+    if queue.pointee.outstanding > 0 { hasLost = true }
   }
 }

@@ -90,7 +90,13 @@ public struct MembershipWord: Equatable, Sendable {
   /// Whether that life of the controller is a member. What a controller asks of itself before each submission.
   @inlinable @inline(__always)
   public func isMember(_ controller: ControllerIdentity, _ incarnation: UInt64) -> Bool {
-    half(controller) == incarnation << 3 | Standing.member.rawValue
+    half(controller) == UInt64(Self.memberHalf(incarnation))
+  }
+
+  /// The half of a controller whose life of that number is a member.
+  @inlinable
+  public static func memberHalf(_ incarnation: UInt64) -> UInt32 {
+    UInt32(truncatingIfNeeded: incarnation << 3 | Standing.member.rawValue)
   }
 
   /// Whether this can have been written by these transitions at all.
@@ -190,5 +196,13 @@ public struct Membership<Word: AtomicWord> {
   public func step(from seen: MembershipWord, to next: MembershipWord?) -> Bool {
     guard let next else { return false }
     return word.compareExchange(expected: seen.rawValue, desired: next.rawValue).exchanged
+  }
+}
+
+extension Membership where Word == SharedWord {
+  /// One controller's half of the word, for a look that costs one load and one comparison. Little-endian, as every
+  /// machine is that this runs on; the halves change in compare-and-swaps of the whole only.
+  public func half(_ controller: ControllerIdentity) -> SharedFutexWord {
+    SharedFutexWord(word.address + (controller == .a ? 0 : 4))
   }
 }

@@ -35,6 +35,10 @@ public struct SharedWord: AtomicWord {
     pointer = address.assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
+  /// Where it lies.
+  @inlinable @inline(__always)
+  public var address: UnsafeMutableRawPointer { UnsafeMutableRawPointer(pointer) }
+
   /// See `AtomicWord`: a plain load.
   @inlinable @inline(__always)
   public func loadRelaxed() -> UInt64 { pointer.pointee.load(ordering: .relaxed) }

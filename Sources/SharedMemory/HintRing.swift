@@ -18,6 +18,8 @@ public struct HintRing<Memory: AtomicMemory> {
   @usableFromInline let theirs: Memory.Word
   @usableFromInline let mask: Int
   @usableFromInline var position: Int
+  /// The slot there.
+  @usableFromInline var slot: Memory.Word
 
   /// One side of a ring of `capacity` slots, a power of two.
   ///
@@ -31,6 +33,7 @@ public struct HintRing<Memory: AtomicMemory> {
     self.theirs = theirs
     mask = capacity - 1
     position = Int(truncatingIfNeeded: mine.loadRelaxed()) & mask
+    slot = slots.word(position)
   }
 
   /// Sends a hint. Cost: one line moved.
@@ -39,25 +42,33 @@ public struct HintRing<Memory: AtomicMemory> {
   @inlinable @inline(__always)
   public mutating func send(_ message: UInt64) -> Bool {
     precondition(message != 0, "zero means an empty slot")
-    let slot = slots.word(position)
     // Acquire: the reader's clearing of the slot came before; sync point "slot", the reader's release below.
     if slot.loadAcquiring() != 0 { return false }
     slot.storeReleasing(message)
-    position = (position &+ 1) & mask
-    mine.storeRelaxed(UInt64(truncatingIfNeeded: position))
+    move(to: position &+ 1)
     return true
   }
 
   /// The next hint, or 0 when there is none.
   @inlinable @inline(__always)
   public mutating func receive() -> UInt64 {
-    let slot = slots.word(position)
     let message = slot.loadAcquiring()
     if message == 0 { return 0 }
-    position = (position &+ 1) & mask
-    mine.storeRelaxed(UInt64(truncatingIfNeeded: position))
-    slot.storeReleasing(0)
+    let taken = slot
+    move(to: position &+ 1)
+    taken.storeReleasing(0)
     return message
+  }
+
+  /// The reader: whether there is a hint.
+  @inlinable @inline(__always)
+  public var hasMessage: Bool { slot.loadAcquiring() != 0 }
+
+  @inlinable @inline(__always)
+  mutating func move(to position: Int) {
+    self.position = position & mask
+    slot = slots.word(self.position)
+    mine.storeRelaxed(UInt64(truncatingIfNeeded: self.position))
   }
 
   /// The reader's look after its footing, now and then when the ring is quiet: where the two positions differ
@@ -65,7 +76,7 @@ public struct HintRing<Memory: AtomicMemory> {
   /// where the writer stands. Cost: one line when all is well, else the whole ring.
   public mutating func resynchronize(_ body: (UInt64) -> Void) {
     let writer = Int(truncatingIfNeeded: theirs.loadAcquiring()) & mask
-    if writer == position || slots.word(position).loadAcquiring() != 0 { return }
+    if writer == position || hasMessage { return }
     for index in 0...mask {
       let slot = slots.word(index)
       let message = slot.loadAcquiring()
@@ -74,7 +85,6 @@ public struct HintRing<Memory: AtomicMemory> {
         body(message)
       }
     }
-    position = writer
-    mine.storeRelaxed(UInt64(truncatingIfNeeded: position))
+    move(to: writer)
   }
 }

@@ -38,7 +38,7 @@ public struct Ring: ~Copyable {
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
     for count in stride(from: wishes.count, through: 0, by: -1) {
       let granted = wishes.prefix(count)
-      var parameters = io_uring_params()
+      var parameters = baton_uring_params()
       parameters.flags = granted.reduce(baton_setup_cqsize() | baton_setup_clamp()) { $0 | $1.flag }
       parameters.cq_entries = Self.completionEntries
       let result = io_uring_queue_init_params(Self.entries, ring, &parameters)
@@ -81,7 +81,7 @@ public struct Ring: ~Copyable {
   ///
   /// - Returns: nil when the kernel takes nothing at present: completions must be taken first.
   @inlinable @inline(__always)
-  public func entry() -> UnsafeMutablePointer<io_uring_sqe>? {
+  public func entry() -> UnsafeMutablePointer<baton_uring_sqe>? {
     var sqe = io_uring_get_sqe(ring)
     if sqe == nil {
       _ = submit()
@@ -99,6 +99,10 @@ public struct Ring: ~Copyable {
     if prepared == 0 { return 0 }
     return io_uring_submit(ring)
   }
+
+  /// Whether there is a completion, or completions that wait for the kernel to be entered.
+  @inlinable @inline(__always)
+  public var hasCompletion: Bool { baton_ring_peek(ring) != nil || baton_ring_wants_entry(ring) != 0 }
 
   /// The oldest completion that has not been taken. Enters the kernel when it says that completions wait for that.
   @inlinable @inline(__always)
@@ -118,7 +122,7 @@ public struct Ring: ~Copyable {
 
   /// Submits, and sleeps until there is a completion or the time is over. One system call.
   public func wait(nanoseconds: Int64?) {
-    var cqe: UnsafeMutablePointer<io_uring_cqe>?
+    var cqe: UnsafeMutablePointer<baton_uring_cqe>?
     if let nanoseconds {
       var timeout = __kernel_timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
       // -ETIME and -EINTR are as good as a completion: the loop turns.

@@ -271,6 +271,12 @@ public struct Storage: ~Copyable {
     return backend.pointee.geometry.kind.isFile || backend.pointee.hasFaults
   }
 
+  /// Whether an operation on this unit does nothing, and is over when `start` returns.
+  public func doesNothing(unit: Int) -> Bool {
+    let backend = backends[unit]
+    return backend.geometry.kind == .null && !backend.hasFaults
+  }
+
   /// Prepares the entry for a step's present phase. False when the ring takes nothing.
   private mutating func issue(_ index: Int32) -> Bool {
     guard let sqe = ring.entry() else { return false }
@@ -361,6 +367,10 @@ public struct Storage: ~Copyable {
     baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
     return true
   }
+
+  /// Whether anything happened, or the kernel wants to be entered to say so. Two loads.
+  @inlinable @inline(__always)
+  public var hasCompletion: Bool { ring.hasCompletion }
 
   /// The next thing that happened, if anything did.
   @inlinable @inline(__always)

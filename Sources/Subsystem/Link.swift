@@ -19,6 +19,10 @@ public struct Link {
     outgoing.send(UInt64(truncatingIfNeeded: function.index) &+ 1)
   }
 
+  /// Whether there is a hint. One load.
+  @inlinable @inline(__always)
+  public var hasHint: Bool { incoming.hasMessage }
+
   /// The function of the next hint, if there is one.
   @inlinable @inline(__always)
   public mutating func next() -> Function? {

@@ -91,7 +91,7 @@ struct GarbageTests {
       // The function is the other controller's at the time, so that the request waits.
       #expect(try laboratory.perform(Request(.read, unit: 0, length: 512), on: .b).status == .success)
       let request = Request(.write, unit: 0, offset: 4096, length: 4096, buffer: 8192)
-      raw.line(slot).submit(request, sequence: sequence, next: UInt16(sequence % 8))
+      raw.line(slot).submit(request, .submitted(sequence), next: Int(sequence % 8))
       try laboratory.turn { raw.flag(slot).isAnswered }
       #expect(raw.flag(slot) == .answered(sequence, .success))
     }
@@ -127,9 +127,9 @@ struct GarbageTests {
           }
           for _ in 0..<quiet + extra { laboratory.poll(.a) }
           for raw in raws {
-            if isGoodFirst { raw.line(0).submit(Request(.read, length: 512), sequence: 1, next: 1) }
+            if isGoodFirst { raw.line(0).submit(Request(.read, length: 512), .submitted(1), next: 1) }
             // A number that is not due.
-            raw.line(isGoodFirst ? 1 : 0).submit(Request(.read, length: 512), sequence: 77, next: 2)
+            raw.line(isGoodFirst ? 1 : 0).submit(Request(.read, length: 512), .submitted(77), next: 2)
           }
           for raw in raws {
             #expect(try reply(over: raw.socket, laboratory) == .ended)
@@ -154,7 +154,7 @@ struct GarbageTests {
       sequence += 1
       raw.line(Int(sequence % 8)).flag.storeReleasing(0)
       raw.line(slot).submit(
-        Request(.read, unit: 0, length: 512), sequence: sequence, next: UInt16(sequence % 8))
+        Request(.read, unit: 0, length: 512), .submitted(sequence), next: Int(sequence % 8))
       laboratory.poll(.a)
     }
     #expect(try reply(over: raw.socket, laboratory) == .ended)

@@ -45,6 +45,48 @@ struct RequestTests {
     }
   }
 
+  @Test("A request that is over at once is refused for the same reasons as any other, and counted the same")
+  func overAtOnce() throws {
+    var stopped = Laboratory.controllerOptions
+    // Never reached: but points are minded, so another compilation of the same text serves.
+    stopped.stopOrder = StopOrder(.journalBefore, occurrence: .max)
+    let laboratories = try [
+      Laboratory(units: ["null:1M", "null:1M"]), Laboratory(units: ["mem:1M", "mem:1M"]),
+      Laboratory(units: ["null:1M", "null:1M"], controllers: stopped),
+    ]
+    var random = SeededRandom(seed: 4)
+    let edges: [UInt64] = [
+      0, 1, 511, 512, 4096, (1 << 20) - 512, 1 << 20, (1 << 20) + 512, Self.arenaSize - 512, Self.arenaSize,
+      Request.transferMax, Request.transferMax + 512, 1 << 63, .max - 511, .max,
+    ]
+    func edge() -> UInt64 { Bool.random(using: &random) ? 512 : edges.randomElement(using: &random)! }
+    for turn in 0..<4000 {
+      if turn % 100 == 0 {
+        let states: [UnitState] = [.online, .online, .readOnly, .offline]
+        let request = Request(
+          .setUnitState, unit: 0, offset: states.randomElement(using: &random)!.rawValue)
+        for laboratory in laboratories { _ = try laboratory.perform(request, on: .a) }
+      }
+      let operation: Operation = turn % 5 == 0 ? .flush : Bool.random(using: &random) ? .read : .write
+      let request = Request(
+        operation, unit: UInt32.random(in: 0...2, using: &random), offset: edge(), length: edge(), buffer: edge(),
+        isDurable: Bool.random(using: &random))
+      let controller = turn % 7 == 0 ? ControllerIdentity.b : .a
+      let answers = try laboratories.map { try $0.perform(request, on: controller) }
+      for answer in answers.dropFirst() {
+        #expect(answer.status == answers[0].status && answer.value == answers[0].value, "\(request)")
+        #expect(answer.service == answers[0].service, "\(request)")
+      }
+    }
+    let counters: [Counter] = [.requests, .direct, .transferred, .answered, .errors, .bytesRead, .bytesWritten]
+    for controller in ControllerIdentity.allCases {
+      for counter in counters {
+        let counts = laboratories.map { $0.count(counter, of: controller) }
+        #expect(counts.allSatisfy { $0 == counts[0] && $0 > 0 }, "\(counter) of \(controller): \(counts)")
+      }
+    }
+  }
+
   /// Requests that cannot be served, on units of 4 GiB (0), 1 MiB (1, memory) and 1 MiB (2, a file).
   static var refused: [(Request, Status)] {
     let size: UInt64 = 1 << 20

@@ -218,7 +218,7 @@ struct TakeoverTests {
     #expect(try reply(over: host.socket, laboratory) == .attached)
     let second = try host.attach(laboratory, to: .b)
     #expect(try reply(over: second, laboratory) == .attached)
-    host.line(0).submit(Request(.setUnitState, offset: UnitState.offline.rawValue), sequence: 1, next: 1)
+    host.line(0).submit(Request(.setUnitState, offset: UnitState.offline.rawValue), .submitted(1), next: 1)
     try laboratory.turn { host.flag(0).isAnswered }
     // As if a had died between the effect and the answer: its journal says that the request is in flight, and the
     // line is not answered.
@@ -314,7 +314,7 @@ struct TakeoverTests {
     let laboratory = try Laboratory(units: ["fault:delay=2ms:%/file:1M"], controllers: options)
     let host = try RawHost(laboratory, to: .a)
     #expect(try reply(over: host.socket, laboratory) == .attached)
-    host.line(0).submit(Request(.write, length: 4096), sequence: 1, next: 1)
+    host.line(0).submit(Request(.write, length: 4096), .submitted(1), next: 1)
     laboratory.poll(.a)
     laboratory.drop(.a)
     try laboratory.turn { laboratory.count(.recovered, of: .b) == 1 }

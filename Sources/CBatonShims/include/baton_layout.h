@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 2 };
+enum { BATON_LAYOUT_VERSION = 3 };
 
 // ---- The controllers' region ----
 
@@ -72,9 +72,9 @@ struct baton_accepted_request {
   uint64_t state;      // word: 1 from before the request is given to the storage until it has been answered, else 0
   int32_t next;        // in whichever list of the controller the entry is; -1: none. Nothing to a survivor
   uint32_t channel;    // the host's place in the controller's table, twice, plus 1 for a line of b's channel
-  uint16_t slot;       // the line
-  uint8_t operation;   // Operation
+  uint8_t operation;   // Operation; from here to `unit` in the order of a request line, so that one store copies it
   uint8_t flags;       // bit 0: durable; 1: waited for a change of owner; 2: recovered, see Controller+Recovery
+  uint16_t slot;       // the line
   uint32_t unit;       // which unit
   uint64_t sequence;   // of the request in its channel
   uint64_t offset;     // bytes in the unit; for management what it needs
@@ -218,6 +218,8 @@ BATON_PIN_FIELD(baton_controller_record, counters, 320);
 BATON_PIN_FIELD(baton_controller_record, life, 832);
 BATON_PIN(baton_host_record, 64);
 BATON_PIN(baton_accepted_request, 64);
+BATON_PIN_FIELD(baton_accepted_request, operation, 16);
+BATON_PIN_FIELD(baton_accepted_request, slot, 18);
 BATON_PIN_FIELD(baton_accepted_request, sequence, 24);
 BATON_PIN(baton_function_record, 128);
 BATON_PIN(baton_unit_record, 128);

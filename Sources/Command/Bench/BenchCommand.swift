@@ -2,6 +2,7 @@ import ArgumentParser
 import Baton
 import BatonSharedMemory
 import CBatonShims
+import FoundationEssentials
 import Glibc
 
 enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
@@ -22,7 +23,10 @@ enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure, each figure beside its floor of the same run.",
-    discussion: "Suites: \(BenchSuite.allCases.map(\.rawValue).joined(separator: ", ")); all of them if none is named.")
+    discussion: """
+      Suites: \(BenchSuite.allCases.map(\.rawValue).joined(separator: ", ")); all of them if none is named.
+      \(Peer.discussion)
+      """)
 
   @Argument(help: "Suites.") var suites: [BenchSuite] = []
   @Option(help: "Rounds of each comparison.") var rounds = 25
@@ -32,21 +36,35 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
+  @Option(help: ArgumentHelp("Write a page for a browser to this file.", valueName: "file")) var html: String?
 
   func validate() throws {
     guard (3...10_000).contains(rounds) else { throw ValidationError("--rounds takes 3 to 10000") }
     if let runtime, !(runtime > 0) { throw ValidationError("--runtime takes seconds, more than 0") }
+    if json == "-", html == "-" { throw ValidationError("--json and --html cannot both go to standard output") }
   }
 
   func run() throws {
     let chosen = suites.isEmpty ? BenchSuite.allCases : suites
-    let isQuiet = json == "-"
+    let isQuiet = json == "-" || html == "-"
+    for path in [json, html].compactMap({ $0 }) { try OutputFile.check(path) }
     var bench = Bench(
       rounds: quick ? min(rounds, 7) : rounds, seconds: runtime ?? .infinity, isQuick: quick, isQuiet: isQuiet,
       directory: directory, watch: try BenchWatch())
-    for suite in chosen { try bench.run(suite) }
+    bench.report.isQuick = quick
+    bench.report.started = Date.now.formatted(.iso8601)
+    let start = monotonicNanoseconds()
+    let outcome = Result { for suite in chosen { try bench.run(suite) } }
+    // What was measured until then is not lost.
+    if case .failure(let error) = outcome {
+      bench.report.warnings.append(
+        error is ExitCode ? "interrupted: what came next is missing" : "ended before its time: \(error)")
+    }
+    bench.report.seconds = Double(monotonicNanoseconds() - start) / 1e9
     if let json { try JSONReport.write(bench.report, to: json) }
+    if let html { try OutputFile.write(ReportPage(bench.report).html, to: html) }
     if !isQuiet { Console.print(bench.report.text) }
+    try outcome.get()
   }
 }
 

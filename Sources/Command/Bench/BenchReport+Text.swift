@@ -14,14 +14,15 @@ extension BenchReport {
         table.add(
           row.name, row.waiting?.rawValue ?? "", Quantity.number(row.p50), Quantity.number(row.p99), row.unit,
           row.floor?.name ?? "", row.floor.map { Quantity.number($0.p50) } ?? "", Self.ratio(row.ratioToFloor),
-          Self.spread(row.ratioSpread), Self.goal(row.goal, row.goalMet, row.isGoalOfFigure ? row.better : .less))
+          Self.spread(row.ratioSpread),
+          Self.goal(row.goal, row.goalMet, row.isGoalOfFigure ? row.better : .less, row.isJudged))
         for peer in row.peers {
           if let reason = peer.notRun {
             notRun.append("\(row.name): \(peer.name) was not run: \(reason)")
           } else {
             table.add(
               "", "", "", "", "", peer.name, peer.p50.map { Quantity.number($0) } ?? "", Self.ratio(peer.ratio),
-              Self.spread(peer.ratioSpread), Self.goal(peer.goal, peer.goalMet, .less))
+              Self.spread(peer.ratioSpread), Self.goal(peer.goal, peer.goalMet, .less, row.isJudged))
           }
         }
       }
@@ -38,32 +39,13 @@ extension BenchReport {
     return names
   }
 
-  private static func ratio(_ ratio: Double?) -> String { ratio.map { Figure.fixed($0, 2) } ?? "" }
+  private static func ratio(_ ratio: Double?) -> String { ratio.map { Quantity.ratio($0) } ?? "" }
 
-  private static func spread(_ spread: Spread?) -> String {
-    spread.map { "\(Figure.fixed($0.low, 2)) to \(Figure.fixed($0.high, 2))" } ?? ""
-  }
+  private static func spread(_ spread: Spread?) -> String { spread.map { Quantity.range($0) } ?? "" }
 
-  private static func goal(_ goal: Double?, _ isMet: Bool?, _ better: Better) -> String {
+  private static func goal(_ goal: Double?, _ isMet: Bool?, _ better: Better, _ isJudged: Bool) -> String {
     guard let goal else { return "" }
-    let verdict = isMet.map { $0 ? "met" : "MISSED" } ?? "not compared"
-    return "\(better == .less ? "<=" : ">=") \(Figure.fixed(goal, 2)) \(verdict)"
-  }
-}
-
-/// A figure with as many digits as say something.
-enum Quantity {
-  /// Three significant digits or the whole part, whichever is more.
-  static func number(_ value: Double) -> String {
-    guard value.isFinite else { return "-" }
-    switch abs(value) {
-    case 0: return "0"
-    case ..<0.001: return "\(value)"
-    case ..<1: return Figure.fixed(value, 3)
-    case ..<10: return Figure.fixed(value, 2)
-    case ..<100: return Figure.fixed(value, 1)
-    case ..<1e15: return (value < 0 ? "-" : "") + Figure.count(UInt64(abs(value).rounded()))
-    default: return "\(value)"
-    }
+    let verdict = isMet.map { $0 ? "met" : "MISSED" } ?? (isJudged ? "not compared" : "not judged")
+    return "\(better == .less ? "<=" : ">=") \(Quantity.ratio(goal)) \(verdict)"
   }
 }

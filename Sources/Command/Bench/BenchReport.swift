@@ -51,7 +51,7 @@ struct BenchReport: Encodable {
     let ratioSpread: Spread?
     /// At the most this ratio is aimed at.
     let goal: Double?
-    let goalMet: Bool?
+    fileprivate(set) var goalMet: Bool?
     /// Why it was not run, where it was not.
     let notRun: String?
 
@@ -130,6 +130,8 @@ struct BenchReport: Encodable {
     var curves: [Curve] = []
     /// Whether it is one thing measured twice.
     var isControl = false
+    /// Whether goals are judged by it. Not where two spinning processes had no core each.
+    private(set) var isJudged = true
 
     /// A figure on its own; what it is put beside comes after.
     init(suite: String, name: String, metric: String, unit: String, p50: Double, p99: Double, p999: Double) {
@@ -156,9 +158,15 @@ struct BenchReport: Encodable {
       ratioSpread = spread
     }
 
-    /// Nil where nothing is aimed at, or where what it is to be compared to was not run.
+    /// Goals are neither met nor missed by it.
+    fileprivate mutating func leaveUnjudged() {
+      isJudged = false
+      for index in peers.indices { peers[index].goalMet = nil }
+    }
+
+    /// Nil where nothing is aimed at, where what it is to be compared to was not run, and where it is not judged.
     var goalMet: Bool? {
-      guard let goal else { return nil }
+      guard let goal, isJudged else { return nil }
       if isGoalOfFigure { return better == .less ? p50 <= goal : p50 >= goal }
       return ratioToFloor.map { $0 <= goal }
     }
@@ -204,16 +212,29 @@ struct BenchReport: Encodable {
   }
 
   let machine: Machine
+  /// Whether it is the short form.
+  var isQuick = false
+  /// When it began, as in `2026-11-22T20:15:00Z`.
+  var started = ""
+  /// How long it took.
+  var seconds = 0.0
   private(set) var results: [Row] = []
   var warnings: [String] = []
+
+  enum CodingKeys: String, CodingKey {
+    case machine, started, seconds, results, warnings
+    case isQuick = "quick"
+  }
 
   /// How far a control may be from 1 before the run counts as disturbed.
   private static let controlTolerance = 0.05
 
   init(machine: Machine) { self.machine = machine }
 
-  /// Takes a row in. A control that strays gives a warning.
+  /// Takes a row in. A control that strays gives a warning; spinning figures of one CPU are not judged.
   mutating func append(_ row: Row) {
+    var row = row
+    if row.waiting == .spinning, machine.pinned.isEmpty { row.leaveUnjudged() }
     results.append(row)
     if row.isControl, let ratio = row.ratioToFloor, abs(ratio - 1) > Self.controlTolerance {
       warnings.append(

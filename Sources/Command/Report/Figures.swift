@@ -105,15 +105,6 @@ enum JSONReport {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     let text = String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
-    if path == "-" { return Console.write(text, to: STDOUT_FILENO) }
-    guard let file = fopen(path, "w") else {
-      throw BatonError(
-        .permission, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "name another file")
-    }
-    defer { fclose(file) }
-    guard fputs(text, file) >= 0, fflush(file) == 0 else {
-      throw BatonError(
-        .exhausted, path, "cannot be written: \(String(cString: strerror(errno)))", mend: "make room for it")
-    }
+    try OutputFile.write(text, to: path)
   }
 }

@@ -1,0 +1,70 @@
+/// Every figure of some rows, with its spread: what the bars show, to read off.
+enum FigureTable {
+  /// A line for each case and floor, and one for each further peer.
+  static func markup(_ rows: [BenchReport.Row], title: String) -> Markup {
+    let titles = [
+      "case", "waiting", "p50", "p99", "p99.9", "10 to 90 %", "unit", "beside", "its p50", "ratio", "10 to 90 %",
+      "goal",
+      "rounds",
+    ].map { tag("th", ["scope": "col"], Markup($0)) }
+    return box(
+      title,
+      tag(
+        "table", ["class": "figures"], tag("thead", [:], tag("tr", [:], Markup(titles))),
+        tag("tbody", [:], Markup(rows.map { lines($0) }))))
+  }
+
+  /// A table in a box of its own, which scrolls where the page must not.
+  static func box(_ title: String, _ table: Markup) -> Markup {
+    tag("div", ["class": "scroll", "role": "region", "aria-label": title, "tabindex": "0"], table)
+  }
+
+  private static func lines(_ row: BenchReport.Row) -> Markup {
+    // The case's own cells reach down beside its peers.
+    let height = "\(1 + row.peers.count)"
+    func own(_ text: String, _ kind: String? = "number") -> Markup {
+      tag("td", ["rowspan": height, "class": kind], Markup(text))
+    }
+    let figures: [Markup] = [
+      tag("th", ["rowspan": height, "scope": "row"], Markup(row.name)), own(row.waiting?.rawValue ?? "", nil),
+      own(Quantity.number(row.p50)), own(Quantity.number(row.p99)), own(Quantity.number(row.p999)),
+      own(row.spread.map { "\(Quantity.number($0.low)) to \(Quantity.number($0.high))" } ?? ""), own(row.unit, nil),
+    ]
+    let floor: [Markup] = [
+      text(row.floor?.name ?? ""), number(row.floor?.p50), ratio(row.ratioToFloor), ratios(row.ratioSpread),
+      goal(row.goal, row.goalMet, atLeast: row.isGoalOfFigure && row.better == .more, row.isJudged),
+    ]
+    let peers = row.peers.map { peer in
+      if let reason = peer.notRun {
+        return tag(
+          "tr", ["class": "peer"], text(peer.name),
+          tag("td", ["colspan": "4", "class": "reason"], "not run: \(reason)"))
+      }
+      return tag(
+        "tr", ["class": "peer"], text(peer.name), number(peer.p50), ratio(peer.ratio), ratios(peer.ratioSpread),
+        goal(peer.goal, peer.goalMet, atLeast: false, row.isJudged))
+    }
+    return tag(
+      "tr", ["class": row.isControl ? "control" : nil], Markup(figures), Markup(floor), own("\(row.rounds)"))
+      + Markup(peers)
+  }
+
+  private static func text(_ text: String) -> Markup { tag("td", [:], Markup(text)) }
+
+  private static func numeric(_ text: String) -> Markup { tag("td", ["class": "number"], Markup(text)) }
+
+  private static func number(_ value: Double?) -> Markup { numeric(value.map { Quantity.number($0) } ?? "") }
+
+  private static func ratio(_ ratio: Double?) -> Markup { numeric(ratio.map { Quantity.ratio($0) } ?? "") }
+
+  private static func ratios(_ spread: BenchReport.Spread?) -> Markup {
+    numeric(spread.map { Quantity.range($0) } ?? "")
+  }
+
+  private static func goal(_ goal: Double?, _ isMet: Bool?, atLeast: Bool, _ isJudged: Bool) -> Markup {
+    guard let goal else { return text("") }
+    return tag(
+      "td", ["class": "number"], Markup("\(atLeast ? "≥" : "≤") \(Quantity.chosen(goal)) "),
+      GoalTable.verdict(isMet, isJudged: isJudged))
+  }
+}

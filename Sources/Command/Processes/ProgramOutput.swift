@@ -1,0 +1,82 @@
+import Baton
+import BatonSharedMemory
+import Glibc
+
+/// What another program says.
+enum ProgramOutput {
+  /// More than any of them has to say.
+  private static let bytesMax = 1 << 20
+
+  /// Runs a program to its end, with nothing to read, and gives back all that it printed. It is killed after so many
+  /// seconds; that, and any exit status but 0, is an error with the last line that it printed.
+  static func of(
+    _ program: String, _ words: [String], within seconds: Double, subject: String
+  ) throws(BatonError) -> String {
+    var ends: [CInt] = [-1, -1]
+    if pipe(&ends) != 0 { throw BatonError(result: -Int(errno), subject, doing: "making a pipe") }
+    let reader = OwnedDescriptor(ends[0])
+    let writer = OwnedDescriptor(ends[1])
+    for end in ends {
+      if fcntl(end, F_SETFD, FD_CLOEXEC) != 0 {
+        throw BatonError(result: -Int(errno), subject, doing: "keeping a pipe to this process")
+      }
+    }
+    let pid = try start(program, words, output: writer.number, subject: subject)
+    // The pipe ends when the program, which has an end of its own, and all that it started have ended.
+    _ = consume writer
+    let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
+    var text: [UInt8] = []
+    let trouble = read(reader.number, until: deadline, into: &text)
+    if trouble != nil { kill(pid, SIGKILL) }
+    var status: CInt = 0
+    while waitpid(pid, &status, 0) < 0 {
+      if errno != EINTR { throw BatonError(result: -Int(errno), subject, doing: "waiting for it") }
+    }
+    if let trouble { throw BatonError(.system, subject, trouble) }
+    let said = String(decoding: text, as: UTF8.self)
+    if status != 0 {
+      let last = said.split(separator: "\n").last.map { ": \($0)" } ?? ""
+      let signal = status & 0x7f
+      throw BatonError(
+        .system, subject, (signal == 0 ? "ended with status \(status >> 8)" : "was ended by signal \(signal)") + last)
+    }
+    return said
+  }
+
+  private static func start(
+    _ program: String, _ words: [String], output: CInt, subject: String
+  ) throws(BatonError) -> pid_t {
+    var pointers: [UnsafeMutablePointer<CChar>?] = []
+    for word in [program] + words { pointers.append(strdup(word)) }
+    pointers.append(nil)
+    defer { for pointer in pointers { free(pointer) } }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+    posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+    var pid: pid_t = 0
+    let result = posix_spawn(&pid, program, &actions, nil, pointers, environ)
+    if result != 0 { throw BatonError(result: -Int(result), subject, doing: "starting \(program)") }
+    return pid
+  }
+
+  /// All that comes until the other end is closed. What was wrong, if something was.
+  private static func read(_ descriptor: CInt, until deadline: UInt64, into text: inout [UInt8]) -> String? {
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while text.count < bytesMax {
+      let now = monotonicNanoseconds()
+      if now >= deadline { return "did not come to its end in time" }
+      var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      let milliseconds = min((deadline - now) / 1_000_000 + 1, 60_000)
+      let ready = poll(&waiting, 1, CInt(milliseconds))
+      if ready == 0 { continue }
+      let count = ready < 0 ? -1 : Glibc.read(descriptor, &buffer, buffer.count)
+      if count < 0, errno != EINTR { return "what it prints cannot be read: \(String(cString: strerror(errno)))" }
+      if count == 0 { return nil }
+      if count > 0 { text += buffer[..<count] }
+    }
+    return "says more than \(bytesMax) bytes"
+  }
+}

@@ -1,0 +1,196 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+
+/// The request lines of one channel as a host keeps them: which are free, and which wait for an answer.
+///
+/// Each request names the line of the next one, so the controller looks at one line and nowhere else, and a line
+/// whose request takes long blocks no other. One line is therefore always promised.
+@frozen
+@usableFromInline
+struct RequestQueue {
+  @usableFromInline let lines: UnsafeMutableRawPointer
+  /// The controller's announcement that it sleeps.
+  @usableFromInline let controllerParked: SharedWord
+  /// Every line, in a ring: those from `head` up to `tail` are outstanding, roughly in the order of submission, and the
+  /// others are free. The first free one is promised to the next request: its line was named in the last one. The
+  /// second is the one that was answered last: few lines that go to and fro are faster than many in rotation, by a
+  /// third of a round trip when one request is outstanding.
+  @usableFromInline let order: UnsafeMutablePointer<UInt16>
+  /// What is known of each line's request beside what stands in the line, where a controller could change it.
+  @usableFromInline let slots: UnsafeMutablePointer<Slot>
+  @usableFromInline let mask: UInt64
+  /// Requests answered, and requests submitted, since the beginning: positions in the ring, once masked.
+  @usableFromInline var head: UInt64 = 0
+  @usableFromInline var tail: UInt64 = 0
+  /// Requests that can be outstanding: one line is always promised. None while the controller takes no requests.
+  @usableFromInline var room: UInt64 = 0
+  /// Where answers out of turn are looked for next.
+  @usableFromInline var cursor: UInt64 = 0
+  /// Answers that belong to nothing that was asked. There are none, unless a controller is broken.
+  @usableFromInline var strayAnswers: UInt64 = 0
+
+  @frozen
+  @usableFromInline
+  struct Slot {
+    /// What the flag will be when the request has succeeded.
+    @usableFromInline var due: RequestFlag
+    @usableFromInline var cookie: UInt64
+
+    @inlinable @inline(__always)
+    init(due: RequestFlag, cookie: UInt64) {
+      self.due = due
+      self.cookie = cookie
+    }
+  }
+
+  /// Lines looked at from the oldest on, and from the cursor on, in one poll.
+  private static let looksMax = 4
+
+  init(_ memory: borrowing HostMemory, to controller: ControllerIdentity) {
+    let capacity = memory.linesPerChannel
+    mask = UInt64(capacity) - 1
+    lines = memory.lines(to: controller)
+    controllerParked = memory.controllerParked(controller)
+    order = .allocate(capacity: capacity)
+    slots = .allocate(capacity: capacity)
+    // Line 0 is where the first request is looked for.
+    for index in 0..<capacity { (order + index).initialize(to: UInt16(truncatingIfNeeded: index)) }
+    slots.initialize(repeating: Slot(due: RequestFlag(rawValue: 0), cookie: 0), count: capacity)
+  }
+
+  func deallocate() {
+    slots.deallocate()
+    order.deallocate()
+  }
+
+  @inlinable @inline(__always)
+  func line(_ index: Int) -> RequestLine { RequestLine(lines + index &* 64) }
+
+  @inlinable @inline(__always)
+  func slot(at position: UInt64) -> Int { Int(order[Int(truncatingIfNeeded: position & mask)]) }
+
+  /// Requests submitted and not answered.
+  @inlinable
+  var outstanding: Int { @inline(__always) get { Int(truncatingIfNeeded: tail &- head) } }
+
+  /// Requests that can be submitted. Outstanding ones stay when the controller goes.
+  var freeCount: Int { max(Int(room) - outstanding, 0) }
+
+  /// Whether the controller takes requests.
+  mutating func setOpen(_ isOpen: Bool) { room = isOpen ? mask : 0 }
+
+  /// The number that the next request will carry: they are counted from 1.
+  @inlinable
+  var sequence: UInt64 { @inline(__always) get { tail &+ 1 } }
+
+  /// Puts a request into the promised line. False when there is no room or no controller.
+  @inlinable @inline(__always)
+  mutating func submit(_ request: Request, cookie: UInt64) -> Bool {
+    guard tail &- head < room else { return false }
+    let slot = slot(at: tail)
+    let submission = RequestFlag.submitted(sequence)
+    slots[slot] = Slot(due: submission.answered(.success), cookie: cookie)
+    line(slot).submit(request, submission, next: self.slot(at: tail &+ 1))
+    tail &+= 1
+    return true
+  }
+
+  /// The oldest outstanding request, if it has ended well.
+  @inlinable @inline(__always)
+  mutating func nextInTurn() -> Completion? {
+    // Everything is loaded before anything is stored: a store could have changed it, as far as a compiler knows.
+    let (head, tail) = (head, tail)
+    if head == tail { return nil }
+    let oldest = order + Int(truncatingIfNeeded: head & mask)
+    let second = order + Int(truncatingIfNeeded: (tail &+ 1) & mask)
+    let slot = oldest.pointee
+    let line = line(Int(slot))
+    let asked = slots[Int(slot)]
+    // Acquire: sync point "answer", the controller's release of the flag.
+    guard line.flag.loadAcquiring() == asked.due.rawValue else { return nil }
+    let (value, service) = line.response
+    Self.free(slot, oldest: oldest, second: second)
+    self.head = head &+ 1
+    return Completion(cookie: asked.cookie, status: .success, value: value, service: service)
+  }
+
+  /// The oldest outstanding line, which this is, comes second among the free ones.
+  @inlinable @inline(__always)
+  static func free(_ slot: UInt16, oldest: UnsafeMutablePointer<UInt16>, second: UnsafeMutablePointer<UInt16>) {
+    oldest.pointee = second.pointee
+    second.pointee = slot
+  }
+
+  /// Whether the oldest outstanding request has ended.
+  @inlinable
+  var isOldestAnswered: Bool {
+    @inline(__always) get {
+      // Acquire: sync point "answer", the controller's release of the flag.
+      head != tail && RequestFlag(rawValue: line(slot(at: head)).flag.loadAcquiring()).isAnswered
+    }
+  }
+
+  /// Where in the order an outstanding line that has been answered stands: looks at the oldest ones, and at a few from
+  /// a cursor on that goes round.
+  private mutating func answered() -> UInt64? {
+    for position in head..<min(head + UInt64(Self.looksMax), tail) where isAnswered(at: position) { return position }
+    if outstanding <= Self.looksMax { return nil }
+    for _ in 0..<Self.looksMax {
+      cursor = cursor < head || cursor + 1 >= tail ? head : cursor + 1
+      if isAnswered(at: cursor) { return cursor }
+    }
+    return nil
+  }
+
+  /// Whether any outstanding line has been answered: looks at all of them.
+  func anyAnswered() -> Bool {
+    for position in head..<tail where isAnswered(at: position) { return true }
+    return false
+  }
+
+  private func isAnswered(at position: UInt64) -> Bool {
+    // Acquire: sync point "answer", the controller's release of the flag.
+    RequestFlag(rawValue: line(slot(at: position)).flag.loadAcquiring()).isAnswered
+  }
+
+  /// Frees the line at that place of the order; the oldest outstanding one comes into its place.
+  private mutating func retire(at position: UInt64) {
+    let slot = order[Int(truncatingIfNeeded: position & mask)]
+    let oldest = order + Int(truncatingIfNeeded: head & mask)
+    order[Int(truncatingIfNeeded: position & mask)] = oldest.pointee
+    Self.free(slot, oldest: oldest, second: order + Int(truncatingIfNeeded: (tail &+ 1) & mask))
+    head &+= 1
+  }
+
+  /// What `next` found.
+  enum Outcome {
+    case completion(Completion)
+    /// The controller leaves, or has gone, and has not executed this.
+    case notExecuted(Request, cookie: UInt64, Service, sequence: UInt64)
+  }
+
+  /// The next outstanding request that has ended, however and whenever it was submitted.
+  mutating func next() -> Outcome? {
+    guard let position = answered() else { return nil }
+    let slot = slot(at: position)
+    let line = line(slot)
+    let flag = RequestFlag(rawValue: line.flag.loadRelaxed())
+    let (value, service) = line.response
+    let asked = slots[slot]
+    retire(at: position)
+    if flag.sequence != asked.due.sequence { return stray(asked.cookie, service) }
+    if flag.status != .leaving {
+      return .completion(Completion(cookie: asked.cookie, status: flag.status, value: value, service: service))
+    }
+    // What was asked stands in the line as it was submitted: controllers write nothing there.
+    guard let request = line.request else { return stray(asked.cookie, service) }
+    return .notExecuted(request, cookie: asked.cookie, service, sequence: flag.sequence)
+  }
+
+  /// A line carries an answer to another request than the one that was asked in it.
+  private mutating func stray(_ cookie: UInt64, _ service: Service) -> Outcome {
+    strayAnswers += 1
+    return .completion(Completion(cookie: cookie, status: .controllerLost, value: 0, service: service))
+  }
+}

@@ -1,0 +1,190 @@
+import Baton
+import FoundationEssentials
+import Testing
+
+@testable import BatonCommand
+
+@Suite("Bench report: ratios, goals, controls")
+struct BenchReportTests {
+  /// Two CPUs, so that what spins is judged.
+  static let twoCPUs: BenchReport.Machine = {
+    var machine = BenchReport.Machine()
+    machine.pinned = [0, 1]
+    return machine
+  }()
+
+  @Test("Each thing is measured once a round, the control twice, the warm-up is dropped, the first one changes")
+  func order() throws {
+    var calls: [[Int]] = Array(repeating: [], count: 5)
+    let measured = Interleaved(rounds: 4, things: 2, control: 0) { thing, round in
+      calls[round].append(thing)
+      return Double(100 * round + 10 * thing + calls[round].count)
+    }
+    #expect(calls == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0]])
+    #expect(measured.rounds == 4)
+    // Every value lies with its own thing and its own round, whatever the order was.
+    #expect(measured.values[1] == [111, 213, 312, 411])
+    #expect(measured.control?.of == 0)
+    #expect(measured.control?.again == 2)
+    #expect(measured.values[0] == [103, 202, 301, 403])
+    #expect(measured.values[2] == [102, 201, 303, 402])
+  }
+
+  @Test("Trials of several values become things in the order of the trials, the control behind them")
+  func trials() throws {
+    let measured = Interleaved(rounds: 3, trials: 2, control: 1) { trial, round in
+      trial == 0 ? [Double(round), Double(round) + 0.5] : [Double(10 * round)]
+    }
+    #expect(measured.values == [[1, 2, 3], [1.5, 2.5, 3.5], [10, 20, 30], [10, 20, 30]])
+    #expect(measured.control?.of == 2)
+    #expect(measured.control?.again == 3)
+  }
+
+  @Test("A ratio is the median of those of the same round, and below 1 Baton wins, for times and for rates")
+  func ratios() throws {
+    // The medians of both are the same; those of the rounds are not.
+    let measured = Interleaved(values: [[10, 20, 30], [30, 20, 24], [5, 40, 60]])
+    let time = measured.row(
+      .handoff, "a", metric: "m", unit: "ns", ours: 1, floor: ("floor", 0), peers: [.thing("peer", 2)])
+    #expect(time.ratioToFloor == 1)
+    #expect(time.ratioSpread?.low == 0.8)
+    #expect(time.ratioSpread?.high == 3)
+    #expect(time.peers[0].ratio == 0.5)
+    #expect(time.p50 == 24)
+    #expect(time.p99 == 30)
+    let rate = measured.row(
+      .handoff, "a", metric: "m", unit: "requests/s", ours: 1, floor: ("floor", 0), peers: [.thing("peer", 2)],
+      better: .more)
+    #expect(rate.ratioSpread?.low == 10.0 / 30)
+    #expect(rate.ratioSpread?.high == 30.0 / 24)
+    #expect(rate.peers[0].ratio == 2)
+    // The far end of a rate is its low one.
+    #expect(rate.p99 == 20)
+  }
+
+  @Test("A goal is met up to its limit, missed beyond it, and neither where nothing was compared")
+  func goals() throws {
+    let measured = Interleaved(values: [[10, 10, 10], [12, 12, 12], [100, 100, 100]])
+    func row(
+      _ goal: BenchReport.Goal, floor: Bool = true, peer: Double = 1, better: BenchReport.Better = .less
+    ) -> BenchReport.Row {
+      measured.row(
+        .handoff, "a", metric: "m", unit: "ns", ours: 1, floor: floor ? ("floor", 0) : nil,
+        peers: [.thing("peer", 2, goal: peer), .notRun("other", because: "it is not there")], goal: goal,
+        better: better)
+    }
+    #expect(row(.ratio(1.2)).goalMet == true)
+    #expect(row(.ratio(1.19)).goalMet == false)
+    #expect(row(.ratio(1.2), floor: false).goalMet == nil)
+    #expect(row(.figure(12)).goalMet == true)
+    #expect(row(.figure(11)).goalMet == false)
+    #expect(row(.figure(12), better: .more).goalMet == true)
+    #expect(row(.figure(13), better: .more).goalMet == false)
+    #expect(row(.ratio(1), peer: 0.12).peers[0].goalMet == true)
+    #expect(row(.ratio(1), peer: 0.11).peers[0].goalMet == false)
+    #expect(row(.ratio(1)).peers[1].goalMet == nil)
+    #expect(row(.ratio(1)).peers[1].notRun == "it is not there")
+  }
+
+  @Test("Spinning figures of one CPU are not judged, others are")
+  func oneCPU() throws {
+    let measured = Interleaved(values: [[10, 10, 10], [50, 50, 50]])
+    func row(_ waiting: BenchReport.Waiting) -> BenchReport.Row {
+      measured.row(
+        .handoff, "a", metric: "m", unit: "ns", ours: 1, floor: ("floor", 0), peers: [.thing("peer", 0, goal: 1)],
+        goal: .ratio(1), waiting: waiting)
+    }
+    var report = BenchReport(machine: .init())
+    report.append([row(.spinning), row(.parking)])
+    #expect(report.results.map(\.goalMet) == [nil, false])
+    #expect(report.results.map(\.peers[0].goalMet) == [nil, false])
+    #expect(report.text.contains("not judged"))
+    report = BenchReport(machine: Self.twoCPUs)
+    report.append(row(.spinning))
+    #expect(report.results[0].goalMet == false)
+  }
+
+  @Test("A control that strays by more than 5 % gives a warning, a nearer one none")
+  func control() throws {
+    for (again, isStray) in [(100.0, false), (104, false), (96, false), (106, true), (94, true)] {
+      let measured = Interleaved(
+        values: [[100, 100, 100], [again, again, again]], control: (of: 0, again: 1))
+      var report = BenchReport(machine: Self.twoCPUs)
+      report.append(measured.controlRow(.dispatch, of: "floor", metric: "m", unit: "ns"))
+      #expect(report.results.count == 1)
+      #expect(report.results[0].isControl)
+      #expect(report.warnings.count == (isStray ? 1 : 0), "\(again)")
+    }
+    let measured = Interleaved(values: [[1, 1, 1]])
+    #expect(measured.controlRow(.dispatch, of: "floor", metric: "m", unit: "ns").isEmpty)
+  }
+
+  @Test("JSON has the keys that are documented, and takes figures that are no numbers")
+  func json() throws {
+    let measured = Interleaved(values: [[0, 0, 0], [0, 0, 0], [2, 2, 2]], control: (of: 0, again: 0))
+    var report = BenchReport(machine: Self.twoCPUs)
+    report.append(
+      measured.row(
+        .dispatch, "a case", metric: "m", unit: "ns", ours: 1, floor: ("floor", 0),
+        peers: [.thing("peer", 2, goal: 1), .notRun("other", because: "no reason")], goal: .ratio(2),
+        waiting: .parking, curves: [.init(name: "c", points: [.init(percentile: 50, value: 3)])]))
+    report.append(measured.controlRow(.dispatch, of: "floor", metric: "m", unit: "ns"))
+    struct Read: Decodable {
+      struct Row: Decodable {
+        struct Floor: Decodable { let name: String, p50: Double }
+        struct Peer: Decodable {
+          let name: String, p50: Double?, ratio: Double?, goalMet: Bool?, notRun: String?
+        }
+        struct Curve: Decodable { let name: String, points: [[Double]] }
+        let suite: String, metric: String, unit: String, p50: Double, p99: Double, p999: Double
+        let floor: Floor, ratioToFloor: Double?, peers: [Peer], waiting: String?, goal: Double?, goalMet: Bool?
+        let curves: [Curve]?, control: Bool?, better: String, percentilesOver: String
+      }
+      struct Machine: Decodable { let cpu: String, cpus: Int, kernel: String, pinned: [Int], timerNs: Double }
+      let machine: Machine, results: [Row], warnings: [String]
+    }
+    let data = try JSONEncoder().encode(report)
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    let read = try decoder.decode(Read.self, from: data)
+    let row = read.results[0]
+    for key in ["\"case\":\"a case\"", "\"ratio_to_floor\":", "\"not_run\":"] {
+      #expect(String(decoding: data, as: UTF8.self).contains(key))
+    }
+    // Nothing divided by nothing is no ratio, and no goal is met by it.
+    #expect(row.ratioToFloor == nil)
+    #expect(row.goal == 2)
+    #expect(row.goalMet == nil)
+    #expect(row.peers.map(\.ratio) == [0, nil])
+    #expect(row.peers.map(\.goalMet) == [true, nil])
+    #expect(row.peers[1].notRun == "no reason")
+    #expect(row.waiting == "parking")
+    #expect(row.curves?[0].points == [[50, 3]])
+    #expect(read.results[1].control == true)
+    #expect(read.machine.pinned == [0, 1])
+  }
+
+  @Test("A histogram's curve grows and ends with its maximum at 100 %")
+  func curve() throws {
+    var latencies = Latencies()
+    for value in 1...10_000 as ClosedRange<UInt64> { latencies.record(value) }
+    let points = latencies.curve("c").points
+    #expect(points.first?.percentile == 0)
+    #expect(points.last?.percentile == 100)
+    #expect(zip(points, points.dropFirst()).allSatisfy { $0.percentile < $1.percentile && $0.value <= $1.value })
+    let curve = latencies.curve("c")
+    for (percentile, value) in [(50.0, 5000.0), (90, 9000), (99, 9900), (99.9, 9990), (100, 10_000)] {
+      // Three digits of the histogram, and the step of the curve above the percentile.
+      let found = try #require(curve.value(at: percentile))
+      #expect(found >= value * 0.998 && found <= value * 1.06, "\(percentile): \(found)")
+    }
+    #expect(Latencies().curve("none").points.isEmpty)
+    #expect(curve.value(at: 99.99999) == nil)
+  }
+
+  @Test("A file that cannot be written is refused before anything is measured")
+  func outputFile() {
+    #expect(throws: BatonError.self) { try OutputFile.check("/no such folder/report.html") }
+    #expect(throws: Never.self) { try OutputFile.check("-") }
+  }
+}
