@@ -27,6 +27,11 @@ extension Bench {
     let turns = turns
     var latencies = Latencies()
     var lineLatencies = Latencies()
+    progress.begin("dispatch: trying the peers")
+    // What goes to sleep is put beside what parks.
+    var peers = PeerThings(
+      PeerBench(Peer.allCases.filter { $0.spins && $0 != .mutexSpinning }, .roundTrip, turns: turns, cpus: cpus),
+      after: Spinning.allCases.count, goals: [.atomicQueue: 1])
     let transferred = Array(repeating: UnitSpecification(.null, size: 1 << 20), count: TransferRig.units)
     let measured = try Self.withSubsystem("dispatch", [Self.nullUnit]) { owned in
       try Self.withSubsystem("transfer", transferred) { shared in
@@ -43,8 +48,11 @@ extension Bench {
           var line = OneLine(partner.page)
           var uring = try BareUring()
           let step = "dispatch: one request at a time, spinning"
-          return try interleaved(step, things: Spinning.allCases.count, control: Spinning.oneLine.rawValue) {
-            thing, round in
+          return try interleaved(step, things: peers.count, control: Spinning.oneLine.rawValue) { thing, round in
+            if peers.contains(thing) {
+              try partner.rest()
+              return peers.measure(thing)
+            }
             // The first round is not kept, nor are its latencies.
             switch Spinning(rawValue: thing) {
             case .oneLine: return try partner.roundTrip(.loadStore, turns: turns)
@@ -89,7 +97,7 @@ extension Bench {
           .thing("two-line ping-pong", Spinning.twoLines.rawValue),
           .thing("bare ring of request lines", Spinning.ring.rawValue),
           .thing("io_uring no-op", Spinning.nothing.rawValue),
-        ], goal: .ratio(1.4), waiting: .spinning))
+        ] + peers.rivals, goal: .ratio(1.4), waiting: .spinning))
     report.append(
       measured.row(
         .dispatch, "host to the other controller, which takes ownership", metric: "round trip", unit: "ns",
@@ -112,6 +120,9 @@ extension Bench {
     let scratch = try ScratchDirectory(in: directory, name: "parked")
     let log = "\(scratch.path)/log"
     var latencies = Latencies()
+    progress.begin("dispatch: trying the peers")
+    var peers = PeerThings(
+      PeerBench(Peer.allCases.filter { !$0.spins && $0 != .futex }, .roundTrip, turns: turns, cpus: cpus), after: 2)
     let measured = try Self.withSubsystem("parked", [Self.nullUnit]) { subsystem in
       progress.begin("dispatch: starting a controller that parks")
       var controller = try Self.pinned(to: cpus.there) {
@@ -124,9 +135,11 @@ extension Bench {
         options.waiting = .park
         var host = try Host(of: subsystem, options: options)
         try host.waitUntilAttached()
-        return try interleaved("dispatch: one request at a time, parked", things: 2, control: 0) { thing, round in
+        return try interleaved("dispatch: one request at a time, parked", things: peers.count, control: 0) {
+          thing, round in
           if thing == 0 { return try partner.roundTrip(.futex, turns: turns) }
           try partner.rest()
+          if peers.contains(thing) { return peers.measure(thing) }
           var single = Latencies()
           let start = monotonicNanoseconds()
           for _ in 0..<turns {
@@ -145,7 +158,7 @@ extension Bench {
     report.append(
       measured.row(
         .dispatch, "host to owner and back, both parked", metric: "round trip", unit: "ns", ours: 1,
-        floor: (floor, 0), goal: .ratio(1.2), waiting: .parking, curves: [latencies.curve("both parked")]))
+        floor: (floor, 0), peers: peers.rivals, goal: .ratio(1.2), waiting: .parking, curves: [latencies.curve("both parked")]))
     report.append(measured.controlRow(.dispatch, of: floor, metric: "round trip", unit: "ns", waiting: .parking))
   }
 }

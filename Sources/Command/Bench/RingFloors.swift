@@ -28,7 +28,7 @@ struct BareUring: ~Copyable {
     ring.deallocate()
   }
 
-  private func entry() throws(BatonError) -> UnsafeMutablePointer<io_uring_sqe> {
+  private func entry() throws(BatonError) -> UnsafeMutablePointer<baton_uring_sqe> {
     guard let sqe = io_uring_get_sqe(ring) else { throw BatonError(.exhausted, "io_uring", "has no entry left") }
     return sqe
   }

@@ -25,8 +25,13 @@ extension Bench {
     let turns = turns
     let depths = Self.depths
     // The ring and the controller at each depth in turn, then the ring's no-op.
-    let things = 2 * depths.count + 1
     let nothing = 2 * depths.count
+    let deepest = depths[depths.count - 1]
+    progress.begin("throughput: trying the peers")
+    var peers = PeerThings(
+      PeerBench(
+        Peer.allCases.filter { $0.spins && $0 != .mutexSpinning }, .throughput, turns: turns, depth: Int(deepest),
+        cpus: cpus), after: nothing + 1, goals: [.boostQueue: 1 / 1.5], isRate: true)
     try Self.withSubsystem("throughput", [Self.nullUnit]) { subsystem in
       var partner = try partner(BenchRole(controllers: [subsystem]))
       try pinned {
@@ -37,10 +42,14 @@ extension Bench {
         var ring = BareRing(partner.page)
         var uring = try BareUring()
         let step = "throughput: one host, one controller"
-        let measured = try interleaved(step, things: things, control: nothing - 2) { thing, _ in
+        let measured = try interleaved(step, things: peers.count, control: nothing - 2) { thing, _ in
+          if peers.contains(thing) {
+            try partner.rest()
+            return peers.measure(thing)
+          }
           if thing == nothing {
             try partner.rest()
-            return 1e9 / (try uring.nanosecondsPerNothing(turns, batch: Int(depths[depths.count - 1])))
+            return 1e9 / (try uring.nanosecondsPerNothing(turns, batch: Int(deepest)))
           }
           let depth = depths[thing / 2]
           if thing & 1 == 0 {
@@ -57,12 +66,12 @@ extension Bench {
             measured.row(
               .throughput, "null requests, depth \(depth)", metric: "rate", unit: "requests/s", ours: 2 * index + 1,
               floor: (floor, 2 * index),
-              peers: isDeepest ? [.thing("io_uring no-op, \(depth) at a time", nothing)] : [],
+              peers: isDeepest ? [.thing("io_uring no-op, \(depth) at a time", nothing)] + peers.rivals : [],
               goal: isDeepest ? .ratio(2) : nil, better: .more, waiting: .spinning))
         }
         report.append(
           measured.controlRow(
-            .throughput, of: "\(floor), depth \(depths[depths.count - 1])", metric: "rate", unit: "requests/s",
+            .throughput, of: "\(floor), depth \(deepest)", metric: "rate", unit: "requests/s",
             better: .more, waiting: .spinning))
         try openLoop(&partner, &owner, &ring)
       }
