@@ -158,7 +158,8 @@ extension Bench {
     report.append(
       measured.row(
         .dispatch, "host to owner and back, both parked", metric: "round trip", unit: "ns", ours: 1,
-        floor: (floor, 0), peers: peers.rivals, goal: .ratio(1.2), waiting: .parking, curves: [latencies.curve("both parked")]))
+        floor: (floor, 0), peers: peers.rivals, goal: .ratio(1.2), waiting: .parking,
+        curves: [latencies.curve("both parked")]))
     report.append(measured.controlRow(.dispatch, of: floor, metric: "round trip", unit: "ns", waiting: .parking))
   }
 }

@@ -27,8 +27,8 @@ extension Bench {
     report.append(
       measured.row(
         .handoff, "ownership, a to b to a", metric: "round trip", unit: "ns", ours: 1, floor: (floor, 0),
-        peers: [.thing("load-and-store ping-pong", 2), .thing("two-line ping-pong", 3)] + peers.rivals, goal: .ratio(1.25),
-        waiting: .spinning))
+        peers: [.thing("load-and-store ping-pong", 2), .thing("two-line ping-pong", 3)] + peers.rivals,
+        goal: .ratio(1.25), waiting: .spinning))
     report.append(
       measured.controlRow(.handoff, of: floor, metric: "round trip", unit: "ns", waiting: .spinning))
   }
