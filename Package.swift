@@ -54,6 +54,9 @@ let package = Package(
       name: "BatonSubsystem",
       dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonStorage", "CBatonShims"],
       path: "Sources/Subsystem", swiftSettings: strict),
+    // NBD: the protocol of one client's connection, without its socket.
+    .target(
+      name: "BatonNBD", dependencies: ["BatonSharedMemory"], path: "Sources/NBD", swiftSettings: strict),
     // Channel: what a host and a controller share and nobody else.
     .target(
       name: "BatonChannel", dependencies: ["BatonSharedMemory", "BatonOwnership", "CBatonShims"],
@@ -99,6 +102,9 @@ let package = Package(
     .testTarget(
       name: "StorageTests", dependencies: ["BatonStorage", "BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
       path: "Tests/Storage", swiftSettings: strict),
+    .testTarget(
+      name: "NBDTests", dependencies: ["BatonNBD", "BatonSharedMemory", "BatonTestSupport"], path: "Tests/NBD",
+      swiftSettings: strict),
     .testTarget(
       name: "SubsystemTests",
       dependencies: [
