@@ -79,10 +79,12 @@ extension Controller {
   mutating func takeCompletions() -> Int {
     mustLook = true
     var taken = 0
-    while taken < Self.completionBatchMax, let event = storage.next() {
+    while taken < Self.completionBatchMax, frontEnd.hasRoom, let event = storage.next() {
       taken += 1
       switch event {
       case .completed(let token, let result): finish(Int32(truncatingIfNeeded: token), result)
+      case .ready(let kind, let index, let result, _) where Storage.frontEndKinds.contains(kind):
+        frontEnd.append(FrontEndEvent(kind: kind, index: index, result: result))
       case .ready(let kind, let index, let result, let hasMore):
         controlReady(kind: kind, index: index, result: result, hasMore: hasMore)
       case .progressed: break

@@ -22,6 +22,14 @@ extension Controller {
   ///
   /// - Throws: `.busy` when the other controller has fenced this one: it serves in its place.
   public mutating func run(handlingSignals: Bool = true) throws(BatonError) {
+    try run(handlingSignals: handlingSignals) { _ in false }
+  }
+
+  /// The same with a front end in the loop: `turn` is called after each turn of the controller, and says whether it did
+  /// anything. Before the controller sleeps both have found nothing to do.
+  public mutating func run(
+    handlingSignals: Bool = true, turning turn: (inout Controller) -> Bool
+  ) throws(BatonError) {
     if handlingSignals {
       watchSignals(try check(baton_termination_signals(), "controller \(identity)", doing: "signalfd"))
     }
@@ -30,7 +38,12 @@ extension Controller {
     defer { record.life.end() }
     var waiter = Waiter(options.waiting)
     while stop != .stopped {
-      if poll() {
+      if restsBetweenTurns {
+        if !runRest(turn) { park() }
+        continue
+      }
+      let hasWorked = poll()
+      if turn(&self) || hasWorked {
         waiter.worked()
       } else if waiter.idle(expecting: storage.inFlight > 0) == .park {
         park()
@@ -43,6 +56,55 @@ extension Controller {
     }
   }
 
+  /// Whether clients at sockets are all that there is to serve. They are far away beside a host in shared memory: a
+  /// wake-up is little beside the way to them and back, and spinning would cost them the CPU that they need.
+  private var restsBetweenTurns: Bool {
+    frontEnd.connections > 0 && hostCount <= 1 && options.waiting != .spin && isServing
+  }
+
+  /// Turns the loop, and the front end's, until neither can go on without the kernel, then submits all of it and sleeps
+  /// for a moment, in one system call.
+  ///
+  /// - Returns: false when nothing happened meanwhile.
+  private mutating func runRest(_ turn: (inout Controller) -> Bool) -> Bool {
+    defersSubmission = true
+    var turns = 0
+    var hasWorked = true
+    while hasWorked, turns < Self.restTurnsMax, stop == .running {
+      hasWorked = poll()
+      if turn(&self) { hasWorked = true }
+      turns += 1
+    }
+    defersSubmission = false
+    // More to do than is good for those who wait for the kernel.
+    if hasWorked {
+      if storage.mustSubmit, stop == .running { submit() }
+      return true
+    }
+    announceSleep(1)
+    // Sync point "sleep", in short: what the others miss of the announcement they miss for the length of this sleep.
+    AsymmetricFence.brief()
+    defer { announceSleep(0) }
+    if poll() || pollAllChannels() > 0 || attendToAll() > 0 || awaitsResidency || acceptsMore || !frontEnd.isEmpty {
+      return true
+    }
+    if stop != .running || !isStillMember { return true }
+    count(.parks)
+    storage.ring.wait(nanoseconds: AsymmetricFence.sleepNanosecondsMax)
+    let now = monotonicNanoseconds()
+    if now &- peerLookedAt >= Self.restLookNanoseconds {
+      peerLookedAt = now
+      lookAtPeer(at: now)
+      keepHouse()
+    }
+    return storage.hasCompletion
+  }
+
+  /// Turns without a submission at the most.
+  private static var restTurnsMax: Int { 8 }
+  /// How often a controller that never sleeps for long looks after the other one and after what no hint tells of.
+  private static var restLookNanoseconds: UInt64 { 1_000_000 }
+
   /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
   ///
   /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
@@ -54,7 +116,7 @@ extension Controller {
     // Sync point "sleep": the announcement is visible before the look; senders publish before they look for it.
     let isComplete = AsymmetricFence.heavy()
     if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
-      !acceptsMore
+      !acceptsMore, frontEnd.isEmpty
     {
       count(.parks)
       var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
@@ -147,6 +209,8 @@ extension Controller {
       functions[function.index].isRequesting = false
       refusePending(function, .leaving)
     }
+    // Its clients hear of what was done before their connections end.
+    if frontEnd.connections > 0 { return }
     let orphans = takeover.recoveringHead < 0 ? 0 : orphanCount
     if requests.count > orphans || !functionsRequested().isEmpty { return }
     for index in 0..<region.functionCount {

@@ -111,6 +111,13 @@ public struct Controller: ~Copyable {
   /// The planted defect `noFence`.
   let ignoresFence: Bool
   let keepsJournal: Bool
+  /// Whether what is prepared waits for the sleep that is about to come, which gives it to the kernel: one system call
+  /// for both.
+  var defersSubmission = false
+  /// When a controller that sleeps for moments only has looked at the other one.
+  var peerLookedAt: UInt64 = 0
+  /// What a front end has had done on the ring, see Controller+FrontEnd.
+  var frontEnd = FrontEndEvents()
   let pointArmed: UInt8
   let pointCountdown: UnsafeMutablePointer<UInt32>
 
@@ -302,7 +309,7 @@ public struct Controller: ~Copyable {
     let work = takeover.isUnderWay ? continueTakeover() : 0
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }
-    if storage.mustSubmit { submit() }
+    if storage.mustSubmit, !defersSubmission { submit() }
     if concernsPeer { ringPeer() }
     if stop != .running { continueStop() }
     mustLook =

@@ -58,6 +58,12 @@ public enum Counter: Int, CaseIterable, Sendable {
   case held
   /// Proofs that the kernel has let go of a unit's last operation of the dead.
   case drainProofs
+  /// NBD clients connected now.
+  case nbdConnections
+  /// NBD clients accepted since the start.
+  case nbdAccepted
+  /// Requests of NBD clients given to this controller.
+  case nbdRequests
 
   /// The counter's name on the command line and in JSON.
   public var name: String { "\(self)" }
