@@ -11,11 +11,14 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
 ]
 
-/// All of them, for whoever stands on top.
-let floors: [Target.Dependency] = [
+/// The library's, but for its front ends.
+let lowerFloors: [Target.Dependency] = [
   "BatonHost", "BatonController", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
   "BatonSharedMemory", "CBatonShims",
 ]
+
+/// All of them, for whoever stands on top.
+let floors: [Target.Dependency] = lowerFloors + ["BatonNBD", "BatonNBDServer"]
 
 let package = Package(
   name: "baton",
@@ -74,6 +77,14 @@ let package = Package(
         "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CBatonShims",
       ],
       path: "Sources/Host", swiftSettings: strict),
+
+    // NBD's server: the sockets of one controller, in its loop and on its ring; to that controller it is a host.
+    .target(
+      name: "BatonNBDServer",
+      dependencies: lowerFloors + [
+        "BatonNBD", .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/NBDServer", swiftSettings: strict),
 
     // Front ends.
     .target(

@@ -167,6 +167,12 @@ public struct NBDConnection: ~Copyable {
   /// Whether a client has this place.
   public var isOccupied: Bool { phase != .vacant }
 
+  /// Whether more is taken from the client: not once either side has ended it.
+  public var takesMore: Bool { isNegotiating || phase == .transmission }
+
+  /// Whether nothing is answered any more: what is under way is to be ended.
+  public var isBroken: Bool { phase == .broken }
+
   /// Whether the handshake lasts: `negotiate` takes what came.
   public var isNegotiating: Bool { phase == .greeting || phase == .options }
 
