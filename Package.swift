@@ -114,7 +114,7 @@ let package = Package(
       name: "StorageTests", dependencies: ["BatonStorage", "BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
       path: "Tests/Storage", swiftSettings: strict),
     .testTarget(
-      name: "NBDTests", dependencies: ["BatonNBD", "BatonSharedMemory", "BatonTestSupport"], path: "Tests/NBD",
+      name: "NBDTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/NBD",
       swiftSettings: strict),
     .testTarget(
       name: "SubsystemTests",
