@@ -35,6 +35,7 @@ extension Controller {
     if channels[channel].isPolled { return }
     channels[channel].isPolled = true
     channels[channel].idleTurns = 0
+    sayFirst(channel)
     channelOrder[channelCount] = channelOrder[hotCount]
     channelOrder[hotCount] = Int32(channel)
     channelCount += 1

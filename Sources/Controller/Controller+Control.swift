@@ -209,7 +209,8 @@ extension Controller {
       channels[channel].isTouched = isTouched
     }
     (hostMemories + place).initialize(to: memory)
-    hostMemories[place].controllerParked(identity).storeRelaxed(0)
+    // Until requests are taken from its channel, and it is said there how this controller waits.
+    hostMemories[place].controllerParked(identity).say(.drowsy)
     // Before anything of this host can stand in the journal.
     let record = region.journal(of: identity).host(place)
     record.pointee.identity = hosts[place].identity
@@ -310,7 +311,12 @@ extension Controller {
     concernsPeer = false
     // Sync point "sleep": the words and hints are published before the look whether the peer sleeps.
     AsymmetricFence.light(supported: usesMembarrier)
-    if link.takePeerSleep() { ringPeerAlways() }
+    guard let bell = link.takePeerSleep() else { return }
+    if bell == .word, link.ringPeer() {
+      count(.peerDoorbells)
+    } else {
+      ringPeerAlways()
+    }
   }
 
   /// Rings the peer, whether it sleeps or not: it turns its loop, or is silent.

@@ -7,10 +7,6 @@ import Glibc
 
 // Waiting: what the loop does when there is nothing to do, and what it looks after now and then.
 extension Controller {
-  /// How long a controller sleeps that waits for a grant, before it looks by itself.
-  private static var grantWaitNanoseconds: Int64 { 5_000_000 }
-  /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
-  private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
   /// How often a controller that waits for a grant hints again.
   private static var hintAgainNanoseconds: UInt64 { 50_000_000 }
   /// How often the control sockets are looked after without having been heard of.
@@ -40,39 +36,6 @@ extension Controller {
       throw BatonError(
         .busy, "controller \(identity)", "was fenced by controller \(identity.peer), which serves in its place",
         mend: "start it again: it joins with a new incarnation")
-    }
-  }
-
-  /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
-  ///
-  /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
-  public mutating func park() {
-    if !hasJoined { return waitToJoin() }
-    // A function that waits for its residency is work that is due in no time.
-    if awaitsResidency || stop != .running { return }
-    announceSleep(1)
-    // Sync point "sleep": the announcement is visible before the look; senders publish before they look for it.
-    let isComplete = AsymmetricFence.heavy()
-    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
-      !acceptsMore
-    {
-      count(.parks)
-      var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
-      if !isComplete { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
-      nanoseconds = min(nanoseconds, nanosecondsUntilPeerLook(at: monotonicNanoseconds()))
-      storage.ring.wait(nanoseconds: nanoseconds)
-      lookAtPeer(at: monotonicNanoseconds())
-      if attentionCount == 0 { sweep(all: true) }
-      keepHouse()
-    }
-    announceSleep(0)
-  }
-
-  private func announceSleep(_ value: UInt64) {
-    record.parked.storeRelaxed(value)
-    for position in 0..<channelCount {
-      let channel = Int(channelOrder[position])
-      hostMemories[channel >> 1].controllerParked(channel & 1 == 0 ? .a : .b).storeRelaxed(value)
     }
   }
 
@@ -180,7 +143,7 @@ extension Controller {
       disconnect(connection, nil)
     }
     unlink(control.path)
-    record.parked.storeRelaxed(0)
+    record.parked.say(.awake)
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.setPhase(.absent, incarnation: incarnation)
     ringPeerAlways()

@@ -68,6 +68,9 @@ public struct Controller: ~Copyable {
   let touched: UnsafeMutablePointer<Int32>
   var touchedCount = 0
 
+  /// What it has said of its sleep.
+  var sleep = SleepState()
+
   /// Whether this turn, or the next one, must look at everything: set by whatever is not a request that is over at
   /// once.
   var mustLook = true
@@ -222,7 +225,7 @@ public struct Controller: ~Copyable {
     self.storage = storage
     control.peerSocketPath = subsystem.location.socket(of: identity.peer)
     self.control = control
-    record.parked.storeRelaxed(0)
+    record.parked.say(.awake)
     watchControl()
     let granted = self.storage.ring.grantedFlags
     options.logger.info(
@@ -298,7 +301,10 @@ public struct Controller: ~Copyable {
   private mutating func lookAround() -> Int {
     if hasOffence { lookForOffences() }
     if turns % Self.lookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
-    if turns % Self.housekeepingTurns == 0 { keepHouse() }
+    if turns % Self.housekeepingTurns == 0 {
+      keepHouse()
+      rouse()
+    }
     let work = takeover.isUnderWay ? continueTakeover() : 0
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }

@@ -135,7 +135,7 @@ struct LayoutTests {
         Field("controller_parked_a", \.controller_parked_a), Field("unused_2", \.unused_2),
         Field("controller_parked_b", \.controller_parked_b), Field("unused_3", \.unused_3),
       ],
-      at: [0, 8, 12, 16, 24, 32, 40, 48, 64, 68, 128, 136, 192, 200])
+      at: [0, 8, 12, 16, 24, 32, 40, 48, 64, 72, 128, 136, 192, 200])
     #expect(MemoryLayout<baton_host_header>.size <= Int(BATON_HOST_HEADER_SIZE))
   }
 

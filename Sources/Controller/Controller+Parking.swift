@@ -1,0 +1,89 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Parking: how the loop goes to sleep. Sync point "sleep" is `SleepWord`.
+extension Controller {
+  /// How long a controller sleeps that waits for a grant, before it looks by itself.
+  private static var grantWaitNanoseconds: Int64 { 5_000_000 }
+  /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
+  private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
+  /// Requests since the last sleep from which on this controller is busy: hosts then need no fence for its sake, and
+  /// its next sleep costs a membarrier, which is little beside so many.
+  private static var requestsUntilAwake: UInt64 { 256 }
+
+  /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
+  ///
+  /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
+  public mutating func park() {
+    if !hasJoined { return waitToJoin() }
+    // A function that waits for its residency is work that is due in no time.
+    if awaitsResidency || stop != .running { return }
+    lieDown()
+    // Only then the look. Each of these may have added a channel.
+    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
+      !acceptsMore, sleep.isLyingDown
+    {
+      count(.parks)
+      var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
+      if !sleep.isHeeded { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
+      nanoseconds = min(nanoseconds, nanosecondsUntilPeerLook(at: monotonicNanoseconds()))
+      storage.ring.wait(nanoseconds: nanoseconds)
+      lookAtPeer(at: monotonicNanoseconds())
+      if attentionCount == 0 { sweep(all: true) }
+      keepHouse()
+    }
+    getUp()
+  }
+
+  // MARK: Sync point "sleep", the sleeper's side
+
+  /// Says to everybody that this controller sleeps. What is looked at after this is newer than what they have done
+  /// without seeing it. Cost: two stores a host, a fence; a membarrier in the first sleep after work.
+  private mutating func lieDown() {
+    if !sleep.isHeeded {
+      sayEverywhere(.drowsy)
+      sleep.isHeeded = AsymmetricFence.heavy()
+    }
+    sleep.isDrowsy = true
+    sleep.isLyingDown = true
+    sleep.requestsBefore = requestsTaken
+    sayEverywhere(.asleep)
+    record.parked.fence()
+  }
+
+  private mutating func getUp() {
+    sleep.isLyingDown = false
+    sleep.isDrowsy = true
+    sayEverywhere(.drowsy)
+  }
+
+  /// A loop that has been busy for a while frees everybody from fencing for its sake. Not in a turn that a park makes:
+  /// that one does not sleep then.
+  mutating func rouse() {
+    if !sleep.isDrowsy || requestsTaken &- sleep.requestsBefore < Self.requestsUntilAwake { return }
+    sleep.isDrowsy = false
+    sleep.isHeeded = false
+    sleep.isLyingDown = false
+    sayEverywhere(.awake)
+  }
+
+  private var requestsTaken: UInt64 { counters.word(Counter.requests.rawValue).loadRelaxed() }
+
+  private func sayEverywhere(_ state: SharedSleepWord.State) {
+    for position in 0..<channelCount { channels[Int(channelOrder[position])].controllerParked.say(state) }
+    record.parked.say(state)
+  }
+
+  /// Requests are taken from this channel from now on: its word says what the others say. Whoever looks at it may have
+  /// found something else there until now.
+  mutating func sayFirst(_ channel: Int) {
+    channels[channel].controllerParked.say(sleep.isDrowsy ? .drowsy : .awake)
+    sleep.isHeeded = false
+    sleep.isLyingDown = false
+  }
+}
