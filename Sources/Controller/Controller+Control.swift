@@ -13,6 +13,7 @@ extension Controller {
     static let signals: UInt8 = 3
     static let peer: UInt8 = 4
     static let life: UInt8 = 5
+    static let doorbell: UInt8 = 6
   }
 
   /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
@@ -65,6 +66,7 @@ extension Controller {
         peer.isLifeWatched = false
         peerEnded()
       }
+    case Watch.doorbell: doorbellRang(Int(index), result)
     default: break
     }
   }

@@ -6,7 +6,10 @@ import BatonSubsystem
 import CBatonShims
 import Glibc
 
-// Parking: how the loop goes to sleep. Sync point "sleep" is `SleepWord`.
+// Parking: how the loop goes to sleep, and what wakes it.
+//
+// A park and its wake-up take two system calls: io_uring_enter, which also sets anew the waits for words that have
+// been rung, and the futex wake of whoever is answered. Sync point "sleep" is `SleepWord`.
 extension Controller {
   /// How long a controller sleeps that waits for a grant, before it looks by itself.
   private static var grantWaitNanoseconds: Int64 { 5_000_000 }
@@ -24,9 +27,9 @@ extension Controller {
     // A function that waits for its residency is work that is due in no time.
     if awaitsResidency || stop != .running { return }
     lieDown()
-    // Only then the look. Each of these may have added a channel.
+    // Only then the look. Each of these may have added a channel, or have ended more than the wait.
     if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
-      !acceptsMore, sleep.isLyingDown
+      !acceptsMore, sleep.isLyingDown, listen()
     {
       count(.parks)
       var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
@@ -52,7 +55,11 @@ extension Controller {
     sleep.isDrowsy = true
     sleep.isLyingDown = true
     sleep.requestsBefore = requestsTaken
-    sayEverywhere(.asleep)
+    for position in 0..<channelCount {
+      let channel = Int(channelOrder[position])
+      channels[channel].controllerParked.say(sleep.state(channel))
+    }
+    record.parked.say(sleep.state(SleepState.own))
     record.parked.fence()
   }
 
@@ -85,5 +92,55 @@ extension Controller {
     channels[channel].controllerParked.say(sleep.isDrowsy ? .drowsy : .awake)
     sleep.isHeeded = false
     sleep.isLyingDown = false
+  }
+
+  // MARK: Doorbells
+
+  /// Has the ring wait for every word that says so. They are given to the kernel by the call that sleeps, and one that
+  /// has been rung by then ends the sleep before it begins.
+  ///
+  /// At most one wait a doorbell, which ends in one completion: no host can fill the ring with them.
+  ///
+  /// - Returns: false when the ring takes nothing at present: no sleep.
+  private mutating func listen() -> Bool {
+    if !sleep.listens { return true }
+    for position in 0..<channelCount {
+      let channel = Int(channelOrder[position])
+      if sleep.doorbells[channel] == .unarmed, !arm(channel, channels[channel].controllerParked) { return false }
+    }
+    return sleep.doorbells[SleepState.own] != .unarmed || arm(SleepState.own, record.parked)
+  }
+
+  private mutating func arm(_ doorbell: Int, _ word: SharedSleepWord) -> Bool {
+    guard
+      storage.watchFutex(
+        word.futex.address, while: UInt32(SharedSleepWord.State.listening.rawValue), kind: Watch.doorbell,
+        index: UInt32(truncatingIfNeeded: doorbell))
+    else { return false }
+    sleep.doorbells[doorbell] = .armed
+    return true
+  }
+
+  /// A wait for a word has ended: it was rung, it said something else in the first place, or it is not wanted any more.
+  mutating func doorbellRang(_ doorbell: Int, _ result: Int32) {
+    sleep.doorbells[doorbell] = .unarmed
+    switch -result {
+    case 0: count(.doorbells)
+    case EAGAIN, ECANCELED, EINTR: break
+    // A wait that was given to the kernel late, when its host was gone.
+    case EFAULT: break
+    default:
+      // Everybody rings by the sockets from now on.
+      if sleep.listens { options.logger.debug("controller \(identity): no futex in the ring: \(result)") }
+      sleep.listens = false
+    }
+  }
+
+  /// Nothing is taken from this channel any more.
+  mutating func endListening(_ channel: Int) {
+    if sleep.doorbells[channel] != .armed { return }
+    // Where the ring does not even take this, the wait stays until it is rung, or until the ring goes; one a place.
+    _ = storage.unwatchFutex(kind: Watch.doorbell, index: UInt32(truncatingIfNeeded: channel))
+    sleep.doorbells[channel] = .ending
   }
 }

@@ -68,8 +68,8 @@ public struct Controller: ~Copyable {
   let touched: UnsafeMutablePointer<Int32>
   var touchedCount = 0
 
-  /// What it has said of its sleep.
-  var sleep = SleepState()
+  /// What it has said of its sleep, and what wakes it.
+  var sleep: SleepState
 
   /// Whether this turn, or the next one, must look at everything: set by whatever is not a request that is over at
   /// once.
@@ -221,6 +221,7 @@ public struct Controller: ~Copyable {
     isPlain = options.stopOrder == nil && options.defect == nil && options.keepsJournal
     pointCountdown = .allocate(capacity: 1)
     pointCountdown.initialize(to: options.stopOrder?.occurrence ?? 0)
+    sleep = SleepState(listens: options.listensToWords)
     self.region = region
     self.storage = storage
     control.peerSocketPath = subsystem.location.socket(of: identity.peer)
@@ -262,6 +263,7 @@ public struct Controller: ~Copyable {
     unanswered.deallocate()
     marks.deallocate()
     pointCountdown.deallocate()
+    sleep.deallocate()
     channels.deallocate()
     channelOrder.deallocate()
     touched.deallocate()

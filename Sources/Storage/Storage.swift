@@ -368,6 +368,17 @@ public struct Storage: ~Copyable {
     return true
   }
 
+  /// Ends a watch of a futex word. Its event follows, with -ECANCELED unless it has been woken before. The word may be
+  /// unmapped meanwhile: the kernel looks at it when the watch begins and not again.
+  ///
+  /// - Returns: false when the ring takes nothing at present.
+  public mutating func unwatchFutex(kind: UInt8, index: UInt32) -> Bool {
+    guard let sqe = ring.entry() else { return false }
+    io_uring_prep_cancel64(sqe, UInt64(kind) << 56 | UInt64(index), 0)
+    baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
+    return true
+  }
+
   /// Whether anything happened, or the kernel wants to be entered to say so. Two loads.
   @inlinable @inline(__always)
   public var hasCompletion: Bool { ring.hasCompletion }
