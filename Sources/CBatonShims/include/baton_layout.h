@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 3 };
+enum { BATON_LAYOUT_VERSION = 4 };
 
 // ---- The controllers' region ----
 
