@@ -122,16 +122,15 @@ public struct HostMemory: ~Copyable {
     UnsafeMutableRawBufferPointer(start: mapping.base + Int(header.arena_offset), count: Int(header.arena_size))
   }
 
-  /// 1 while the host sleeps or is about to. Sync point "sleep", see `AsymmetricFence`.
-  public var hostParked: SharedFutexWord {
-    SharedFutexWord(mapping.base + MemoryLayout<baton_host_header>.offset(of: \.host_parked)!)
+  /// Whether the host sleeps. Sync point "sleep".
+  public var hostParked: SharedSleepWord { sleepWord(\.host_parked) }
+
+  /// Whether that controller sleeps, or whoever serves in its place.
+  public func controllerParked(_ controller: ControllerIdentity) -> SharedSleepWord {
+    sleepWord(controller == .a ? \.controller_parked_a : \.controller_parked_b)
   }
 
-  /// 1 while that controller sleeps or is about to.
-  public func controllerParked(_ controller: ControllerIdentity) -> SharedWord {
-    SharedWord(
-      mapping.base
-        + MemoryLayout<baton_host_header>.offset(
-          of: controller == .a ? \.controller_parked_a : \.controller_parked_b)!)
+  private func sleepWord(_ field: PartialKeyPath<baton_host_header>) -> SharedSleepWord {
+    SharedSleepWord(SharedWord(mapping.base + MemoryLayout<baton_host_header>.offset(of: field)!))
   }
 }

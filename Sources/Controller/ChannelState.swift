@@ -52,7 +52,10 @@ struct ChannelState {
   var due = RequestFlag.submitted(1)
   var lines: UnsafeMutableRawPointer
   var arena: UnsafeMutableRawPointer
-  var hostParked: SharedFutexWord
+  /// Whether the host sleeps.
+  var hostParked: SharedSleepWord
+  /// Whether this controller sleeps, for the host to see.
+  var controllerParked: SharedSleepWord
   var arenaSize: UInt64 = 0
   /// Requests taken and not answered.
   var outstanding = 0
@@ -75,7 +78,8 @@ struct ChannelState {
   init() {
     lines = UnsafeMutableRawPointer(bitPattern: 64)!
     arena = lines
-    hostParked = SharedFutexWord(lines)
+    hostParked = SharedSleepWord(SharedWord(lines))
+    controllerParked = hostParked
   }
 
   /// A channel of a host whose memory has passed every check.
@@ -86,6 +90,7 @@ struct ChannelState {
     arena = memory.arena.baseAddress!
     arenaSize = UInt64(memory.arena.count)
     hostParked = memory.hostParked
+    controllerParked = memory.controllerParked(controller)
   }
 
   @inline(__always)

@@ -35,6 +35,7 @@ extension Controller {
     if channels[channel].isPolled { return }
     channels[channel].isPolled = true
     channels[channel].idleTurns = 0
+    sayFirst(channel)
     channelOrder[channelCount] = channelOrder[hotCount]
     channelOrder[hotCount] = Int32(channel)
     channelCount += 1
@@ -45,6 +46,7 @@ extension Controller {
   mutating func removeFromOrder(_ channel: Int) {
     if !channels[channel].isPolled { return }
     channels[channel].isPolled = false
+    endListening(channel)
     for position in 0..<channelCount where channelOrder[position] == Int32(channel) {
       if position < hotCount {
         hotCount -= 1

@@ -13,6 +13,7 @@ extension Controller {
     static let signals: UInt8 = 3
     static let peer: UInt8 = 4
     static let life: UInt8 = 5
+    static let doorbell: UInt8 = 6
   }
 
   /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
@@ -65,6 +66,7 @@ extension Controller {
         peer.isLifeWatched = false
         peerEnded()
       }
+    case Watch.doorbell: doorbellRang(Int(index), result)
     default: break
     }
   }
@@ -234,7 +236,8 @@ extension Controller {
       channels[channel].isTouched = isTouched
     }
     (hostMemories + place).initialize(to: memory)
-    hostMemories[place].controllerParked(identity).storeRelaxed(0)
+    // Until requests are taken from its channel, and it is said there how this controller waits.
+    hostMemories[place].controllerParked(identity).say(.drowsy)
     // Before anything of this host can stand in the journal.
     let record = region.journal(of: identity).host(place)
     record.pointee.identity = hosts[place].identity
@@ -335,7 +338,12 @@ extension Controller {
     concernsPeer = false
     // Sync point "sleep": the words and hints are published before the look whether the peer sleeps.
     AsymmetricFence.light(supported: usesMembarrier)
-    if link.takePeerSleep() { ringPeerAlways() }
+    guard let bell = link.takePeerSleep() else { return }
+    if bell == .word, link.ringPeer() {
+      count(.peerDoorbells)
+    } else {
+      ringPeerAlways()
+    }
   }
 
   /// Rings the peer, whether it sleeps or not: it turns its loop, or is silent.

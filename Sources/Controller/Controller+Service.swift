@@ -240,17 +240,16 @@ extension Controller {
     for position in 0..<touchedCount {
       let channel = channels + Int(touched[position])
       channel.pointee.isTouched = false
-      if channel.pointee.phase == .attached, channel.pointee.hostParked.loadRelaxed() != 0 {
+      if channel.pointee.phase == .attached, !channel.pointee.hostParked.isAwake {
         wake(channel.pointee.hostParked)
       }
     }
     touchedCount = 0
   }
 
-  private func wake(_ word: SharedFutexWord) {
-    if word.exchange(0) != 0 {
-      count(.hostWakes)
-      word.wake()
-    }
+  private func wake(_ word: SharedSleepWord) {
+    if word.takeSleep() == nil { return }
+    count(.hostWakes)
+    _ = word.ring()
   }
 }

@@ -7,10 +7,6 @@ import Glibc
 
 // Waiting: what the loop does when there is nothing to do, and what it looks after now and then.
 extension Controller {
-  /// How long a controller sleeps that waits for a grant, before it looks by itself.
-  private static var grantWaitNanoseconds: Int64 { 5_000_000 }
-  /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
-  private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
   /// How often a controller that waits for a grant hints again.
   private static var hintAgainNanoseconds: UInt64 { 50_000_000 }
   /// How often the control sockets are looked after without having been heard of.
@@ -75,68 +71,16 @@ extension Controller {
       if turn(&self) { hasWorked = true }
       turns += 1
     }
-    defersSubmission = false
+    defer { defersSubmission = false }
+    if !hasWorked, !storage.hasStalled { return rest() }
     // More to do than is good for those who wait for the kernel.
-    if hasWorked {
-      if storage.mustSubmit, stop == .running { submit() }
-      return true
-    }
-    announceSleep(1)
-    // Sync point "sleep", in short: what the others miss of the announcement they miss for the length of this sleep.
-    AsymmetricFence.brief()
-    defer { announceSleep(0) }
-    if poll() || pollAllChannels() > 0 || attendToAll() > 0 || awaitsResidency || acceptsMore || !frontEnd.isEmpty {
-      return true
-    }
-    if stop != .running || !isStillMember { return true }
-    count(.parks)
-    storage.ring.wait(nanoseconds: AsymmetricFence.sleepNanosecondsMax)
-    let now = monotonicNanoseconds()
-    if now &- peerLookedAt >= Self.restLookNanoseconds {
-      peerLookedAt = now
-      lookAtPeer(at: now)
-      keepHouse()
-    }
-    return storage.hasCompletion
+    defersSubmission = false
+    if storage.mustSubmit, stop == .running { submit() }
+    return true
   }
 
   /// Turns without a submission at the most.
   private static var restTurnsMax: Int { 8 }
-  /// How often a controller that never sleeps for long looks after the other one and after what no hint tells of.
-  private static var restLookNanoseconds: UInt64 { 1_000_000 }
-
-  /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
-  ///
-  /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
-  public mutating func park() {
-    if !hasJoined { return waitToJoin() }
-    // A function that waits for its residency is work that is due in no time.
-    if awaitsResidency || stop != .running { return }
-    announceSleep(1)
-    // Sync point "sleep": the announcement is visible before the look; senders publish before they look for it.
-    let isComplete = AsymmetricFence.heavy()
-    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
-      !acceptsMore, frontEnd.isEmpty
-    {
-      count(.parks)
-      var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
-      if !isComplete { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
-      nanoseconds = min(nanoseconds, nanosecondsUntilPeerLook(at: monotonicNanoseconds()))
-      storage.ring.wait(nanoseconds: nanoseconds)
-      lookAtPeer(at: monotonicNanoseconds())
-      if attentionCount == 0 { sweep(all: true) }
-      keepHouse()
-    }
-    announceSleep(0)
-  }
-
-  private func announceSleep(_ value: UInt64) {
-    record.parked.storeRelaxed(value)
-    for position in 0..<channelCount {
-      let channel = Int(channelOrder[position])
-      hostMemories[channel >> 1].controllerParked(channel & 1 == 0 ? .a : .b).storeRelaxed(value)
-    }
-  }
 
   /// Looks after what no hint tells of: words whose hint was lost, a ring that lost its footing, an owner that died.
   mutating func keepHouse() {
@@ -244,7 +188,7 @@ extension Controller {
       disconnect(connection, nil)
     }
     unlink(control.path)
-    record.parked.storeRelaxed(0)
+    record.parked.say(.awake)
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.setPhase(.absent, incarnation: incarnation)
     ringPeerAlways()

@@ -68,6 +68,9 @@ public struct Controller: ~Copyable {
   let touched: UnsafeMutablePointer<Int32>
   var touchedCount = 0
 
+  /// What it has said of its sleep, and what wakes it.
+  var sleep: SleepState
+
   /// Whether this turn, or the next one, must look at everything: set by whatever is not a request that is over at
   /// once.
   var mustLook = true
@@ -114,8 +117,8 @@ public struct Controller: ~Copyable {
   /// Whether what is prepared waits for the sleep that is about to come, which gives it to the kernel: one system call
   /// for both.
   var defersSubmission = false
-  /// When a controller that sleeps for moments only has looked at the other one.
-  var peerLookedAt: UInt64 = 0
+  /// When a controller that sleeps for moments only has last looked after what nobody tells of.
+  var restLookedAt: UInt64 = 0
   /// What a front end has had done on the ring, see Controller+FrontEnd.
   var frontEnd = FrontEndEvents()
   let pointArmed: UInt8
@@ -225,11 +228,12 @@ public struct Controller: ~Copyable {
     isPlain = options.stopOrder == nil && options.defect == nil && options.keepsJournal
     pointCountdown = .allocate(capacity: 1)
     pointCountdown.initialize(to: options.stopOrder?.occurrence ?? 0)
+    sleep = SleepState(listens: options.listensToWords)
     self.region = region
     self.storage = storage
     control.peerSocketPath = subsystem.location.socket(of: identity.peer)
     self.control = control
-    record.parked.storeRelaxed(0)
+    record.parked.say(.awake)
     watchControl()
     let granted = self.storage.ring.grantedFlags
     options.logger.info(
@@ -266,6 +270,7 @@ public struct Controller: ~Copyable {
     unanswered.deallocate()
     marks.deallocate()
     pointCountdown.deallocate()
+    sleep.deallocate()
     channels.deallocate()
     channelOrder.deallocate()
     touched.deallocate()
@@ -305,7 +310,10 @@ public struct Controller: ~Copyable {
   private mutating func lookAround() -> Int {
     if hasOffence { lookForOffences() }
     if turns % Self.lookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
-    if turns % Self.housekeepingTurns == 0 { keepHouse() }
+    if turns % Self.housekeepingTurns == 0 {
+      keepHouse()
+      rouse()
+    }
     let work = takeover.isUnderWay ? continueTakeover() : 0
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }

@@ -25,6 +25,9 @@ public struct ControllerOptions: Sendable {
   /// Whether requests are entered in the in-flight journal. Without it a takeover is not safe: this is for measuring
   /// what the journal costs.
   public var keepsJournal = true
+  /// Whether it is woken by a futex where the kernel can do that in a ring (6.7 and newer), and not by its control
+  /// sockets, which cost more: for measuring what that gives, and for testing what is done elsewhere.
+  public var listensToWords = true
   /// Where it says what happens: hosts that come and go, refusals, faults. Never anything per request.
   public var logger = Logger(label: "baton.controller")
 

@@ -29,7 +29,7 @@ public final class AsyncHost: Sendable {
   private struct Attached: @unchecked Sendable {
     // Unchecked: an address and a stretch of shared memory. The word is atomic, and a piece of the arena belongs to
     // the task that has leased it.
-    let parked: SharedFutexWord
+    let parked: SharedSleepWord
     let arena: UnsafeMutableRawBufferPointer
   }
 
@@ -166,8 +166,9 @@ public final class AsyncHost: Sendable {
   public func perform(_ request: Request, on controller: ControllerIdentity? = nil) async throws -> Completion {
     try await withCheckedThrowingContinuation { continuation in
       desk.withLock { $0.calls.append(Call(request: request, controller: controller, continuation: continuation)) }
-      // The call is visible (the lock is a full fence), then the sleeper is looked for: sync point "sleep".
-      if attached.parked.loadRelaxed() != 0, attached.parked.exchange(0) != 0 { attached.parked.wake() }
+      // Sync point "sleep": the call is published before the look whether the thread sleeps.
+      AsymmetricFence.light(supported: AsymmetricFence.isSupported)
+      if !attached.parked.isAwake, attached.parked.takeSleep() != nil { _ = attached.parked.ring() }
     }
   }
 

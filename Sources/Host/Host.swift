@@ -76,6 +76,9 @@ public struct Host: ~Copyable {
   @usableFromInline var deferredCount = 0
   private var reconnectAt: UInt64 = 0
   @usableFromInline var prefersB = false
+  /// Whether controllers are known to fence before they look whether this host sleeps, see `SleepWord`.
+  private var isHeeded = false
+  private var tendsSinceSleep: UInt32 = 0
   /// Answers that belonged to nothing that was asked. None, unless a controller is broken.
   public var strayAnswers: UInt64 { queueA.pointee.strayAnswers + queueB.pointee.strayAnswers }
   /// Requests that were asked of the other controller because theirs left.
@@ -95,6 +98,9 @@ public struct Host: ~Copyable {
   private static let pollsPerLook: UInt32 = 64
   /// Looks around between two looks at the clock, for the control sockets.
   private static let looksPerTend: UInt32 = 64
+  /// Such looks since the last sleep from which on this host is busy. Its next sleep costs a membarrier, which is
+  /// little beside so many polls.
+  private static let tendsUntilAwake: UInt32 = 16
   /// Nanoseconds between two looks at the control sockets while requests go.
   private static let tendNanoseconds: UInt64 = 10_000_000
   /// The same while a controller has still to say whether it takes this host.
@@ -163,7 +169,7 @@ public struct Host: ~Copyable {
     }
     // Sync point "sleep": the request is published before the look whether the controller sleeps.
     AsymmetricFence.light(supported: usesMembarrier)
-    if queue.pointee.controllerParked.loadRelaxed() != 0 { ring(isForB ? .b : .a) }
+    if !queue.pointee.controllerParked.isAwake { ring(isForB ? .b : .a) }
     return true
   }
 
@@ -226,6 +232,7 @@ public struct Host: ~Copyable {
     looksLeft = Self.pollsPerLook
     if rounds % Self.looksPerTend != 0, !mustTend { return nil }
     tend()
+    rouse()
     let completion = submitDeferred()
     mustTend = isAttaching || !deferred.isEmpty
     looksLeft = mustTend ? 1 : Self.pollsPerLook
@@ -329,7 +336,7 @@ public struct Host: ~Copyable {
     let deadline = monotonicNanoseconds() &+ UInt64(max(nanoseconds, 0))
     var looks = 0
     while true {
-      if queueA.pointee.anyAnswered() || queueB.pointee.anyAnswered() || isCalled() { return }
+      if hasAnswer || isCalled() { return }
       if waiter.idle(expecting: outstanding > 0) == .park { break }
       looks += 1
       if looks % 1024 == 0 {
@@ -345,15 +352,30 @@ public struct Host: ~Copyable {
     maintain()
   }
 
-  private func park(nanoseconds: Int64, unless isCalled: () -> Bool) {
+  private mutating func park(nanoseconds: Int64, unless isCalled: () -> Bool) {
     let word = memory.hostParked
-    word.storeRelaxed(1)
-    // Sync point "sleep": the announcement is visible before the look; controllers answer before they look for it.
-    let isComplete = AsymmetricFence.heavy()
-    if !queueA.pointee.anyAnswered(), !queueB.pointee.anyAnswered(), !isCalled() {
-      word.wait(while: 1, nanoseconds: isComplete ? nanoseconds : min(nanoseconds, AsymmetricFence.sleepNanosecondsMax))
+    // Sync point "sleep", see `SleepWord`: controllers answer before they look whether this host sleeps.
+    if !isHeeded {
+      word.say(.drowsy)
+      isHeeded = AsymmetricFence.heavy()
     }
-    word.storeRelaxed(0)
+    tendsSinceSleep = 0
+    word.say(.listening)
+    word.fence()
+    if !hasAnswer, !isCalled() {
+      let most = isHeeded ? nanoseconds : min(nanoseconds, AsymmetricFence.sleepNanosecondsMax)
+      // Who rang has said it already, and writing it again would fetch a line while an answer waits.
+      if word.wait(nanoseconds: most) { return }
+    }
+    word.say(.drowsy)
+  }
+
+  /// A host that has been busy for a while frees controllers from fencing for its sake.
+  private mutating func rouse() {
+    tendsSinceSleep &+= 1
+    if !isHeeded || tendsSinceSleep < Self.tendsUntilAwake { return }
+    isHeeded = false
+    memory.hostParked.say(.awake)
   }
 
   /// Waits until every controller that was reached has accepted or refused this host.

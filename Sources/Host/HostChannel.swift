@@ -50,15 +50,14 @@ struct HostChannel: ~Copyable {
   /// Requests submitted and not answered.
   var outstanding: Int { queue.pointee.outstanding }
 
-  /// Rings the controller if it sleeps, to which a request has just been submitted.
+  /// Wakes whoever looks after this channel, to which a request has just been submitted, if it sleeps. Two system calls
+  /// at the most, as a rule one.
   mutating func ring() {
-    // Who turns the word back rings. A socket that is full means that the controller wakes anyhow; one that is broken,
-    // that whoever serves in its place must be rung.
-    if queue.pointee.controllerParked.exchange(0) != 0,
-      !ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket)
-    {
-      hasLost = true
-    }
+    guard let bell = queue.pointee.controllerParked.takeSleep() else { return }
+    if bell == .word, queue.pointee.controllerParked.ring() { return }
+    // It listens to the socket only, or has not got to sleep yet, or it is gone. A socket that is full means that the
+    // controller wakes anyhow; one that is broken, that whoever serves in its place must be rung.
+    if !ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) { hasLost = true }
   }
 
   /// Rings the controller, whether it sleeps or not.

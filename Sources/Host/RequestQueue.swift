@@ -10,8 +10,8 @@ import BatonSharedMemory
 @usableFromInline
 struct RequestQueue {
   @usableFromInline let lines: UnsafeMutableRawPointer
-  /// The controller's announcement that it sleeps.
-  @usableFromInline let controllerParked: SharedWord
+  /// Whether the controller sleeps.
+  @usableFromInline let controllerParked: SharedSleepWord
   /// Every line, in a ring: those from `head` up to `tail` are outstanding, roughly in the order of submission, and the
   /// others are free. The first free one is promised to the next request: its line was named in the last one. The
   /// second is the one that was answered last: few lines that go to and fro are faster than many in rotation, by a

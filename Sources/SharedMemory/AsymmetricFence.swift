@@ -3,11 +3,11 @@ import Synchronization
 
 /// The store-then-load fence between one who publishes often and one who goes to sleep seldom.
 ///
-/// A sender publishes work and then looks whether the receiver sleeps; a receiver announces its sleep and then
-/// looks for work. Each store must be ordered before the load that follows it, on both sides, or both miss each
-/// other. Sync point "sleep": the sender pays `light`, a compiler barrier; the receiver pays `heavy`,
-/// membarrier(2), which makes every running thread of every registered process execute a full barrier
-/// (kernel: Documentation of membarrier, GLOBAL_EXPEDITED, 4.16).
+/// A caller publishes something and then looks whether the sleeper sleeps; a sleeper announces its sleep and then
+/// looks for what was published. Each store must be ordered before the load that follows it, on both sides, or both
+/// miss each other. Sync point "sleep", see `SleepWord`: the caller pays `light`, a compiler barrier; the sleeper pays
+/// `heavy`, membarrier(2), which makes every running thread of every registered process execute a full barrier
+/// (kernel: Documentation of membarrier, GLOBAL_EXPEDITED, 4.16), but not for each sleep.
 ///
 /// Where the kernel has no membarrier, `light` is a full fence in this process, and a sleeper must bound its sleep
 /// by `sleepNanosecondsMax`, because it cannot make the others fence.
@@ -18,7 +18,7 @@ public enum AsymmetricFence {
   /// How long a sleeper may sleep without looking again when the fast side may have missed its announcement.
   public static let sleepNanosecondsMax: Int64 = 1_000_000
 
-  /// The sender's side: call between publishing and looking whether the receiver sleeps.
+  /// The caller's side: call between publishing and looking whether the sleeper sleeps.
   ///
   /// `supported` is `isSupported`, read once by the caller and kept: a static is a load and a check.
   @inlinable @inline(__always)
@@ -26,11 +26,7 @@ public enum AsymmetricFence {
     if supported { baton_compiler_fence() } else { atomicMemoryFence(ordering: .sequentiallyConsistent) }
   }
 
-  /// A sleeper's side for sleeps of `sleepNanosecondsMax` at the most: its own fence, without the others', which may
-  /// miss the announcement, and then cost it the rest of that time. A hundredth of what `heavy` takes.
-  public static func brief() { atomicMemoryFence(ordering: .sequentiallyConsistent) }
-
-  /// The sleeper's side: call between announcing the sleep and looking for work.
+  /// The sleeper's side: call between saying that it sleeps often and saying that it sleeps.
   ///
   /// - Returns: whether every other process's earlier stores are now visible, or its later look will see ours.
   public static func heavy() -> Bool {

@@ -1,4 +1,5 @@
 import CBatonShims
+import Glibc
 import Synchronization
 
 /// The atomics facade: one 64-bit word that several processes change.
@@ -22,6 +23,8 @@ public protocol AtomicWord {
   func compareExchange(expected: UInt64, desired: UInt64) -> (exchanged: Bool, original: UInt64)
   /// Writes `value` and returns what was there, as one step. Also a full fence on x86.
   func exchange(_ value: UInt64) -> UInt64
+  /// Everything that this thread wrote before, here or elsewhere, is visible before anything that it reads after.
+  func fence()
 }
 
 /// A word in shared memory. A pointer and nothing more: copying it copies the address.
@@ -67,6 +70,10 @@ public struct SharedWord: AtomicWord {
   public func exchange(_ value: UInt64) -> UInt64 {
     pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
+
+  /// See `AtomicWord`: an `mfence` or its like.
+  @inlinable @inline(__always)
+  public func fence() { atomicMemoryFence(ordering: .sequentiallyConsistent) }
 
   /// Adds to a counter that only this process writes and others read: no bus lock needed.
   @inlinable @inline(__always)
@@ -115,12 +122,20 @@ public struct SharedFutexWord {
   /// Sleeps while the word is `expected`, up to that time (nil: for ever). One system call.
   ///
   /// Returns after a wake, a change of the word, a signal or the time: the caller looks again in any case.
-  public func wait(while expected: UInt32, nanoseconds: Int64?) {
-    _ = baton_futex_wait(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), expected, nanoseconds ?? -1)
+  ///
+  /// - Returns: whether it was one of the first two.
+  @discardableResult
+  public func wait(while expected: UInt32, nanoseconds: Int64?) -> Bool {
+    let word = UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self)
+    let result = baton_futex_wait(word, expected, nanoseconds ?? -1)
+    return result == 0 || result == -EAGAIN
   }
 
   /// Wakes whoever sleeps on the word. One system call.
-  public func wake() {
-    _ = baton_futex_wake(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), CInt.max)
+  ///
+  /// - Returns: how many did.
+  @discardableResult
+  public func wake() -> Int {
+    max(Int(baton_futex_wake(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), CInt.max)), 0)
   }
 }

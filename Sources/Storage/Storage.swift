@@ -253,6 +253,9 @@ public struct Storage: ~Copyable {
   @inlinable @inline(__always)
   public var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
 
+  /// Whether something found no room in the ring, and waits for `submit`.
+  public var hasStalled: Bool { firstStalled >= 0 }
+
   /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
   public mutating func submit() -> CInt {
     let result = ring.submit()
@@ -364,6 +367,17 @@ public struct Storage: ~Copyable {
   public mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = ring.entry() else { return false }
     io_uring_prep_poll_remove(sqe, UInt64(kind) << 56 | UInt64(index))
+    baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
+    return true
+  }
+
+  /// Ends a watch of a futex word. Its event follows, with -ECANCELED unless it has been woken before. The word may be
+  /// unmapped meanwhile: the kernel looks at it when the watch begins and not again.
+  ///
+  /// - Returns: false when the ring takes nothing at present.
+  public mutating func unwatchFutex(kind: UInt8, index: UInt32) -> Bool {
+    guard let sqe = ring.entry() else { return false }
+    io_uring_prep_cancel64(sqe, UInt64(kind) << 56 | UInt64(index), 0)
     baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
     return true
   }

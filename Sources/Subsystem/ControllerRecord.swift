@@ -43,8 +43,8 @@ public struct ControllerRecord {
   public var life: LifeLock {
     LifeLock(base: base + MemoryLayout<baton_controller_record>.offset(of: \baton_controller_record.life)!)
   }
-  /// 1 while the controller sleeps or is about to. Sync point "sleep", see `AsymmetricFence`.
-  public var parked: SharedWord { word(\.parked) }
+  /// Whether the controller sleeps. Sync point "sleep".
+  public var parked: SharedSleepWord { SharedSleepWord(word(\.parked)) }
   /// The controller's position as writer of its link ring.
   public var linkSent: SharedWord { word(\.link_sent) }
   /// Its position as reader of the other's.

@@ -58,6 +58,8 @@ public enum Counter: Int, CaseIterable, Sendable {
   case held
   /// Proofs that the kernel has let go of a unit's last operation of the dead.
   case drainProofs
+  /// Doorbells heard: times that a word which this controller listens to was rung.
+  case doorbells
   /// NBD clients connected now.
   case nbdConnections
   /// NBD clients accepted since the start.

@@ -5,9 +5,9 @@ import BatonSharedMemory
 public struct Link {
   @usableFromInline var outgoing: HintRing<SharedWords>
   @usableFromInline var incoming: HintRing<SharedWords>
-  @usableFromInline let peerParked: SharedWord
+  @usableFromInline let peerParked: SharedSleepWord
 
-  init(outgoing: HintRing<SharedWords>, incoming: HintRing<SharedWords>, peerParked: SharedWord) {
+  init(outgoing: HintRing<SharedWords>, incoming: HintRing<SharedWords>, peerParked: SharedSleepWord) {
     self.outgoing = outgoing
     self.incoming = incoming
     self.peerParked = peerParked
@@ -35,10 +35,13 @@ public struct Link {
     incoming.resynchronize { body(Function(index: Int(truncatingIfNeeded: $0 &- 1))) }
   }
 
-  /// Whether the other controller sleeps and must be rung: true at most once a sleep. Call after a full fence
-  /// that follows the change of the word (every compare-and-swap is one).
+  /// Whether the other controller sleeps and this one must ring it: at most once a sleep. Sync point "sleep": call
+  /// after the words and the hints are published, and `AsymmetricFence.light`.
   @inlinable @inline(__always)
-  public func takePeerSleep() -> Bool {
-    peerParked.loadRelaxed() != 0 && peerParked.exchange(0) != 0
+  public func takePeerSleep() -> SharedSleepWord.Bell? {
+    peerParked.isAwake ? nil : peerParked.takeSleep()
   }
+
+  /// Wakes the other controller, which listens. False when it did not.
+  public func ringPeer() -> Bool { peerParked.ring() }
 }

@@ -92,7 +92,7 @@ extension Subsystem {
           identity: identity, isRunning: region.isSeatTaken(of: identity), phase: "\(phase.phase)",
           standing: "\(region.membership.current.standing(identity))",
           takeover: "\(TakeoverStage(rawValue: record.takeover.loadRelaxed()) ?? .none)",
-          incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.loadRelaxed() != 0,
+          incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.saysAsleep,
           counters: (0..<64).map { record.counters.word($0).loadRelaxed() }))
     }
     var functions: [SubsystemStatus.FunctionStatus] = []

@@ -77,6 +77,24 @@ final class Laboratory {
     afterTurn()
   }
 
+  /// Has a controller go to sleep, for as long as a slow operation takes that is all it has to do. `slow` is a unit
+  /// that takes its time, served by this controller.
+  func sleep(_ controller: ControllerIdentity, over slow: UInt32) throws {
+    let before = count(.parks, of: controller)
+    // On a busy machine the operation is over before the controller has got to sleep.
+    for _ in 0..<1000 {
+      guard host.submit(Request(.read, unit: slow, length: 512), to: controller) else { break }
+      for _ in 0..<2 { poll(controller) }
+      (controller == .a ? a : b)?.park()
+      while host.outstanding > 0 {
+        poll()
+        _ = host.next()
+      }
+      if count(.parks, of: controller) > before { return }
+    }
+    throw BatonError(.system, "laboratory", "controller \(controller) does not go to sleep")
+  }
+
   /// Turns every loop until the condition holds. Bounded by turns, not by time.
   func turn(turnsMax: Int = 10_000_000, until condition: () throws -> Bool) throws {
     for _ in 0..<turnsMax {
@@ -164,6 +182,8 @@ final class TestController {
 
   @discardableResult
   func poll() -> Bool { controller.poll() }
+
+  func park() { controller.park() }
 }
 
 /// A host that a test can hold several of.
@@ -181,6 +201,7 @@ final class TestHost {
   func room(to controller: ControllerIdentity) -> Int { host.room(to: controller) }
   func next() -> Completion? { host.next() }
   func maintain() { host.maintain() }
+  func wait() { host.wait() }
 
   func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool {
     host.submit(request, to: controller, cookie: cookie)

@@ -363,4 +363,5 @@ final class ReplayedWord: AtomicWord {
   func storeRelaxed(_ value: UInt64) { storeReleasing(value) }
 
   func exchange(_ value: UInt64) -> UInt64 { preconditionFailure("the arbiter does not exchange") }
+  func fence() { preconditionFailure("the arbiter does not fence") }
 }

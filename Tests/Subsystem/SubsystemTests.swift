@@ -231,12 +231,18 @@ struct SubsystemTests {
   func peerSleep() throws {
     let region = try Region(opening: create(["null:64k"]).location)
     let link = region.link(of: .a)
-    #expect(!link.takePeerSleep())
-    region.controller(.a).parked.storeRelaxed(1)
-    #expect(!link.takePeerSleep())
-    region.controller(.b).parked.storeRelaxed(1)
-    #expect(link.takePeerSleep())
-    #expect(!link.takePeerSleep())
+    #expect(link.takePeerSleep() == nil)
+    region.controller(.a).parked.say(.asleep)
+    #expect(link.takePeerSleep() == nil)
+    region.controller(.b).parked.say(.drowsy)
+    #expect(link.takePeerSleep() == nil)
+    region.controller(.b).parked.say(.asleep)
+    #expect(link.takePeerSleep() == .other)
+    #expect(link.takePeerSleep() == nil)
+    region.controller(.b).parked.say(.listening)
+    #expect(link.takePeerSleep() == .word)
+    #expect(link.takePeerSleep() == nil)
+    #expect(!link.ringPeer(), "nobody listens")
   }
 }
 

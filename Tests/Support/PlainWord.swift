@@ -54,6 +54,8 @@ package final class PlainWord: AtomicWord {
     self.value = value
     return original
   }
+
+  package func fence() {}
 }
 
 /// A row of such words.

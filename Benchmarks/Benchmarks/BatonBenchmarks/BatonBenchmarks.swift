@@ -15,11 +15,14 @@ func measure(
   var rig: Rig?
   Benchmark(name) { benchmark in
     guard let rig else { throw BatonError(.system, "benchmark", "has no rig") }
-    benchmark.startMeasurement()
-    let before = Counts.now
-    try rig.run { parts in try work(&parts, benchmark.scaledIterations.count) }
-    let counts = Counts.now - before
-    benchmark.stopMeasurement()
+    var counts = Counts()
+    try rig.run { parts in
+      benchmark.startMeasurement()
+      let before = Counts.now
+      try work(&parts, benchmark.scaledIterations.count)
+      counts = Counts.now - before
+      benchmark.stopMeasurement()
+    }
     benchmark.measurement(allocations, counts.allocations)
     benchmark.measurement(voluntarySwitches, counts.voluntarySwitches)
   } setup: {

@@ -4,16 +4,24 @@ import Glibc
 
 /// Both controllers and one host in one process, turned by one loop: no other process and no waiting disturbs what is
 /// counted.
+///
+/// That loop has a thread of its own, which ends with the rig. Some time after an io_uring has been closed the kernel
+/// interrupts whoever used it (io_ring_exit_work in io_uring/io_uring.c), and the library takes a write that was
+/// interrupted half-way, of a result into a pipe, for a broken one.
 final class Rig {
   private let subsystem: Subsystem
-  private var parts: Parts?
+  private let thread: OwnThread
+  private let parts = PartsPlace()
+
+  /// Only the rig's thread touches it.
+  private final class PartsPlace { var parts: Parts? }
 
   /// - Parameters:
   ///   - unit: as `UnitSpecification` has it.
   ///   - hosts: how many hosts are attached; one of them makes the requests.
   ///   - keepsJournal: as `ControllerOptions` has it.
   init(unit: String, hosts: Int = 1, keepsJournal: Bool = true) throws {
-    subsystem = try Subsystem.create("benchmarks-\(getpid())", units: [UnitSpecification(parsing: unit)])
+    let subsystem = try Subsystem.create("benchmarks-\(getpid())", units: [UnitSpecification(parsing: unit)])
     var options = ControllerOptions()
     options.logger.logLevel = .error
     options.keepsJournal = keepsJournal
@@ -21,9 +29,12 @@ final class Rig {
     options.deadlineNanoseconds = 3_600_000_000_000
     // A change of owner when it is asked for: how often it happens must not depend on the clock.
     options.residency = .pendingOnly
+    self.subsystem = subsystem
+    thread = try OwnThread()
     do {
-      parts = try Parts(subsystem, options, hosts: hosts)
+      try thread.perform { [parts] in parts.parts = try Parts(subsystem, options, hosts: hosts) }
     } catch {
+      thread.end()
       try subsystem.destroy()
       throw error
     }
@@ -31,14 +42,17 @@ final class Rig {
 
   /// The end: a subsystem is destroyed when nobody uses it any more.
   func destroy() throws {
-    parts = nil
+    try thread.perform { [parts] in parts.parts = nil }
+    thread.end()
     try subsystem.destroy()
   }
 
   /// One access for the whole of a piece of work: an access to a field of a class costs more than what is measured.
-  func run(_ work: (inout Parts) throws -> Void) throws {
-    guard parts != nil else { throw BatonError(.system, "benchmark", "the rig is gone") }
-    try work(&parts!)
+  func run(_ work: @escaping (inout Parts) throws -> Void) throws {
+    try thread.perform { [parts] in
+      guard parts.parts != nil else { throw BatonError(.system, "benchmark", "the rig is gone") }
+      try work(&parts.parts!)
+    }
   }
 }
 
@@ -136,15 +150,18 @@ struct Parts: ~Copyable {
 /// What is counted around a piece of work.
 struct Counts {
   /// Calls of the allocator.
-  let allocations: Int
-  /// Times that this process gave up the CPU because it had to wait. What the scheduler takes from it is not counted:
+  var allocations = 0
+  /// Times that this thread gave up the CPU because it had to wait. What the scheduler takes from it is not counted:
   /// that depends on what else the machine does.
-  let voluntarySwitches: Int
+  var voluntarySwitches = 0
+
+  /// RUSAGE_THREAD (getrusage(2)), which the C library shows to those only who ask for all of it.
+  private static let thisThread: CInt = 1
 
   /// As they stand now. Does not allocate.
   static var now: Counts {
     var usage = rusage()
-    let result = getrusage(RUSAGE_SELF.rawValue, &usage)
+    let result = getrusage(thisThread, &usage)
     precondition(result == 0, "getrusage cannot fail with these arguments (getrusage(2))")
     return Counts(allocations: Int(baton_allocations()), voluntarySwitches: usage.ru_nvcsw)
   }

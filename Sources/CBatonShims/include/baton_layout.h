@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 4 };
+enum { BATON_LAYOUT_VERSION = 5 };
 
 // ---- The controllers' region ----
 
@@ -45,7 +45,7 @@ struct baton_controller_record {
   uint64_t takeover;     // word: how far this controller is with serving in the other's place
   uint64_t journal_top;  // word: entries of its journal from here on were never used in this life or an earlier one
   uint64_t unused_0[3];
-  uint64_t parked;       // word, a line of its own: 1 while the controller sleeps or is about to
+  uint64_t parked;       // word, a line of its own: whether the controller sleeps, see SleepWord
   uint64_t unused_1[7];
   uint64_t link_sent;    // word: the position of this controller as writer of its link ring
   uint64_t unused_2[7];
@@ -132,9 +132,9 @@ struct baton_host_header {
   uint64_t arena_size;
   uint64_t identity;  // random: says which host this is when it comes back
   uint64_t unused_0[2];
-  uint32_t host_parked;  // futex word, a line of its own: 1 while the host sleeps
-  uint32_t unused_1[15];
-  uint64_t controller_parked_a;  // word, a line of its own: 1 while controller a sleeps
+  uint64_t host_parked;  // word, a line of its own: whether the host sleeps, see SleepWord
+  uint64_t unused_1[7];
+  uint64_t controller_parked_a;  // word, a line of its own: whether controller a sleeps
   uint64_t unused_2[7];
   uint64_t controller_parked_b;
   uint64_t unused_3[7];

@@ -112,6 +112,12 @@ struct Bench {
   /// Whether both processes of a measurement share one CPU.
   var isCrowded: Bool { cpus.here < 0 }
 
+  /// What is aimed at in a comparison of processes that spin. On one CPU such figures mean nothing, met or missed.
+  func spinningGoal(_ ratio: Double) -> BenchReport.Goal? { isCrowded ? nil : .ratio(ratio) }
+
+  /// The same beside peers.
+  func spinningGoals(_ ratios: [Peer: Double]) -> [Peer: Double] { isCrowded ? [:] : ratios }
+
   /// Turns of a ball a round: long enough that starting and stopping do not show.
   var turns: UInt64 { isCrowded ? 1000 : isQuick ? 50_000 : 200_000 }
 

@@ -10,6 +10,8 @@ enum BenchPhase: UInt64 {
   case compareAndSwap
   /// Load until it is one's turn, then store, on one word: the floor of any request and response.
   case loadStore
+  /// The same with a PAUSE between two looks.
+  case loadStorePausing
   /// The same on two words, one each way.
   case twoLines
   /// Sleep on one word until it is one's turn, store, wake the other: the floor of anything that parks.
@@ -30,10 +32,10 @@ enum BenchPhase: UInt64 {
 struct BenchPage: ~Copyable {
   private let mapping: Mapping
 
-  /// Lines of the ring: a power of two.
-  static let ringLines = 256
+  /// Lines of the ring at the most: a power of two.
+  static let ringLinesMax = 256
   private static let ringOffset = 4096
-  static let size = ringOffset + ringLines * 64
+  static let size = ringOffset + ringLinesMax * 64
 
   init(_ descriptor: borrowing OwnedDescriptor) throws(BatonError) {
     mapping = try Mapping(of: descriptor, count: Self.size, populated: true, subject: "bench page")
@@ -51,7 +53,7 @@ struct BenchPage: ~Copyable {
   var turns: SharedWord { mapping.word(at: 768) }
   /// Which of the worker's controllers, to which controller its host submits, or the ring's first request.
   var argument: SharedWord { mapping.word(at: 776) }
-  /// Requests that the worker's host keeps outstanding.
+  /// Requests that the worker's host keeps outstanding, or the lines of the ring.
   var depth: SharedWord { mapping.word(at: 784) }
   /// What goes back and forth, or there.
   var ball: SharedWord { mapping.word(at: 1024) }

@@ -24,6 +24,8 @@ struct BenchPartner: ~Copyable {
   private let pid: pid_t
   private let handle: OwnedDescriptor
   private var phaseNumber: UInt64 = 0
+  /// The first number that no request of a bare ring has had.
+  var ringEnd: UInt64 = 0
 
   init(_ role: BenchRole, isCrowded: Bool, _ watch: BenchWatch) throws(BatonError) {
     let descriptor = OwnedDescriptor(try check(baton_memfd_create("baton-bench"), "bench page", doing: "memfd_create"))

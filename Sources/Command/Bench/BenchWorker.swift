@@ -65,7 +65,9 @@ struct BenchWorkerCommand: ParsableCommand {
       case .controller:
         precondition(argument < made, "the worker has no such controller")
         turn(&controllers[Int(argument)], page, value)
-      case .ring: try page.serveRing(from: argument, while: value, Patience(isCrowded: isCrowded))
+      case .ring:
+        let lines = Int(page.depth.loadRelaxed())
+        try page.serveRing(from: argument, lines: lines, while: value, Patience(isCrowded: isCrowded))
       case .host:
         guard var host = attached.take() else { return }
         try Self.keepAsking(&host, page, value)

@@ -31,7 +31,7 @@ extension Bench {
     // What goes to sleep is put beside what parks.
     var peers = PeerThings(
       PeerBench(Peer.allCases.filter { $0.spins && $0 != .mutexSpinning }, .roundTrip, turns: turns, cpus: cpus),
-      after: Spinning.allCases.count, goals: [.atomicQueue: 1])
+      after: Spinning.allCases.count, goals: spinningGoals([.atomicQueue: 1]))
     let transferred = Array(repeating: UnitSpecification(.null, size: 1 << 20), count: TransferRig.units)
     let measured = try Self.withSubsystem("dispatch", [Self.nullUnit]) { owned in
       try Self.withSubsystem("transfer", transferred) { shared in
@@ -44,7 +44,6 @@ extension Bench {
           var owner = NullReader(host, of: .b)
           try partner.begin(.controller, argument: 1)
           var rig = try TransferRig(shared, partner.patience)
-          var ring = BareRing(partner.page)
           var line = OneLine(partner.page)
           var uring = try BareUring()
           let step = "dispatch: one request at a time, spinning"
@@ -64,7 +63,7 @@ extension Bench {
               try partner.begin(.controller, argument: 1)
               return try rig.nanosecondsPerTransfer(max(turns / 4, UInt64(TransferRig.units)), partner.patience)
             case .ring:
-              try partner.begin(.ring, argument: ring.submitted)
+              var ring = try BareRing(&partner, lines: 1)
               return try ring.nanosecondsPerRequest(turns, depth: 1, partner.patience)
             case .nothing:
               try partner.rest()
@@ -95,13 +94,14 @@ extension Bench {
         floor: (floor, Spinning.oneLine.rawValue),
         peers: [
           .thing("two-line ping-pong", Spinning.twoLines.rawValue),
-          .thing("bare ring of request lines", Spinning.ring.rawValue),
+          .thing("bare request line", Spinning.ring.rawValue),
           .thing("io_uring no-op", Spinning.nothing.rawValue),
-        ] + peers.rivals, goal: .ratio(1.4), waiting: .spinning))
+        ] + peers.rivals, goal: spinningGoal(1.4), waiting: .spinning))
     report.append(
       measured.row(
         .dispatch, "host to the other controller, which takes ownership", metric: "round trip", unit: "ns",
-        ours: Spinning.other.rawValue, floor: (floor, Spinning.oneLine.rawValue), goal: .ratio(4), waiting: .spinning))
+        ours: Spinning.other.rawValue, floor: (floor, Spinning.oneLine.rawValue), goal: spinningGoal(4),
+        waiting: .spinning))
     report.append(
       measured.row(
         .dispatch, "host to owner and back, each request timed", metric: "round trip", unit: "ns",

@@ -1,6 +1,7 @@
 import Baton
 import BatonOwnership
 import BatonSharedMemory
+import CBatonShims
 import Glibc
 
 // The floors between two processes: the least that the hardware and the kernel allow for what Baton does.
@@ -20,6 +21,14 @@ extension BenchPage {
     case .loadStore:
       for _ in 0..<turns {
         while ball.loadAcquiring() != mine { try patience.missed() }
+        ball.storeReleasing(theirs)
+      }
+    case .loadStorePausing:
+      for _ in 0..<turns {
+        while ball.loadAcquiring() != mine {
+          baton_spin_hint()
+          try patience.missed()
+        }
         ball.storeReleasing(theirs)
       }
     case .twoLines:
@@ -54,14 +63,14 @@ extension BenchPage {
   /// Looks between two looks at the phase word, which is not part of what is measured.
   private static var looksPerPhase: UInt32 { 256 }
 
-  /// The worker's side of the bare ring: answers each line in place, from request `first` on, until the phase word has
-  /// another value.
-  func serveRing(from first: UInt64, while phase: UInt64, _ patience: consuming Patience) throws {
+  /// The worker's side of a bare ring of so many lines: answers each in place, from request `first` on, until the phase
+  /// word has another value.
+  func serveRing(from first: UInt64, lines: Int, while phase: UInt64, _ patience: consuming Patience) throws {
     let ring = ring
     var sequence = first
     var looks: UInt32 = 0
     while true {
-      let line = BareLine(ring, sequence)
+      let line = BareLine(ring, sequence, lines: lines)
       if line.flag.loadAcquiring() != BareLine.submitted(sequence) {
         looks &+= 1
         if looks % Self.looksPerPhase == 0, self.phase.loadRelaxed() != phase { return }
@@ -82,10 +91,10 @@ extension BenchPage {
 struct BareLine {
   private let base: UnsafeMutableRawPointer
 
-  /// The line of that request.
+  /// The line of that request, in a ring of so many: a power of two.
   @inline(__always)
-  init(_ ring: UnsafeMutableRawPointer, _ sequence: UInt64) {
-    base = ring + Int(truncatingIfNeeded: sequence) & (BenchPage.ringLines - 1) &* 64
+  init(_ ring: UnsafeMutableRawPointer, _ sequence: UInt64, lines: Int) {
+    base = ring + Int(truncatingIfNeeded: sequence) & (lines &- 1) &* 64
   }
 
   @inline(__always) var flag: SharedWord { SharedWord(base) }

@@ -16,10 +16,11 @@ struct PeersCommand: ParsableCommand {
   }
 
   func run() throws {
-    let cpus = baton_available_cpus() < 2 ? (here: -1, there: -1) : (here: 0, there: 1)
+    let (here, there) =
+      baton_available_cpus() < 2 ? (-1, -1) : (Int(baton_available_cpu(0)), Int(baton_available_cpu(1)))
     for mode in [Peer.Mode.roundTrip, .throughput, .handOver] {
       var bench = PeerBench(
-        Peer.allCases, mode, turns: turns, depth: mode == .throughput ? depth : 1, cpus: cpus)
+        Peer.allCases, mode, turns: turns, depth: mode == .throughput ? depth : 1, cpus: (here, there))
       for peer in bench.peers {
         let figure = bench.run(peer)
         let reason = bench.reasonNotRun(peer) ?? "for no reason given"

@@ -11,15 +11,23 @@ protocol Requester: ~Copyable {
 
 extension Requester where Self: ~Copyable {
   /// Nanoseconds a request, with `depth` of them outstanding, over so many.
+  ///
+  /// In batches all answers that are there are taken before the next request is made; otherwise each one is followed
+  /// by a request. Which of the two is faster depends on the depth, and on who answers.
   mutating func nanosecondsPerRequest(
-    _ requests: UInt64, depth: UInt64, _ patience: consuming Patience
+    _ requests: UInt64, depth: UInt64, inBatches: Bool = false, _ patience: consuming Patience
   ) throws -> Double {
     var submitted: UInt64 = 0
     var completed: UInt64 = 0
     let start = monotonicNanoseconds()
     while completed < requests {
       while submitted < requests, submitted - completed < depth, submit(submitted) { submitted += 1 }
-      if try next() == nil { try patience.missed() } else { completed += 1 }
+      guard try next() != nil else {
+        try patience.missed()
+        continue
+      }
+      completed += 1
+      if inBatches { while try next() != nil { completed += 1 } }
     }
     return Double(monotonicNanoseconds() - start) / Double(requests)
   }
@@ -89,22 +97,33 @@ struct NullReader: ~Copyable, Requester {
   }
 }
 
-/// The asking side of the bare ring: lines in a row, answered in that order.
+/// The asking side of a bare ring: lines in a row, answered in that order.
 struct BareRing: ~Copyable, Requester {
   private let ring: UnsafeMutableRawPointer
+  private let lines: Int
   /// The number of the next request, and of the next answer.
-  private(set) var submitted: UInt64 = 0
-  private var completed: UInt64 = 0
+  private var submitted: UInt64
+  private var completed: UInt64
   /// Of all that was answered, so that it is read.
   private(set) var sum: UInt64 = 0
 
-  /// On a page that outlives it.
-  init(_ page: borrowing BenchPage) { ring = page.ring }
+  /// On the page of a partner, which answers from now on until its next phase. With as many lines as there are requests
+  /// outstanding it is the least that request lines can cost: fewer lines go to and fro faster.
+  init(_ partner: inout BenchPartner, lines: UInt64) throws {
+    precondition(lines.nonzeroBitCount == 1 && lines <= BenchPage.ringLinesMax, "a ring has a power of two of lines")
+    ring = partner.page.ring
+    self.lines = Int(lines)
+    // Numbers that no ring on this page has had.
+    submitted = partner.ringEnd
+    completed = submitted
+    partner.ringEnd += 1 << 40
+    try partner.begin(.ring, argument: submitted, depth: lines)
+  }
 
   @inline(__always)
   mutating func submit(_ cookie: UInt64) -> Bool {
-    if submitted &- completed >= UInt64(BenchPage.ringLines) { return false }
-    let line = BareLine(ring, submitted)
+    if submitted &- completed >= UInt64(lines) { return false }
+    let line = BareLine(ring, submitted, lines: lines)
     let words = line.words
     words[0] = 1
     words[1] = submitted
@@ -118,7 +137,7 @@ struct BareRing: ~Copyable, Requester {
 
   @inline(__always)
   mutating func next() -> UInt64? {
-    let line = BareLine(ring, completed)
+    let line = BareLine(ring, completed, lines: lines)
     if line.flag.loadAcquiring() != BareLine.answered(completed) { return nil }
     sum &+= line.words[5] &+ line.words[6]
     completed &+= 1

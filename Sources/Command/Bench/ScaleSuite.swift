@@ -67,7 +67,7 @@ extension Bench {
         report.append(
           measured.row(
             .scale, "\(what): \(many), \(use)", metric: "round trip", unit: "ns", ours: 2 * (index + 1) + kind,
-            floor: ("one unit, one host", kind), goal: index < 2 ? .ratio(1.2) : nil, waiting: .spinning))
+            floor: ("one unit, one host", kind), goal: index < 2 ? spinningGoal(1.2) : nil, waiting: .spinning))
       }
     }
     report.append(

@@ -19,19 +19,38 @@ extension Bench {
 
   // MARK: One host, one controller
 
-  /// One host and one controller, each spinning on a CPU of its own, and requests on a null unit. The floor is the same
-  /// loop over a bare ring of 64-byte request lines that the other process answers in place, with nothing in between.
+  /// What is measured of a comparison at several depths.
+  private enum RateThing: Equatable {
+    /// A bare ring of request lines, as many as there are requests outstanding.
+    case ring(depth: UInt64, inBatches: Bool)
+    /// A host and a controller.
+    case owner(depth: UInt64, inBatches: Bool)
+    /// A bare ring of as many lines as a channel has by default, whatever the depth.
+    case longRing(depth: UInt64)
+    /// No-ops of an io_uring, so many at a time.
+    case nothing(depth: UInt64)
+  }
+
+  /// One host and one controller, each spinning on a CPU of its own, and requests on a null unit. The floor is a bare
+  /// ring of 64-byte request lines that the other process answers in place, with nothing in between.
+  ///
+  /// Host and ring are asked in two ways, taking answers one by one or all that are there. Of either the better way
+  /// counts: a floor that could be faster for another loop around it would be none.
   private mutating func rates() throws {
     let turns = turns
     let depths = Self.depths
-    // The ring and the controller at each depth in turn, then the ring's no-op.
-    let nothing = 2 * depths.count
     let deepest = depths[depths.count - 1]
+    var things: [RateThing] = [.nothing(depth: deepest), .longRing(depth: deepest)]
+    for depth in depths {
+      for inBatches in depth == 1 ? [false] : [false, true] {
+        things += [.ring(depth: depth, inBatches: inBatches), .owner(depth: depth, inBatches: inBatches)]
+      }
+    }
     progress.begin("throughput: trying the peers")
     var peers = PeerThings(
       PeerBench(
         Peer.allCases.filter { $0.spins && $0 != .mutexSpinning }, .throughput, turns: turns, depth: Int(deepest),
-        cpus: cpus), after: nothing + 1, goals: [.boostQueue: 1 / 1.5], isRate: true)
+        cpus: cpus), after: things.count, goals: spinningGoals([.boostQueue: 1 / 1.5]), isRate: true)
     try Self.withSubsystem("throughput", [Self.nullUnit]) { subsystem in
       var partner = try partner(BenchRole(controllers: [subsystem]))
       try pinned {
@@ -39,41 +58,57 @@ extension Bench {
         var host = try Host(of: subsystem, options: Self.spinningHost)
         try host.waitUntilAttached()
         var owner = NullReader(host, of: .b)
-        var ring = BareRing(partner.page)
         var uring = try BareUring()
         let step = "throughput: one host, one controller"
-        let measured = try interleaved(step, things: peers.count, control: nothing - 2) { thing, _ in
+        let measured = try interleaved(step, things: peers.count, control: 1) { thing, _ in
           if peers.contains(thing) {
             try partner.rest()
             return peers.measure(thing)
           }
-          if thing == nothing {
+          switch things[thing] {
+          case .nothing(let depth):
             try partner.rest()
-            return 1e9 / (try uring.nanosecondsPerNothing(turns, batch: Int(deepest)))
-          }
-          let depth = depths[thing / 2]
-          if thing & 1 == 0 {
-            try partner.begin(.ring, argument: ring.submitted)
+            return 1e9 / (try uring.nanosecondsPerNothing(turns, batch: Int(depth)))
+          case .ring(let depth, let inBatches):
+            var ring = try BareRing(&partner, lines: depth)
+            return 1e9
+              / (try ring.nanosecondsPerRequest(turns, depth: depth, inBatches: inBatches, partner.patience))
+          case .longRing(let depth):
+            var ring = try BareRing(&partner, lines: UInt64(BenchPage.ringLinesMax))
             return 1e9 / (try ring.nanosecondsPerRequest(turns, depth: depth, partner.patience))
+          case .owner(let depth, let inBatches):
+            try partner.begin(.controller)
+            return 1e9
+              / (try owner.nanosecondsPerRequest(turns, depth: depth, inBatches: inBatches, partner.patience))
           }
-          try partner.begin(.controller)
-          return 1e9 / (try owner.nanosecondsPerRequest(turns, depth: depth, partner.patience))
         }
-        let floor = "bare ring of request lines"
-        for (index, depth) in depths.enumerated() {
-          let isDeepest = index == depths.count - 1
+        /// The place of the better of two ways.
+        func better(_ one: RateThing, _ other: RateThing) -> Int {
+          let places = [one, other].compactMap { things.firstIndex(of: $0) }
+          return places.max { measured.percentile($0, 50) < measured.percentile($1, 50) } ?? 0
+        }
+        for depth in depths {
+          let ours = better(.owner(depth: depth, inBatches: false), .owner(depth: depth, inBatches: true))
+          let floor = better(.ring(depth: depth, inBatches: false), .ring(depth: depth, inBatches: true))
+          var rivals: [Interleaved.Rival] = []
+          if depth == deepest {
+            rivals =
+              [
+                .thing("bare ring of \(BenchPage.ringLinesMax) lines, answers taken one by one", 1),
+                .thing("io_uring no-op, \(depth) at a time", 0),
+              ] + peers.rivals
+          }
           report.append(
             measured.row(
-              .throughput, "null requests, depth \(depth)", metric: "rate", unit: "requests/s", ours: 2 * index + 1,
-              floor: (floor, 2 * index),
-              peers: isDeepest ? [.thing("io_uring no-op, \(depth) at a time", nothing)] + peers.rivals : [],
-              goal: isDeepest ? .ratio(2) : nil, better: .more, waiting: .spinning))
+              .throughput, "null requests, depth \(depth)", metric: "rate", unit: "requests/s", ours: ours,
+              floor: ("bare ring of request lines", floor), peers: rivals,
+              goal: depth == deepest ? spinningGoal(2) : nil, better: .more, waiting: .spinning))
         }
         report.append(
           measured.controlRow(
-            .throughput, of: "\(floor), depth \(deepest)", metric: "rate", unit: "requests/s",
-            better: .more, waiting: .spinning))
-        try openLoop(&partner, &owner, &ring)
+            .throughput, of: "bare ring of \(BenchPage.ringLinesMax) lines, depth \(deepest)", metric: "rate",
+            unit: "requests/s", better: .more, waiting: .spinning))
+        try openLoop(&partner, &owner)
       }
     }
   }
@@ -83,7 +118,7 @@ extension Bench {
   /// The rates are shares of what the controller can answer when all are due at once, through the very same loop, which
   /// reads the clock once a turn. The bare ring gets the same arrivals.
   private mutating func openLoop(
-    _ partner: inout BenchPartner, _ owner: inout NullReader, _ ring: inout BareRing
+    _ partner: inout BenchPartner, _ owner: inout NullReader
   ) throws {
     progress.begin("throughput: how much can be answered")
     var capacities: [Double] = []
@@ -103,7 +138,7 @@ extension Bench {
       var single = Latencies()
       let requests = UInt64(rate * seconds)
       if thing & 1 == 0 {
-        try partner.begin(.ring, argument: ring.submitted)
+        var ring = try BareRing(&partner, lines: UInt64(BenchPage.ringLinesMax))
         _ = try ring.answerArrivals(requests, every: 1e9 / rate, into: &single, partner.patience)
       } else {
         try partner.begin(.controller)

@@ -140,7 +140,7 @@ struct DemoCommand: ParsableCommand {
       servedByA: copy.servedBy[0] + load.servedByA, servedByB: copy.servedBy[1] + load.servedByB,
       changesOfOwner: status.terms, killed: killed.map { "\($0)" }, pause: load.pause,
       imageLatency: copy.latencies.summary, loadLatency: load.latencies.summary,
-      blocksVerified: blocks, readsVerified: load.verifiedReads, imageBytes: file.count, sha256: file.sha256,
+      blocksVerified: blocks, readsVerified: load.verifiedReads, imageBytes: file.count, sha256: try file.sha256(),
       sha256Read: firstHash, sha256ReadAgain: secondHash)
     if let json { try JSONReport.write(report, to: json) }
     if !isQuiet { Console.print(report.text) }

@@ -1,6 +1,5 @@
 import Baton
 import BatonSharedMemory
-import Crypto
 import FoundationEssentials
 import Glibc
 
@@ -42,10 +41,11 @@ struct ImageFile: ~Copyable {
     }
   }
 
-  var sha256: String {
-    var hash = SHA256()
-    hash.update(bufferPointer: UnsafeRawBufferPointer(start: base, count: count))
-    return ImageCopy.text(hash.finalize())
+  /// The SHA-256 of all of it.
+  func sha256() throws(BatonError) -> String {
+    var digest = try Digest()
+    try digest.update(UnsafeRawBufferPointer(start: base, count: count))
+    return try digest.finish()
   }
 }
 
@@ -58,13 +58,6 @@ struct ImageCopy: ~Copyable {
   private(set) var requests: UInt64 = 0
   private(set) var servedBy: [UInt64] = [0, 0]
   var latencies = Latencies()
-
-  static func text(_ digest: SHA256.Digest) -> String {
-    digest.map { byte in
-      let digits = Array("0123456789abcdef")
-      return "\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
-    }.joined()
-  }
 
   init(of subsystem: Subsystem, pieceSize: Int = 32_768, depth: Int = 8) throws {
     var options = HostOptions()
@@ -108,7 +101,7 @@ struct ImageCopy: ~Copyable {
   mutating func read(_ image: borrowing ImageFile, swapped: Bool = false, _ report: (Double) throws -> Void) throws
     -> String
   {
-    var hash = SHA256()
+    var digest = try Digest()
     let source = image.base
     let count = image.count
     let pieceSize = pieceSize
@@ -127,11 +120,11 @@ struct ImageCopy: ~Copyable {
       }
       arrived[piece] = Array(UnsafeRawBufferPointer(start: arena, count: wanted))
       while let next = arrived.removeValue(forKey: hashed) {
-        hash.update(data: next)
+        try next.withUnsafeBytes { try digest.update($0) }
         hashed += 1
       }
     }
-    return Self.text(hash.finalize())
+    return try digest.finish()
   }
 
   private static func difference(

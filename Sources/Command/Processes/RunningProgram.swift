@@ -4,14 +4,29 @@ import Glibc
 
 /// What another program says.
 enum ProgramOutput {
-  /// More than any of them has to say.
-  private static let bytesMax = 1 << 20
-
   /// Runs a program to its end, with nothing to read, and gives back all that it printed. It is killed after so many
   /// seconds; that, and any exit status but 0, is an error with the last line that it printed.
   static func of(
     _ program: String, _ words: [String], within seconds: Double, subject: String
   ) throws(BatonError) -> String {
+    var running = try RunningProgram(program, words, subject: subject)
+    return try running.output(within: seconds)
+  }
+}
+
+/// Another program that runs, and is killed when nobody wants it any more.
+struct RunningProgram: ~Copyable {
+  private let pid: pid_t
+  private let reader: OwnedDescriptor
+  private let subject: String
+  private var hasEnded = false
+
+  /// More than any of them has to say.
+  private static let bytesMax = 1 << 20
+
+  /// Starts one, found as a shell finds it. It reads what comes through the descriptor `input`; without one there is
+  /// nothing to read.
+  init(_ program: String, _ words: [String], input: CInt? = nil, subject: String) throws(BatonError) {
     var ends: [CInt] = [-1, -1]
     if pipe(&ends) != 0 { throw BatonError(result: -Int(errno), subject, doing: "making a pipe") }
     let reader = OwnedDescriptor(ends[0])
@@ -21,17 +36,56 @@ enum ProgramOutput {
         throw BatonError(result: -Int(errno), subject, doing: "keeping a pipe to this process")
       }
     }
-    let pid = try start(program, words, output: writer.number, subject: subject)
+    pid = try Self.start(program, words, input: input, output: writer.number, subject: subject)
+    self.reader = reader
+    self.subject = subject
     // The pipe ends when the program, which has an end of its own, and all that it started have ended.
     _ = consume writer
+  }
+
+  deinit {
+    if hasEnded { return }
+    kill(pid, SIGKILL)
+    var status: CInt = 0
+    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+  }
+
+  private static func start(
+    _ program: String, _ words: [String], input: CInt?, output: CInt, subject: String
+  ) throws(BatonError) -> pid_t {
+    var pointers: [UnsafeMutablePointer<CChar>?] = []
+    for word in [program] + words { pointers.append(strdup(word)) }
+    pointers.append(nil)
+    defer { for pointer in pointers { free(pointer) } }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    if let input {
+      posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+    } else {
+      posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    }
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+    posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+    var pid: pid_t = 0
+    let result = posix_spawnp(&pid, program, &actions, nil, pointers, environ)
+    if result != 0 { throw BatonError(result: -Int(result), subject, doing: "starting \(program)") }
+    return pid
+  }
+
+  /// All that it printed, when it has ended. It is killed after so many seconds; that, and any exit status but 0, is an
+  /// error with the last line that it printed. To be asked once.
+  mutating func output(within seconds: Double) throws(BatonError) -> String {
+    precondition(!hasEnded, "a program that has been waited for")
     let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
     var text: [UInt8] = []
-    let trouble = read(reader.number, until: deadline, into: &text)
+    let trouble = Self.read(reader.number, until: deadline, into: &text)
     if trouble != nil { kill(pid, SIGKILL) }
     var status: CInt = 0
     while waitpid(pid, &status, 0) < 0 {
       if errno != EINTR { throw BatonError(result: -Int(errno), subject, doing: "waiting for it") }
     }
+    hasEnded = true
     if let trouble { throw BatonError(.system, subject, trouble) }
     let said = String(decoding: text, as: UTF8.self)
     if status != 0 {
@@ -41,25 +95,6 @@ enum ProgramOutput {
         .system, subject, (signal == 0 ? "ended with status \(status >> 8)" : "was ended by signal \(signal)") + last)
     }
     return said
-  }
-
-  private static func start(
-    _ program: String, _ words: [String], output: CInt, subject: String
-  ) throws(BatonError) -> pid_t {
-    var pointers: [UnsafeMutablePointer<CChar>?] = []
-    for word in [program] + words { pointers.append(strdup(word)) }
-    pointers.append(nil)
-    defer { for pointer in pointers { free(pointer) } }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-    posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
-    var pid: pid_t = 0
-    let result = posix_spawn(&pid, program, &actions, nil, pointers, environ)
-    if result != 0 { throw BatonError(result: -Int(result), subject, doing: "starting \(program)") }
-    return pid
   }
 
   /// All that comes until the other end is closed. What was wrong, if something was.

@@ -1,0 +1,54 @@
+import Baton
+import BatonSharedMemory
+import Glibc
+
+/// The SHA-256 of what it is given, by sha256sum(1): what whoever watches would ask, and nothing to build.
+struct Digest: ~Copyable {
+  private var program: RunningProgram
+  private let writer: OwnedDescriptor
+
+  private static let subject = "sha256sum"
+  /// The longest that it may take over what it was given last.
+  private static let secondsMax = 60.0
+
+  /// Of nothing yet.
+  ///
+  /// - Throws: when sha256sum cannot be started; coreutils has it.
+  init() throws(BatonError) {
+    // A socket: whoever writes into a pipe that nobody reads is killed for it.
+    var ends: (CInt, CInt) = (-1, -1)
+    let made = withUnsafeMutableBytes(of: &ends) {
+      socketpair(
+        AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0,
+        $0.assumingMemoryBound(to: CInt.self).baseAddress!)
+    }
+    if made != 0 { throw BatonError(result: -Int(errno), Self.subject, doing: "making a socket pair") }
+    let reader = OwnedDescriptor(ends.0)
+    let writer = OwnedDescriptor(ends.1)
+    program = try RunningProgram(Self.subject, [], input: reader.number, subject: Self.subject)
+    self.writer = writer
+  }
+
+  /// Goes on with these bytes.
+  mutating func update(_ bytes: UnsafeRawBufferPointer) throws(BatonError) {
+    var sent = 0
+    while sent < bytes.count {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[sent...])
+      let count = send(writer.number, rest.baseAddress, rest.count, CInt(MSG_NOSIGNAL))
+      if count < 0, errno == EINTR { continue }
+      if count < 0 { throw BatonError(result: -Int(errno), Self.subject, doing: "giving it what is to be hashed") }
+      sent += count
+    }
+  }
+
+  /// The hash of all of it, in hexadecimal digits. To be asked once, at the end.
+  mutating func finish() throws(BatonError) -> String {
+    if shutdown(writer.number, CInt(SHUT_WR)) != 0 {
+      throw BatonError(result: -Int(errno), Self.subject, doing: "telling it that this was all")
+    }
+    let said = try program.output(within: Self.secondsMax)
+    let digits = said.prefix(while: \.isHexDigit)
+    guard digits.count == 64 else { throw BatonError(.system, Self.subject, "says '\(said)', which is no hash") }
+    return String(digits)
+  }
+}

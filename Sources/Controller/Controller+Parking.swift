@@ -1,0 +1,174 @@
+import BatonChannel
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Parking: how the loop goes to sleep, and what wakes it.
+//
+// A park and its wake-up take two system calls: io_uring_enter, which also sets anew the waits for words that have
+// been rung, and the futex wake of whoever is answered. Sync point "sleep" is `SleepWord`.
+extension Controller {
+  /// How long a controller sleeps that waits for a grant, before it looks by itself.
+  private static var grantWaitNanoseconds: Int64 { 5_000_000 }
+  /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
+  private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
+  /// Requests since the last sleep from which on this controller is busy: hosts then need no fence for its sake, and
+  /// its next sleep costs a membarrier, which is little beside so many.
+  private static var requestsUntilAwake: UInt64 { 256 }
+
+  /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
+  ///
+  /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
+  public mutating func park() {
+    if !hasJoined { return waitToJoin() }
+    // A function that waits for its residency is work that is due in no time.
+    if awaitsResidency || stop != .running { return }
+    lieDown()
+    // Only then the look. Each of these may have added a channel, or have ended more than the wait.
+    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
+      !acceptsMore, frontEnd.isEmpty, sleep.isLyingDown, listen()
+    {
+      count(.parks)
+      var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
+      if !sleep.isHeeded { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
+      nanoseconds = min(nanoseconds, nanosecondsUntilPeerLook(at: monotonicNanoseconds()))
+      storage.ring.wait(nanoseconds: nanoseconds)
+      lookAtPeer(at: monotonicNanoseconds())
+      if attentionCount == 0 { sweep(all: true) }
+      keepHouse()
+    }
+    getUp()
+  }
+
+  /// The same for a moment, with what is prepared given to the kernel by the call that sleeps: between two messages of
+  /// a front end's clients. What need not be done after each of them is done now and then.
+  ///
+  /// - Returns: false when nothing happened meanwhile.
+  mutating func rest() -> Bool {
+    if awaitsResidency || stop != .running { return true }
+    var hasWoken = true
+    lieDown()
+    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, isStillMember,
+      !acceptsMore, frontEnd.isEmpty, sleep.isLyingDown, listen()
+    {
+      count(.parks)
+      storage.ring.wait(nanoseconds: Self.restNanosecondsMax)
+      let now = monotonicNanoseconds()
+      if now &- restLookedAt >= UInt64(Self.restNanosecondsMax) {
+        restLookedAt = now
+        lookAtPeer(at: now)
+        keepHouse()
+      }
+      hasWoken = storage.hasCompletion
+    }
+    getUp()
+    return hasWoken
+  }
+
+  /// How long it rests at the most: then it sleeps as it always does.
+  private static var restNanosecondsMax: Int64 { 1_000_000 }
+
+  // MARK: Sync point "sleep", the sleeper's side
+
+  /// Says to everybody that this controller sleeps. What is looked at after this is newer than what they have done
+  /// without seeing it. Cost: two stores a host, a fence; a membarrier in the first sleep after work.
+  private mutating func lieDown() {
+    if !sleep.isHeeded {
+      sayEverywhere(.drowsy)
+      sleep.isHeeded = AsymmetricFence.heavy()
+    }
+    sleep.isDrowsy = true
+    sleep.isLyingDown = true
+    sleep.requestsBefore = requestsTaken
+    for position in 0..<channelCount {
+      let channel = Int(channelOrder[position])
+      channels[channel].controllerParked.say(sleep.state(channel))
+    }
+    record.parked.say(sleep.state(SleepState.own))
+    record.parked.fence()
+  }
+
+  private mutating func getUp() {
+    sleep.isLyingDown = false
+    sleep.isDrowsy = true
+    sayEverywhere(.drowsy)
+  }
+
+  /// A loop that has been busy for a while frees everybody from fencing for its sake. Not in a turn that a park makes:
+  /// that one does not sleep then.
+  mutating func rouse() {
+    if !sleep.isDrowsy || requestsTaken &- sleep.requestsBefore < Self.requestsUntilAwake { return }
+    sleep.isDrowsy = false
+    sleep.isHeeded = false
+    sleep.isLyingDown = false
+    sayEverywhere(.awake)
+  }
+
+  private var requestsTaken: UInt64 { counters.word(Counter.requests.rawValue).loadRelaxed() }
+
+  private func sayEverywhere(_ state: SharedSleepWord.State) {
+    for position in 0..<channelCount { channels[Int(channelOrder[position])].controllerParked.say(state) }
+    record.parked.say(state)
+  }
+
+  /// Requests are taken from this channel from now on: its word says what the others say. Whoever looks at it may have
+  /// found something else there until now.
+  mutating func sayFirst(_ channel: Int) {
+    channels[channel].controllerParked.say(sleep.isDrowsy ? .drowsy : .awake)
+    sleep.isHeeded = false
+    sleep.isLyingDown = false
+  }
+
+  // MARK: Doorbells
+
+  /// Has the ring wait for every word that says so. They are given to the kernel by the call that sleeps, and one that
+  /// has been rung by then ends the sleep before it begins.
+  ///
+  /// At most one wait a doorbell, which ends in one completion: no host can fill the ring with them.
+  ///
+  /// - Returns: false when the ring takes nothing at present: no sleep.
+  private mutating func listen() -> Bool {
+    if !sleep.listens { return true }
+    for position in 0..<channelCount {
+      let channel = Int(channelOrder[position])
+      if sleep.doorbells[channel] == .unarmed, !arm(channel, channels[channel].controllerParked) { return false }
+    }
+    return sleep.doorbells[SleepState.own] != .unarmed || arm(SleepState.own, record.parked)
+  }
+
+  private mutating func arm(_ doorbell: Int, _ word: SharedSleepWord) -> Bool {
+    guard
+      storage.watchFutex(
+        word.futex.address, while: UInt32(SharedSleepWord.State.listening.rawValue), kind: Watch.doorbell,
+        index: UInt32(truncatingIfNeeded: doorbell))
+    else { return false }
+    sleep.doorbells[doorbell] = .armed
+    return true
+  }
+
+  /// A wait for a word has ended: it was rung, it said something else in the first place, or it is not wanted any more.
+  mutating func doorbellRang(_ doorbell: Int, _ result: Int32) {
+    sleep.doorbells[doorbell] = .unarmed
+    switch -result {
+    case 0: count(.doorbells)
+    case EAGAIN, ECANCELED, EINTR: break
+    // A wait that was given to the kernel late, when its host was gone.
+    case EFAULT: break
+    default:
+      // Everybody rings by the sockets from now on.
+      if sleep.listens { options.logger.debug("controller \(identity): no futex in the ring: \(result)") }
+      sleep.listens = false
+    }
+  }
+
+  /// Nothing is taken from this channel any more.
+  mutating func endListening(_ channel: Int) {
+    if sleep.doorbells[channel] != .armed { return }
+    // Where the ring does not even take this, the wait stays until it is rung, or until the ring goes; one a place.
+    _ = storage.unwatchFutex(kind: Watch.doorbell, index: UInt32(truncatingIfNeeded: channel))
+    sleep.doorbells[channel] = .ending
+  }
+}

@@ -1,0 +1,220 @@
+import Baton
+import BatonChannel
+import BatonController
+import BatonHost
+import BatonOwnership
+import BatonSharedMemory
+import BatonStorage
+import BatonSubsystem
+import BatonTestSupport
+import CBatonShims
+import Glibc
+import Synchronization
+import Testing
+
+/// Controllers that sleep, and what wakes them. Where the kernel cannot wait for a futex in a ring (before 6.7), none
+/// listens to words, and the tests of that are left out.
+@Suite("Parking")
+struct ParkingTests {
+  /// Unit 0 is at once, unit 1 takes long enough to sleep over.
+  private static let units = ["null:1M", "fault:delay=2ms:mem:1M"]
+
+  /// Whether this kernel can wait for a futex in a ring: it says then that the word holds another value.
+  private static let canListen: Bool = {
+    let word = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
+    word.initialize(to: 0)
+    defer { word.deallocate() }
+    do {
+      var storage = try Storage(units: [], life: StorageLife(controllerIndex: 0, incarnation: 1, subsystem: 1))
+      guard storage.watchFutex(word, while: 1, kind: 1, index: 0), storage.submit() == 1 else { return false }
+      guard case .ready(_, _, let result, _) = storage.next() else { return false }
+      return result == -EAGAIN
+    } catch {
+      return false
+    }
+  }()
+
+  /// A host whose words the test can reach.
+  private static func attached(_ laboratory: Laboratory, to controller: ControllerIdentity) throws -> RawHost {
+    let raw = try RawHost(laboratory, to: controller)
+    #expect(try reply(over: raw.socket, laboratory) == .attached)
+    return raw
+  }
+
+  @Test(
+    "A wait for a word outlives a sleep that storage ends, is heard when it is rung, and is set anew by the next sleep",
+    .enabled(if: canListen), arguments: ControllerIdentity.allCases)
+  func waitOutlivesSleep(controller: ControllerIdentity) throws {
+    let laboratory = try Laboratory(units: Self.units)
+    let host = try Self.attached(laboratory, to: controller)
+    #expect(!host.rings(controller), "nobody has slept")
+    for round in 1...3 {
+      try laboratory.sleep(controller, over: 1)
+      try laboratory.sleep(controller, over: 1)
+      #expect(laboratory.count(.doorbells, of: controller) == UInt64(round) - 1)
+      #expect(!host.memory.controllerParked(controller).saysAsleep)
+      #expect(host.rings(controller))
+      #expect(!host.rings(controller), "one wait a word")
+      laboratory.poll(controller)
+      #expect(laboratory.count(.doorbells, of: controller) == UInt64(round))
+    }
+  }
+
+  @Test("A host that goes leaves no wait behind, and the next one in its place is listened to", .enabled(if: canListen))
+  func hostGoes() throws {
+    let laboratory = try Laboratory(units: Self.units)
+    for _ in 0..<3 {
+      let raw = try Self.attached(laboratory, to: .a)
+      try laboratory.sleep(.a, over: 1)
+      let attached = laboratory.count(.hosts, of: .a)
+      shutdown(raw.socket.number, CInt(SHUT_RDWR))
+      try laboratory.turn { laboratory.count(.hosts, of: .a) < attached }
+      // One turn gives the end of the wait to the kernel, and the next one hears of it.
+      for _ in 0..<4 { laboratory.poll() }
+      #expect(!raw.rings(.a))
+    }
+    let next = try Self.attached(laboratory, to: .a)
+    try laboratory.sleep(.a, over: 1)
+    #expect(next.rings(.a))
+    laboratory.poll(.a)
+    #expect(laboratory.count(.doorbells, of: .a) == 1)
+  }
+
+  @Test("Who serves in another's place listens in its place, until that one comes back", .enabled(if: canListen))
+  func standsIn() throws {
+    let laboratory = try Laboratory(units: Self.units)
+    let raw = try Self.attached(laboratory, to: .a)
+    try laboratory.stop(.b)
+    try laboratory.turn {
+      laboratory.region.controller(.a).takeover.loadRelaxed() == TakeoverStage.standsIn.rawValue
+    }
+    try laboratory.sleep(.a, over: 1)
+    #expect(raw.rings(.b))
+    laboratory.poll(.a)
+    try laboratory.sleep(.a, over: 1)
+    try laboratory.start(.b)
+    try laboratory.turn { laboratory.host.isAttached(to: .b) }
+    let socket = try raw.attach(laboratory, to: .b)
+    #expect(try reply(over: socket, laboratory) == .attached)
+    for _ in 0..<4 { laboratory.poll() }
+    #expect(!raw.rings(.b), "b has not slept, and a listens to its own word only")
+    #expect(raw.rings(.a))
+    try laboratory.sleep(.b, over: 1)
+    #expect(raw.rings(.b))
+  }
+
+  @Test("A host that writes what it likes where it is told who sleeps gets its own requests late, and that is all")
+  func hostileWord() throws {
+    let laboratory = try Laboratory(units: Self.units)
+    let raw = try Self.attached(laboratory, to: .a)
+    var random = SeededRandom(seed: 5)
+    for _ in 0..<50 {
+      _ = raw.memory.controllerParked(.a).futex.exchange(UInt32.random(in: 0...6, using: &random))
+      _ = raw.memory.hostParked.futex.exchange(UInt32.random(in: 0...UInt32.max, using: &random))
+      _ = raw.rings(.a)
+      try laboratory.sleep(.a, over: 1)
+      #expect(try laboratory.perform(Request(.read, length: 512), on: .a).status == .success)
+    }
+    #expect(laboratory.count(.doorbells, of: .a) <= 50)
+  }
+
+  @Test(
+    "Sleeping host, sleeping controllers: each request wakes who must serve it, each answer its host",
+    arguments: [true, false], [WaitStrategy.park, .adaptive(spinNanoseconds: 1000)])
+  func everybodySleeps(listens: Bool, waiting: WaitStrategy) throws {
+    let folder = try ScratchFolder()
+    let subsystem = try Subsystem.create(
+      folder("subsystem"), units: Self.units.map { try UnitSpecification(parsing: $0) })
+    let region = try Region(opening: subsystem.location, writable: false)
+    var options = Laboratory.controllerOptions
+    options.listensToWords = listens
+    options.residency = .pendingOnly
+    let a = try SleepingController(.a, of: subsystem, options)
+    defer { a.end() }
+    let b = try SleepingController(.b, of: subsystem, options)
+    defer { b.end() }
+    var hostOptions = HostOptions()
+    hostOptions.waiting = waiting
+    let host = TestHost(try Host(of: subsystem, options: hostOptions))
+    while !(host.isAttached(to: .a) && host.isAttached(to: .b)) { host.maintain() }
+    let rounds = 400
+    var waits = 0
+    for round in 0..<rounds {
+      // Both of them sleep as a rule: the one that is asked wakes the one that owns, and both at different things.
+      let controller: ControllerIdentity = round % 3 == 0 ? .a : .b
+      #expect(host.submit(Request(.read, unit: round % 8 == 0 ? 1 : 0, length: 512), to: controller))
+      var completion: Completion?
+      while completion == nil {
+        completion = host.next()
+        if completion != nil { break }
+        host.wait()
+        waits += 1
+      }
+      #expect(completion?.status == .success)
+      // Until somebody sleeps for certain, now and then.
+      if round % 16 == 0 {
+        var yields = 0
+        while !region.controller(controller).parked.saysAsleep, yields < 10_000_000 {
+          sched_yield()
+          yields += 1
+        }
+      }
+    }
+    // A host that nobody wakes sleeps for 100 ms, a controller for five times as long.
+    #expect(waits < 2 * rounds, "sleeps that ended by time")
+    for controller in ControllerIdentity.allCases {
+      func count(_ counter: Counter) -> UInt64 {
+        region.controller(controller).counters.word(counter.rawValue).loadRelaxed()
+      }
+      #expect(count(.parks) > 0)
+      #expect(count(.hostWakes) > 0)
+      #expect(count(.peerDoorbells) > 0)
+      #expect((count(.doorbells) > 0) == (listens && Self.canListen))
+    }
+  }
+}
+
+extension RawHost {
+  /// Wakes whoever listens to the word of its channel to this controller. False when nobody does.
+  fileprivate func rings(_ controller: ControllerIdentity) -> Bool { memory.controllerParked(controller).ring() }
+}
+
+/// A controller that runs on a thread of its own, as in a process of its own.
+private final class SleepingController: Sendable {
+  private let isOver = Atomic(false)
+  private let hasEnded = Atomic(false)
+
+  private final class Start {
+    var controller: Controller
+    let owner: SleepingController
+    init(_ controller: consuming Controller, _ owner: SleepingController) {
+      self.controller = controller
+      self.owner = owner
+    }
+  }
+
+  init(_ identity: ControllerIdentity, of subsystem: Subsystem, _ options: ControllerOptions) throws {
+    let start = Start(try Controller(identity, of: subsystem, options: options), self)
+    var thread = pthread_t()
+    let box = Unmanaged.passRetained(start)
+    let failure = pthread_create(
+      &thread, nil,
+      { argument in
+        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        let owner = start.owner
+        while !owner.isOver.load(ordering: .acquiring) {
+          if !start.controller.poll() { start.controller.park() }
+        }
+        owner.hasEnded.store(true, ordering: .releasing)
+        return nil
+      }, box.toOpaque())
+    precondition(failure == 0, "a thread can be had")
+    pthread_detach(thread)
+  }
+
+  /// Ends the thread. It wakes by itself in half a second at the latest, when it looks after the other controller.
+  func end() {
+    isOver.store(true, ordering: .releasing)
+    while !hasEnded.load(ordering: .acquiring) { sched_yield() }
+  }
+}
