@@ -121,7 +121,9 @@ extension Controller {
   }
 
   /// Whether writing zeroes takes less than writing data, see `Storage.zeroesFast`.
-  public func zeroesFast(unit: Int) -> Bool { storage.zeroesFast(unit: unit) }
+  public func zeroesFast(unit: Int, keepsAllocation: Bool) -> Bool {
+    storage.zeroesFast(unit: unit, keepsAllocation: keepsAllocation)
+  }
 
   /// Whether a unit's blocks lie nowhere, see `Storage.readsNothing`.
   public func readsNothing(unit: Int) -> Bool { storage.readsNothing(unit: unit) }

@@ -36,7 +36,7 @@ extension Controller {
       serveManagement(request, term: term)
       return false
     }
-    // The five operations on blocks have the same order on both floors; what the number says was checked.
+    // The operations on blocks have the same order on both floors; what the number says was checked.
     let operation = Storage.Operation(rawValue: request.pointee.operation &- Operation.read.rawValue)
     precondition(operation != nil, "management has been served above")
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)

@@ -117,10 +117,12 @@ extension NBDServer {
     case .flush: request = Request(.flush, unit: unit)
     case .trim: request = Request(.discard, unit: unit, offset: operation.offset, length: operation.length)
     case .writeZeroes:
-      if operation.mustBeFast, !controller.zeroesFast(unit: operation.unit) {
+      let keepsAllocation = operation.keepsAllocation
+      if operation.mustBeFast, !controller.zeroesFast(unit: operation.unit, keepsAllocation: keepsAllocation) {
         return connections[place].finish(operation.slot, .failed(.notSupported))
       }
-      request = Request(.writeZeroes, unit: unit, offset: operation.offset, length: operation.length)
+      request = Request(
+        keepsAllocation ? .fillZeroes : .writeZeroes, unit: unit, offset: operation.offset, length: operation.length)
     // Advice, and there is nothing to be done about it: the data is where it is fastest.
     case .cache: return connections[place].finish(operation.slot, .done)
     case .blockStatus:

@@ -91,7 +91,9 @@ extension Storage {
 
   /// Whether writing zeroes to a unit takes less than writing data does, as far as it is known: until its file system
   /// has refused every better way.
-  public func zeroesFast(unit: Int) -> Bool { backends[unit].zeroing != .writeZeroes }
+  public func zeroesFast(unit: Int, keepsAllocation: Bool) -> Bool {
+    keepsAllocation ? backends[unit].zeroing == .zeroRange : backends[unit].zeroing != .writeZeroes
+  }
 
   /// Whether a unit's blocks lie nowhere: what is read is what the buffer held.
   public func readsNothing(unit: Int) -> Bool { backends[unit].geometry.kind == .null }
