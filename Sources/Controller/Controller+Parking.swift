@@ -48,7 +48,7 @@ extension Controller {
   ///
   /// - Returns: false when nothing happened meanwhile.
   mutating func rest() -> Bool {
-    if awaitsResidency || stop != .running { return true }
+    if awaitsResidency || stop != .running || spinBeforeRest() { return true }
     var hasWoken = true
     lieDown()
     if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, isStillMember,
@@ -66,6 +66,30 @@ extension Controller {
     }
     getUp()
     return hasWoken
+  }
+
+  /// Looks for a completion for a moment where that has paid lately: with a storage or a client that answers sooner
+  /// than a sleep and its wake-up take, and not with any other.
+  ///
+  /// - Returns: whether there is one.
+  private mutating func spinBeforeRest() -> Bool {
+    let isStoring = storage.inFlight > 0
+    guard options.waiting != .park, restSpins.isWorthwhile(whileStoring: isStoring) else { return false }
+    defersSubmission = false
+    if storage.mustSubmit { submit() }
+    defersSubmission = true
+    let began = monotonicNanoseconds()
+    repeat {
+      for _ in 0..<RestSpins.looksPerClock {
+        if storage.hasCompletion {
+          restSpins.ended(whileStoring: isStoring, hasPaid: true)
+          return true
+        }
+        baton_spin_hint()
+      }
+    } while monotonicNanoseconds() &- began < RestSpins.nanosecondsMax
+    restSpins.ended(whileStoring: isStoring, hasPaid: false)
+    return false
   }
 
   /// How long it rests at the most: then it sleeps as it always does.

@@ -117,6 +117,8 @@ public struct Controller: ~Copyable {
   /// Whether what is prepared waits for the sleep that is about to come, which gives it to the kernel: one system call
   /// for both.
   var defersSubmission = false
+  /// Whether to spin before a rest.
+  var restSpins = RestSpins()
   /// When a controller that sleeps for moments only has last looked after what nobody tells of.
   var restLookedAt: UInt64 = 0
   /// What a front end has had done on the ring, see Controller+FrontEnd.
