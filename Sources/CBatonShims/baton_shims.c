@@ -408,6 +408,14 @@ int baton_pin_to_cpu(int cpu) {
   return result(sched_setaffinity(0, sizeof set, &set));
 }
 
+int baton_pin_beside_cpu(int cpu) {
+  if (!was_pinned && sched_getaffinity(0, sizeof unpinned, &unpinned)) return -errno;
+  was_pinned = true;
+  cpu_set_t set = unpinned;
+  CPU_CLR(cpu, &set);
+  return result(sched_setaffinity(0, sizeof set, &set));
+}
+
 int baton_unpin(void) { return was_pinned ? result(sched_setaffinity(0, sizeof unpinned, &unpinned)) : 0; }
 
 int baton_available_cpus(void) {

@@ -96,6 +96,9 @@ int baton_read_signal(int fd);
 
 // sched_setaffinity(2) takes cpu_set_t, which is macros. 0 or -errno.
 int baton_pin_to_cpu(int cpu);
+
+// The same for every CPU but that one, which may not be the only one.
+int baton_pin_beside_cpu(int cpu);
 // Undoes the pinning: the CPUs that this process had before. 0 or -errno.
 int baton_unpin(void);
 // How many CPUs this process may run on.
