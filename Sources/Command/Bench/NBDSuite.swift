@@ -5,7 +5,8 @@ import Glibc
 
 extension Bench {
   /// A unit as a disk over NBD, on a disk's file system and on tmpfs: fio's nbd engine at a controller, and at each of
-  /// the other servers, on the same file.
+  /// the other servers, on the same file. The floor is what fio gets out of that file by itself, with io_uring: where a
+  /// disk is the narrow place, no server is faster.
   mutating func nbd() throws {
     if let reason = Fio.reasonWithoutNBD {
       report.warnings.append("nbd: was not run: \(reason)")
@@ -81,7 +82,7 @@ extension Bench {
     try NBDRivals.waitUntilAnswered(address, log: log)
     let own = [ProcessFigures(of: a.pid), ProcessFigures(of: b.pid)]
     for transfer in isQuick ? Transfer.few : Transfer.all {
-      try nbd(transfer, at: address, own, &servers, path, place)
+      try nbd(transfer, at: address, own, &servers, path, isDirect, place)
     }
     try a.stop()
     try b.stop()
@@ -89,7 +90,7 @@ extension Bench {
 
   private mutating func nbd(
     _ transfer: Transfer, at address: NBDAddress, _ own: [ProcessFigures], _ servers: inout NBDRivals, _ path: String,
-    _ place: String
+    _ isDirect: Bool, _ place: String
   ) throws {
     let seconds = isQuick ? 0.1 : 0.5
     let rounds = isQuick ? Interleaved.roundsMin : min(rounds, 7)
@@ -105,20 +106,29 @@ extension Bench {
       return [figures.rate, Double(try processorTime() - before) / 1000 / figures.requests]
     }
     let measured = try pinned {
-      try interleaved("nbd: \(transfer.name), \(place)", trials: 1 + running.count, control: control, rounds: rounds) {
+      try interleaved("nbd: \(transfer.name), \(place)", trials: 2 + running.count, control: control, rounds: rounds) {
         trial, round in
-        if trial == 0 { return try measure(address, own, round) }
-        return servers.measure(running[trial - 1], path) { try measure($0, [$1], round) }
+        switch trial {
+        case 0: return try measure(address, own, round)
+        case 1:
+          return [
+            try Fio.rate(
+              file: path, rw: transfer.pattern, blockSize: transfer.blockSize, depth: transfer.depth,
+              size: Self.nbdFileSize, direct: isDirect, seconds: seconds)
+          ]
+        default: return servers.measure(running[trial - 2], path) { try measure($0, [$1], round) }
+        }
       }
     }
+    // Two figures of Baton, one of the file, two of each of the others.
     func rivals(_ value: Int, goal: Double) -> [Interleaved.Rival] {
-      servers.rivals(of: running) { name, place in .thing(name, 2 * (1 + place) + value, goal: goal) }
+      servers.rivals(of: running) { name, place in .thing(name, 3 + 2 * place + value, goal: goal) }
     }
     let name = "\(transfer.name), \(place)"
     report.append(
       measured.row(
-        .nbd, name, metric: "rate", unit: "requests/s", ours: 0, peers: rivals(0, goal: transfer.goal), better: .more,
-        waiting: .adaptive))
+        .nbd, name, metric: "rate", unit: "requests/s", ours: 0, floor: ("the file without a server", 2),
+        peers: rivals(0, goal: transfer.goal), better: .more, waiting: .adaptive))
     report.append(
       measured.row(
         .nbd, "CPU of the server: \(name)", metric: "CPU a request", unit: "us", ours: 1, peers: rivals(1, goal: 1),
