@@ -435,6 +435,11 @@ int baton_available_cpu(int place) {
 
 int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
 
+bool baton_lies_in_memory(int fd) {
+  struct statfs facts;
+  return !fstatfs(fd, &facts) && facts.f_type == TMPFS_MAGIC;
+}
+
 int baton_open(const char *path, bool writable, bool direct, bool create) {
   int flags = O_CLOEXEC | (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | (create ? O_CREAT | O_EXCL : 0);
   return result(open(path, flags, 0600));

@@ -84,6 +84,9 @@ int baton_address_canonical(const char *address, char *text, size_t size);
 // TCP_NODELAY; does nothing to a unix socket. 0 or -errno.
 int baton_stream_no_delay(int fd);
 
+// Whether a file lies on tmpfs (fstatfs(2), whose magic numbers are macros).
+bool baton_lies_in_memory(int fd);
+
 // madvise(2), MADV_REMOVE: gives pages of shared memory back; they read as zeroes. 0 or -errno.
 int baton_remove_pages(void *address, size_t count);
 
