@@ -211,7 +211,6 @@ extension Controller {
   ///
   /// - Returns: false when the host has more requests outstanding than lines, and is put out.
   private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> Bool {
-    mustLook = true
     let channel = channels + index
     guard channel.pointee.outstanding < channel.pointee.lineMask else {
       expel(place: index >> 1, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
@@ -316,7 +315,7 @@ extension Controller {
 
   /// Whether a block request can be served at all, by itself: nil if so. What depends on the unit's state comes when
   /// it is served.
-  private func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
+  private mutating func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
     if copy.unit >= unitCount { return .noSuchUnit }
     if operation == .flush { return nil }
     let unit = units + Int(copy.unit)
