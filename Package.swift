@@ -11,11 +11,14 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
 ]
 
-/// All of them, for whoever stands on top.
-let floors: [Target.Dependency] = [
+/// The library's, but for its front ends.
+let lowerFloors: [Target.Dependency] = [
   "BatonHost", "BatonController", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
   "BatonSharedMemory", "CBatonShims",
 ]
+
+/// All of them, for whoever stands on top.
+let floors: [Target.Dependency] = lowerFloors + ["BatonNBD", "BatonNBDServer"]
 
 let package = Package(
   name: "baton",
@@ -53,6 +56,9 @@ let package = Package(
       name: "BatonSubsystem",
       dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonStorage", "CBatonShims"],
       path: "Sources/Subsystem", swiftSettings: strict),
+    // NBD: the protocol of one client's connection, without its socket.
+    .target(
+      name: "BatonNBD", dependencies: ["BatonSharedMemory"], path: "Sources/NBD", swiftSettings: strict),
     // Channel: what a host and a controller share and nobody else.
     .target(
       name: "BatonChannel", dependencies: ["BatonSharedMemory", "BatonOwnership", "CBatonShims"],
@@ -70,6 +76,14 @@ let package = Package(
         "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CBatonShims",
       ],
       path: "Sources/Host", swiftSettings: strict),
+
+    // NBD's server: the sockets of one controller, in its loop and on its ring; to that controller it is a host.
+    .target(
+      name: "BatonNBDServer",
+      dependencies: lowerFloors + [
+        "BatonNBD", .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Sources/NBDServer", swiftSettings: strict),
 
     // Front ends.
     .target(
@@ -97,6 +111,9 @@ let package = Package(
     .testTarget(
       name: "StorageTests", dependencies: ["BatonStorage", "BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
       path: "Tests/Storage", swiftSettings: strict),
+    .testTarget(
+      name: "NBDTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/NBD",
+      swiftSettings: strict),
     .testTarget(
       name: "SubsystemTests",
       dependencies: [

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "baton_shims.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -8,8 +9,11 @@
 #include <linux/futex.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -220,6 +224,149 @@ int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
   *uid = peer.uid;
   return 0;
 }
+
+static int listen_or_close(int fd, const struct sockaddr *address, socklen_t length) {
+  int status = result(bind(fd, address, length));
+  // As many as the system lets wait: a client that comes while nobody accepts must not be refused.
+  if (status == 0) status = result(listen(fd, SOMAXCONN));
+  if (status < 0) {
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+
+int baton_stream_listen_unix(const char *path) {
+  struct sockaddr_un address;
+  int status = unix_address(path, &address);
+  if (status) return status;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  // As in baton_socket_listen.
+  if (fchmod(fd, 0600)) {
+    status = -errno;
+    close(fd);
+    return status;
+  }
+  return listen_or_close(fd, (struct sockaddr *)&address, sizeof address);
+}
+
+// Fills an address of either family in; its length, or 0 when the text is none.
+static socklen_t numeric_address(const char *text, uint16_t port, struct sockaddr_storage *address) {
+  struct sockaddr_in *four = (struct sockaddr_in *)address;
+  struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
+  memset(address, 0, sizeof *address);
+  if (inet_pton(AF_INET, text, &four->sin_addr) == 1) {
+    four->sin_family = AF_INET;
+    four->sin_port = htons(port);
+    return sizeof *four;
+  }
+  if (inet_pton(AF_INET6, text, &six->sin6_addr) == 1) {
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons(port);
+    return sizeof *six;
+  }
+  return 0;
+}
+
+int baton_stream_listen_tcp(const char *text, uint16_t port) {
+  struct sockaddr_storage address;
+  socklen_t length = numeric_address(text, port, &address);
+  if (length == 0) return -EINVAL;
+  int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  // A port whose connections of an earlier life have not timed out yet; and nothing of IPv4 on an IPv6 address.
+  int on = 1;
+  int status = result(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on));
+  if (status == 0 && address.ss_family == AF_INET6) {
+    status = result(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on));
+  }
+  if (status < 0) {
+    close(fd);
+    return status;
+  }
+  return listen_or_close(fd, (struct sockaddr *)&address, length);
+}
+
+int baton_stream_is_answered(const char *path) {
+  struct sockaddr_un address;
+  int status = unix_address(path, &address);
+  if (status) return status;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  status = result(connect(fd, (struct sockaddr *)&address, sizeof address));
+  close(fd);
+  // EAGAIN: somebody listens whose backlog is full.
+  if (status == 0 || status == -EAGAIN) return 1;
+  return status == -ECONNREFUSED || status == -ENOENT ? 0 : status;
+}
+
+int baton_port_is_answered(const char *text, uint16_t port) {
+  struct sockaddr_storage address;
+  socklen_t length = numeric_address(text, port, &address);
+  if (length == 0) return -EINVAL;
+  int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  int status = result(connect(fd, (struct sockaddr *)&address, length));
+  close(fd);
+  return status == 0 ? 1 : status == -ECONNREFUSED ? 0 : status;
+}
+
+int baton_stream_is_listening(int fd) {
+  int type = 0, listens = 0;
+  socklen_t length = sizeof type;
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) || type != SOCK_STREAM) return 0;
+  length = sizeof listens;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0;
+}
+
+int baton_stream_address(int fd, char *text, size_t size) {
+  // A byte more than the kernel writes: a path that fills the structure does not end in a zero.
+  union {
+    struct sockaddr_storage any;
+    struct sockaddr_un unix_path;
+    char space[sizeof(struct sockaddr_storage) + 1];
+  } address;
+  memset(&address, 0, sizeof address);
+  socklen_t length = sizeof address.any;
+  if (getsockname(fd, (struct sockaddr *)&address.any, &length)) return -errno;
+  char number[INET6_ADDRSTRLEN];
+  const struct sockaddr_in *four = (const struct sockaddr_in *)&address.any;
+  const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address.any;
+  int count = -1;
+  switch (address.any.ss_family) {
+    case AF_UNIX: count = snprintf(text, size, "unix:%s", address.unix_path.sun_path); break;
+    case AF_INET:
+      if (inet_ntop(AF_INET, &four->sin_addr, number, sizeof number)) {
+        count = snprintf(text, size, "tcp:%s:%d", number, ntohs(four->sin_port));
+      }
+      break;
+    case AF_INET6:
+      if (inet_ntop(AF_INET6, &six->sin6_addr, number, sizeof number)) {
+        count = snprintf(text, size, "tcp:[%s]:%d", number, ntohs(six->sin6_port));
+      }
+      break;
+    default: return -EAFNOSUPPORT;
+  }
+  return count < 0 || (size_t)count >= size ? -ENAMETOOLONG : 0;
+}
+
+int baton_address_canonical(const char *text, char *canonical, size_t size) {
+  struct sockaddr_storage address;
+  if (numeric_address(text, 0, &address) == 0) return -EINVAL;
+  const void *bytes = address.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&address)->sin_addr
+                                                   : (const void *)&((struct sockaddr_in6 *)&address)->sin6_addr;
+  return inet_ntop(address.ss_family, bytes, canonical, (socklen_t)size) ? 0 : -errno;
+}
+
+int baton_stream_no_delay(int fd) {
+  int on = 1, family = 0;
+  socklen_t length = sizeof family;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length)) return -errno;
+  return family == AF_UNIX ? 0 : result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
+}
+
+int baton_remove_pages(void *address, size_t count) { return result(madvise(address, count, MADV_REMOVE)); }
 
 static void termination_set(sigset_t *set) {
   sigemptyset(set);

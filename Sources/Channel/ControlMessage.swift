@@ -26,6 +26,17 @@ public enum ControlMessage {
       "control socket", doing: "sending the attach request")
   }
 
+  /// Controller: hands over one of so many listening sockets (-1: says that there are no more). Negative: -errno.
+  public static func sendListener(over socket: CInt, _ descriptor: CInt, number: Int, count: Int) -> Int {
+    var message = baton_listener_message()
+    message.magic = baton_host_magic
+    message.layout_version = UInt32(BATON_LAYOUT_VERSION)
+    message.kind = UInt32(BATON_ATTACH_LISTENER)
+    message.number = UInt32(truncatingIfNeeded: number)
+    message.count = UInt32(truncatingIfNeeded: count)
+    return baton_socket_send(socket, &message, MemoryLayout<baton_listener_message>.size, descriptor)
+  }
+
   /// One byte. A full socket is not an error: what would be said has been said already.
   ///
   /// - Returns: false when the other side is gone.

@@ -11,6 +11,8 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   case discard = 4
   /// The blocks read as zeroes from now on.
   case writeZeroes = 5
+  /// The same, and they stay allocated: no hole comes about.
+  case fillZeroes = 6
 
   /// Management: which subsystem and controller answers.
   case identify = 16
@@ -33,7 +35,9 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
 
   /// Whether this changes the unit's blocks.
   @inlinable @inline(__always)
-  public var changesUnit: Bool { self == .write || self == .discard || self == .writeZeroes }
+  public var changesUnit: Bool {
+    self == .write || self == .discard || self == .writeZeroes || self == .fillZeroes
+  }
 }
 
 /// A service request: block I/O on a unit, or management of the subsystem.

@@ -12,7 +12,7 @@ struct BatonCommand: ParsableCommand {
     subcommands: [
       DemoCommand.self, StressCommand.self, BenchCommand.self, BenchWorkerCommand.self, BareProcessCommand.self,
       TurnsCommand.self, PressCommand.self, PeersCommand.self,
-      CreateCommand.self, ControllerCommand.self, RunCommand.self,
+      ServeCommand.self, CreateCommand.self, ControllerCommand.self, RunCommand.self,
       StatusCommand.self, DestroyCommand.self,
     ])
 

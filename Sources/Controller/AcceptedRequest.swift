@@ -54,7 +54,7 @@ extension baton_accepted_request {
   @inline(__always)
   var changesUnit: Bool {
     operation == Operation.write.rawValue || operation == Operation.discard.rawValue
-      || operation == Operation.writeZeroes.rawValue
+      || operation == Operation.writeZeroes.rawValue || operation == Operation.fillZeroes.rawValue
   }
 
   /// Recovered, and given to the storage again.

@@ -8,7 +8,7 @@ import Glibc
 /// connection that is gone is not taken for one of its successor.
 struct ControlConnections: ~Copyable {
   /// What the other end of a connection is.
-  enum Kind { case vacant, unknown, host(place: Int), peer }
+  enum Kind { case vacant, unknown, host(place: Int), peer, listeners }
 
   struct Connection {
     var kind = Kind.vacant
@@ -27,6 +27,8 @@ struct ControlConnections: ~Copyable {
   var peerSocketPath = ""
   /// To the peer's control socket, for ringing it; -1: none.
   var toPeer: CInt = -1
+  /// The sockets that the peer listens on, for when it is gone.
+  private(set) var peersListeners: [CInt] = []
   /// What a stop by signal comes by; -1: none.
   var signals: CInt = -1
 
@@ -46,6 +48,7 @@ struct ControlConnections: ~Copyable {
       shutdown(connection.descriptor, CInt(SHUT_RDWR))
       Glibc.close(connection.descriptor)
     }
+    for listener in peersListeners { Glibc.close(listener) }
     if toPeer >= 0 { Glibc.close(toPeer) }
     if signals >= 0 { Glibc.close(signals) }
   }
@@ -62,6 +65,19 @@ struct ControlConnections: ~Copyable {
       }
     }
     return nil
+  }
+
+  /// Takes one of the peer's listening sockets over; the first one of a row takes the place of all that were there.
+  mutating func keepListener(_ descriptor: consuming OwnedDescriptor, number: UInt32) {
+    if number == 0 {
+      for listener in peersListeners { Glibc.close(listener) }
+      peersListeners = []
+    }
+    // What is no listening socket is closed here, and so is one too many.
+    guard peersListeners.count < Int(BATON_LISTENERS_MAX), baton_stream_is_listening(descriptor.number) == 1 else {
+      return
+    }
+    peersListeners.append(descriptor.release())
   }
 
   /// What a watch of this connection carries.

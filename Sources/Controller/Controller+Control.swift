@@ -129,9 +129,10 @@ extension Controller {
   private mutating func receiveMessages(_ connection: Int) {
     let descriptor = control.connections[connection].descriptor
     for _ in 0..<Self.messagesMax {
-      var message = baton_attach_request()
+      // The longest; an attach request is the beginning of it.
+      var message = baton_listener_message()
       var passed: CInt = -1
-      let count = baton_socket_receive(descriptor, &message, MemoryLayout<baton_attach_request>.size, &passed)
+      let count = baton_socket_receive(descriptor, &message, MemoryLayout<baton_listener_message>.size, &passed)
       let handed = OwnedDescriptor(passed)
       if count == -Int(EAGAIN) || count == -Int(EINTR) { return }
       switch (count, control.connections[connection].kind) {
@@ -139,6 +140,10 @@ extension Controller {
       case (MemoryLayout<baton_attach_request>.size, .unknown):
         attach(connection, message, handed)
         if control.connections[connection].descriptor < 0 { return }
+      case (MemoryLayout<baton_listener_message>.size, .unknown) where isListener(message),
+        (MemoryLayout<baton_listener_message>.size, .listeners) where isListener(message):
+        control.connections[connection].kind = .listeners
+        control.keepListener(handed, number: message.number)
       default:
         disconnect(connection, count <= 0 ? nil : "a message of \(count) bytes that means nothing here")
         return
@@ -147,8 +152,27 @@ extension Controller {
     disconnect(connection, "\(Self.messagesMax) messages at once")
   }
 
+  /// Whether the peer hands a listening socket over.
+  private func isListener(_ message: baton_listener_message) -> Bool {
+    message.magic == baton_host_magic && message.layout_version == UInt32(BATON_LAYOUT_VERSION)
+      && message.kind == UInt32(BATON_ATTACH_LISTENER)
+  }
+
+  /// A new life of the peer asks for the sockets that its earlier lives listened on. It gets all, and then the word
+  /// that there are no more; they stay here as well.
+  private mutating func answerAsk(_ connection: Int) {
+    let listeners = control.peersListeners
+    for (number, listener) in (listeners + [-1]).enumerated() {
+      let sent = ControlMessage.sendListener(
+        over: control.connections[connection].descriptor, listener, number: number, count: listeners.count)
+      // It asks again.
+      if sent < 0 { return disconnect(connection, nil) }
+    }
+    control.connections[connection].kind = .listeners
+  }
+
   private mutating func attach(
-    _ connection: Int, _ message: baton_attach_request, _ handed: borrowing OwnedDescriptor
+    _ connection: Int, _ message: baton_listener_message, _ handed: borrowing OwnedDescriptor
   ) {
     let descriptor = control.connections[connection].descriptor
     var pid: pid_t = 0
@@ -165,6 +189,7 @@ extension Controller {
     case UInt32(BATON_ATTACH_PEER):
       control.connections[connection].kind = .peer
       welcome(connection)
+    case UInt32(BATON_ATTACH_ASK): answerAsk(connection)
     case UInt32(BATON_ATTACH_HOST):
       do throws(BatonError) {
         let memory = try HostMemory(attaching: handed)

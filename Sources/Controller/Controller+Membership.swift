@@ -152,7 +152,7 @@ extension Controller {
   }
 
   /// Whether the thread that ran the watched life has died. A new life clears the mark before it is known as that.
-  private var isPeerMarkedDead: Bool {
+  var isPeerMarkedDead: Bool {
     peerRecord.life.isMarkedDead && peerRecord.phase.incarnation == peer.incarnation
   }
 

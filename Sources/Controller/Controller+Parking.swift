@@ -29,7 +29,7 @@ extension Controller {
     lieDown()
     // Only then the look. Each of these may have added a channel, or have ended more than the wait.
     if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
-      !acceptsMore, sleep.isLyingDown, listen()
+      !acceptsMore, frontEnd.isEmpty, sleep.isLyingDown, listen()
     {
       count(.parks)
       var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
@@ -42,6 +42,58 @@ extension Controller {
     }
     getUp()
   }
+
+  /// The same for a moment, with what is prepared given to the kernel by the call that sleeps: between two messages of
+  /// a front end's clients. What need not be done after each of them is done now and then.
+  ///
+  /// - Returns: false when nothing happened meanwhile.
+  mutating func rest() -> Bool {
+    if awaitsResidency || stop != .running || spinBeforeRest() { return true }
+    var hasWoken = true
+    lieDown()
+    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, isStillMember,
+      !acceptsMore, frontEnd.isEmpty, sleep.isLyingDown, listen()
+    {
+      count(.parks)
+      storage.ring.wait(nanoseconds: Self.restNanosecondsMax)
+      let now = monotonicNanoseconds()
+      if now &- restLookedAt >= UInt64(Self.restNanosecondsMax) {
+        restLookedAt = now
+        lookAtPeer(at: now)
+        keepHouse()
+      }
+      hasWoken = storage.hasCompletion
+    }
+    getUp()
+    return hasWoken
+  }
+
+  /// Looks for a completion for a moment where that has paid lately: with a storage or a client that answers sooner
+  /// than a sleep and its wake-up take, and not with any other.
+  ///
+  /// - Returns: whether there is one.
+  private mutating func spinBeforeRest() -> Bool {
+    let isStoring = storage.inFlight > 0
+    guard options.waiting != .park, restSpins.isWorthwhile(whileStoring: isStoring) else { return false }
+    defersSubmission = false
+    if storage.mustSubmit { submit() }
+    defersSubmission = true
+    let began = monotonicNanoseconds()
+    repeat {
+      for _ in 0..<RestSpins.looksPerClock {
+        if storage.hasCompletion {
+          restSpins.ended(whileStoring: isStoring, hasPaid: true)
+          return true
+        }
+        baton_spin_hint()
+      }
+    } while monotonicNanoseconds() &- began < RestSpins.nanosecondsMax
+    restSpins.ended(whileStoring: isStoring, hasPaid: false)
+    return false
+  }
+
+  /// How long it rests at the most: then it sleeps as it always does.
+  private static var restNanosecondsMax: Int64 { 1_000_000 }
 
   // MARK: Sync point "sleep", the sleeper's side
 

@@ -256,6 +256,11 @@ extension Controller {
       end(request)
       return 1
     case .expected:
+      // Nobody waits for it any more, and nothing of it lands any more.
+      if hasDiedWithPeer(place: channel >> 1) {
+        end(request)
+        return 1
+      }
       if now &- takeover.beganAt > options.hostAbsenceNanoseconds { orphan(request) }
       return 0
     // It may come back, and until it has been looked after what it waits for stays.
@@ -286,6 +291,16 @@ extension Controller {
       end(request)
     }
     return 1
+  }
+
+  /// Whether a host lived in the process of the other controller, whose life has ended: a front end. Without waiting
+  /// for the process to be cleared away, as `tendExpected` does.
+  private func hasDiedWithPeer(place: Int) -> Bool {
+    guard peerIsGone, takeover.hasSeenProcessEnd else { return false }
+    let host = region.journal(of: identity).host(place).pointee
+    let record = region.controller(identity.peer)
+    return host.pid == record.pid.loadRelaxed() && host.start_time == record.startTime.loadRelaxed()
+      && host.pid != UInt64(getpid())
   }
 
   /// Whether the host still waits for this very request, in memory that has room for it.

@@ -36,7 +36,7 @@ extension Controller {
       serveManagement(request, term: term)
       return false
     }
-    // The five operations on blocks have the same order on both floors; what the number says was checked.
+    // The operations on blocks have the same order on both floors; what the number says was checked.
     let operation = Storage.Operation(rawValue: request.pointee.operation &- Operation.read.rawValue)
     precondition(operation != nil, "management has been served above")
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
@@ -78,10 +78,12 @@ extension Controller {
   @inline(__always)
   mutating func takeCompletions() -> Int {
     var taken = 0
-    while taken < Self.completionBatchMax, let event = storage.next() {
+    while taken < Self.completionBatchMax, frontEnd.hasRoom, let event = storage.next() {
       taken += 1
       switch event {
       case .completed(let token, let result): finish(Int32(truncatingIfNeeded: token), result)
+      case .ready(let kind, let index, let result, _) where Storage.frontEndKinds.contains(kind):
+        frontEnd.append(FrontEndEvent(kind: kind, index: index, result: result))
       case .ready(let kind, let index, let result, let hasMore):
         mustLook = true
         controlReady(kind: kind, index: index, result: result, hasMore: hasMore)

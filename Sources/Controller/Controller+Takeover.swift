@@ -19,6 +19,7 @@ extension Controller {
     takeover.sweepLeft = region.functionCount
     takeover.placeCursor = 0
     takeover.isReleasing = false
+    takeover.hasSeenProcessEnd = peer.looksEnded() || isPeerMarkedDead
     if seen.standing(identity.peer) == .fenced {
       count(.takeovers)
       beginJournal()

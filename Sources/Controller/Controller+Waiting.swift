@@ -18,6 +18,14 @@ extension Controller {
   ///
   /// - Throws: `.busy` when the other controller has fenced this one: it serves in its place.
   public mutating func run(handlingSignals: Bool = true) throws(BatonError) {
+    try run(handlingSignals: handlingSignals) { _ in false }
+  }
+
+  /// The same with a front end in the loop: `turn` is called after each turn of the controller, and says whether it did
+  /// anything. Before the controller sleeps both have found nothing to do.
+  public mutating func run(
+    handlingSignals: Bool = true, turning turn: (inout Controller) -> Bool
+  ) throws(BatonError) {
     if handlingSignals {
       watchSignals(try check(baton_termination_signals(), "controller \(identity)", doing: "signalfd"))
     }
@@ -26,7 +34,12 @@ extension Controller {
     defer { record.life.end() }
     var waiter = Waiter(options.waiting)
     while stop != .stopped {
-      if poll() {
+      if restsBetweenTurns {
+        if !runRest(turn) { park() }
+        continue
+      }
+      let hasWorked = poll()
+      if turn(&self) || hasWorked {
         waiter.worked()
       } else if waiter.idle(expecting: storage.inFlight > 0) == .park {
         park()
@@ -38,6 +51,36 @@ extension Controller {
         mend: "start it again: it joins with a new incarnation")
     }
   }
+
+  /// Whether clients at sockets are all that there is to serve. They are far away beside a host in shared memory: a
+  /// wake-up is little beside the way to them and back, and spinning would cost them the CPU that they need.
+  private var restsBetweenTurns: Bool {
+    frontEnd.connections > 0 && hostCount <= 1 && options.waiting != .spin && isServing
+  }
+
+  /// Turns the loop, and the front end's, until neither can go on without the kernel, then submits all of it and sleeps
+  /// for a moment, in one system call.
+  ///
+  /// - Returns: false when nothing happened meanwhile.
+  private mutating func runRest(_ turn: (inout Controller) -> Bool) -> Bool {
+    defersSubmission = true
+    var turns = 0
+    var hasWorked = true
+    while hasWorked, turns < Self.restTurnsMax, stop == .running {
+      hasWorked = poll()
+      if turn(&self) { hasWorked = true }
+      turns += 1
+    }
+    defer { defersSubmission = false }
+    if !hasWorked, !storage.hasStalled { return rest() }
+    // More to do than is good for those who wait for the kernel.
+    defersSubmission = false
+    if storage.mustSubmit, stop == .running { submit() }
+    return true
+  }
+
+  /// Turns without a submission at the most.
+  private static var restTurnsMax: Int { 8 }
 
   /// Looks after what no hint tells of: words whose hint was lost, a ring that lost its footing, an owner that died.
   mutating func keepHouse() {
@@ -110,6 +153,8 @@ extension Controller {
       functions[function.index].isRequesting = false
       refusePending(function, .leaving)
     }
+    // Its clients hear of what was done before their connections end.
+    if frontEnd.connections > 0 { return }
     let orphans = takeover.recoveringHead < 0 ? 0 : orphanCount
     if requests.count > orphans || !functionsRequested().isEmpty { return }
     for index in 0..<region.functionCount {

@@ -114,6 +114,15 @@ public struct Controller: ~Copyable {
   /// The planted defect `noFence`.
   let ignoresFence: Bool
   let keepsJournal: Bool
+  /// Whether what is prepared waits for the sleep that is about to come, which gives it to the kernel: one system call
+  /// for both.
+  var defersSubmission = false
+  /// Whether to spin before a rest.
+  var restSpins = RestSpins()
+  /// When a controller that sleeps for moments only has last looked after what nobody tells of.
+  var restLookedAt: UInt64 = 0
+  /// What a front end has had done on the ring, see Controller+FrontEnd.
+  var frontEnd = FrontEndEvents()
   let pointArmed: UInt8
   let pointCountdown: UnsafeMutablePointer<UInt32>
 
@@ -293,7 +302,7 @@ public struct Controller: ~Copyable {
     work &+= pollChannels()
     if link.hasHint { work &+= readLink() }
     if attentionCount > 0 { work &+= attend() }
-    if storage.mustSubmit { submit() }
+    if storage.mustSubmit, !defersSubmission { submit() }
     if concernsPeer { ringPeer() }
     if mustLook || turns & (Self.lookTurns - 1) == 0 { work &+= lookAround() }
     if touchedCount > 0 { wakeHosts() }
@@ -314,7 +323,7 @@ public struct Controller: ~Copyable {
     if hasExpelled { disconnectExpelled() }
     if stop != .running { continueStop() }
     // What has been prepared in here is not left until the next turn: the loop may go to sleep.
-    if storage.mustSubmit { submit() }
+    if storage.mustSubmit, !defersSubmission { submit() }
     if concernsPeer { ringPeer() }
     mustLook = takeover.isUnderWay || takeover.hasReleases || acceptsMore || stop != .running
     return work

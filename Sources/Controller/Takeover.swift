@@ -35,6 +35,8 @@ struct Takeover {
   /// When the recovery began, for hosts that do not come back.
   var beganAt: UInt64 = 0
 
+  /// Whether the other one's process has ended, or is about to: not only its controller in it.
+  var hasSeenProcessEnd = false
   /// Whether the other one was fenced because it did not answer.
   var wasSilent = false
   /// A new life of the other one waits to join: nothing new is taken in its place.

@@ -16,6 +16,9 @@ public struct HostOptions: Sendable {
   /// How long a request that no controller has taken waits for one to be there, before it ends as `.leaving`. What a
   /// controller has taken, or died with, waits for as long as it takes.
   public var patienceNanoseconds: UInt64 = 5_000_000_000
+  /// The only controller that this host attaches to; nil: both. The other one then never sees its memory, and a
+  /// request that its controller died with is executed by nobody: this is for a front end that dies with it.
+  public var controller: ControllerIdentity?
 
   /// The defaults.
   public init() {}
@@ -117,12 +120,13 @@ public struct Host: ~Copyable {
     let memory = try HostMemory(linesPerChannel: options.linesPerChannel, arenaSize: options.arenaSize)
     var channelA = HostChannel(memory, to: .a)
     var channelB = HostChannel(memory, to: .b)
-    let missingA = channelA.connect(memory, subsystem.location)
-    let missingB = channelB.connect(memory, subsystem.location)
-    if let missingA, missingB != nil {
+    let missingA = options.controller == .b ? nil : channelA.connect(memory, subsystem.location)
+    let missingB = options.controller == .a ? nil : channelB.connect(memory, subsystem.location)
+    let areBothNeeded = options.controller == nil
+    if let missing = missingA ?? missingB, !areBothNeeded || missingA != nil && missingB != nil {
       throw BatonError(
-        missingA.code, "subsystem '\(subsystem.location.name)'",
-        "no controller can be reached: \(missingA.problem)",
+        missing.code, "subsystem '\(subsystem.location.name)'",
+        "no controller can be reached: \(missing.problem)",
         mend: "start 'baton controller \(subsystem.location.name) a' and b")
     }
     self.memory = memory
@@ -184,6 +188,10 @@ public struct Host: ~Copyable {
     if isBound && isAttached(to: of) || !isAttached(to: of.peer) || room(to: of.peer) == 0 { return false }
     return submit(request, to: of.peer, cookie: cookie)
   }
+
+  /// Whether any request has been answered that `next` has not given out. Looks at every outstanding line: `next`,
+  /// which looks at a few at a time, may need several calls to find it.
+  public var hasAnswer: Bool { queueA.pointee.anyAnswered() || queueB.pointee.anyAnswered() }
 
   /// The next request that has been answered, or nil when none is seen at present: one that was answered before older
   /// ones may be seen some polls later. Never blocks.
@@ -319,8 +327,8 @@ public struct Host: ~Copyable {
     }
     if tendedAt < reconnectAt { return }
     reconnectAt = tendedAt + Self.reconnectNanoseconds
-    if case .detached = channelA.phase { _ = channelA.connect(memory, location) }
-    if case .detached = channelB.phase { _ = channelB.connect(memory, location) }
+    if case .detached = channelA.phase, options.controller != .b { _ = channelA.connect(memory, location) }
+    if case .detached = channelB.phase, options.controller != .a { _ = channelB.connect(memory, location) }
   }
 
   // MARK: Waiting
@@ -354,8 +362,6 @@ public struct Host: ~Copyable {
     park(nanoseconds: min(Int64(deadline - now), Self.sleepNanosecondsMax), unless: isCalled)
     maintain()
   }
-
-  private var hasAnswer: Bool { queueA.pointee.anyAnswered() || queueB.pointee.anyAnswered() }
 
   private mutating func park(nanoseconds: Int64, unless isCalled: () -> Bool) {
     let word = memory.hostParked

@@ -11,7 +11,8 @@ import Glibc
 ///     +----------+---------------------------+---------------------------+
 ///     |   kind   |            0              |           index           |
 ///     +----------+---------------------------+---------------------------+
-///     kind 0: a storage operation, index into its table; others: the floor above (`Storage.watch`)
+///     kind 0: a storage operation, index into its table; up to 127: the floor above (`Storage.watch`); up to 254: a
+///     front end (`Storage.frontEndKinds`); 255: the end of a cancellation, for nobody
 public struct Ring: ~Copyable {
   @usableFromInline let ring: UnsafeMutablePointer<io_uring>
   /// Entries prepared and not yet given to the kernel.

@@ -10,7 +10,7 @@ import Glibc
 public struct Storage: ~Copyable {
   /// What can be done to a unit.
   @frozen
-  public enum Operation: UInt8 { case read, write, flush, discard, writeZeroes }
+  public enum Operation: UInt8 { case read, write, flush, discard, writeZeroes, fillZeroes }
 
   /// How `start` went.
   @frozen
@@ -253,6 +253,9 @@ public struct Storage: ~Copyable {
   @inlinable @inline(__always)
   public var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
 
+  /// Whether something found no room in the ring, and waits for `submit`.
+  public var hasStalled: Bool { firstStalled >= 0 }
+
   /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
   public mutating func submit() -> CInt {
     let result = ring.submit()
@@ -309,9 +312,13 @@ public struct Storage: ~Copyable {
       case .discard:
         io_uring_prep_fallocate(
           sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
-      case .writeZeroes:
+      case .writeZeroes, .fillZeroes:
         if step.pointee.zeroing.rawValue < backend.pointee.zeroing.rawValue {
           step.pointee.zeroing = backend.pointee.zeroing
+        }
+        // A hole is what must not come about.
+        if step.pointee.operation == .fillZeroes, step.pointee.zeroing == .punchHole {
+          step.pointee.zeroing = .writeZeroes
         }
         switch step.pointee.zeroing {
         case .zeroRange:
@@ -428,7 +435,7 @@ public struct Storage: ~Copyable {
       // A discard is advice. A file system that has no holes may ignore it.
       return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0))
     case .read, .write: return transferred(index, result)
-    case .writeZeroes:
+    case .writeZeroes, .fillZeroes:
       let method = step.pointee.zeroing
       if method == .writeZeroes { return transferred(index, result) }
       guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else {
@@ -484,7 +491,7 @@ public struct Storage: ~Copyable {
     switch operation {
     case .read: memcpy(address!, base + Int(offset), Int(length))
     case .write: memcpy(base + Int(offset), address!, Int(length))
-    case .discard, .writeZeroes: memset(base + Int(offset), 0, Int(length))
+    case .discard, .writeZeroes, .fillZeroes: memset(base + Int(offset), 0, Int(length))
     case .flush: break
     }
   }

@@ -5,12 +5,13 @@ import BatonSharedMemory
 ///     PATH[:SIZE]      a file or a block device; with SIZE, a file that is not there yet is made
 ///     mem:SIZE         shared memory, gone with the subsystem
 ///     null:SIZE        nothing: writes vanish, reads leave the buffer as it is
-///                      (a PATH that begins with mem:, null: or fault: is written ./mem:...)
+///                      (a PATH that begins with mem:, null:, fault: or as: is written ./mem:...)
 ///     fault:RULES:REST any of these with faults; RULES are comma-separated:
 ///                      delay=5ms      every operation begins that much later
 ///                      error-after=N  every operation after the first N fails with an I/O error
 ///                      error-every=N  every Nth operation fails with an I/O error
 ///                      short=BYTES    one system call transfers so much at the most
+///     as:NAME:REST     any of these under a name, by which a client of NBD finds it, beside its number
 public struct UnitSpecification: Sendable, Equatable {
   /// Where a unit's blocks lie.
   public enum Backing: Sendable, Equatable {
@@ -30,6 +31,11 @@ public struct UnitSpecification: Sendable, Equatable {
   public var faults: FaultPlan
   /// Whether the page cache is used where O_DIRECT could be.
   public var isBuffered = false
+  /// What a client of NBD calls it, beside `unitN`; empty: nothing else.
+  public var name = ""
+
+  /// Bytes of a name at the most.
+  public static let nameMax = 255
 
   /// From the parts.
   public init(_ backing: Backing, size: UInt64? = nil, faults: FaultPlan = FaultPlan(), isBuffered: Bool = false) {
@@ -43,6 +49,16 @@ public struct UnitSpecification: Sendable, Equatable {
   public init(parsing text: String) throws(BatonError) {
     var rest = text[...]
     var faults = FaultPlan()
+    var name = ""
+    if rest.hasPrefix("as:") {
+      rest = rest.dropFirst("as:".count)
+      guard let colon = rest.firstIndex(of: ":") else {
+        throw Self.invalid(text, "has a name and nothing behind it")
+      }
+      name = String(rest[..<colon])
+      rest = rest[rest.index(after: colon)...]
+      try Self.checkName(name, within: text)
+    }
     if rest.hasPrefix("fault:") {
       rest = rest.dropFirst("fault:".count)
       guard let colon = rest.firstIndex(of: ":") else {
@@ -59,7 +75,7 @@ public struct UnitSpecification: Sendable, Equatable {
       throw Self.invalid(text, "names no size")
     }
     // Else a slip of the pen would make a file of that name.
-    if head.hasPrefix("mem:") || head.hasPrefix("null:") || head.hasPrefix("fault:") {
+    if head.hasPrefix("mem:") || head.hasPrefix("null:") || head.hasPrefix("fault:") || head.hasPrefix("as:") {
       throw Self.invalid(text, "has a '\(head)' that is none of mem, null and a path")
     }
     switch head {
@@ -67,12 +83,24 @@ public struct UnitSpecification: Sendable, Equatable {
     case "null": self.init(.null, size: size, faults: faults)
     default: self.init(.path(String(head)), size: size, faults: faults)
     }
+    self.name = name
+  }
+
+  /// A name that a client can ask for, and that does not say the number of a unit.
+  private static func checkName(_ name: String, within text: String) throws(BatonError) {
+    guard (1...nameMax).contains(name.utf8.count), name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) else {
+      throw invalid(text, "has a name that is not 1 to \(nameMax) bytes without blanks")
+    }
+    if name.hasPrefix("unit"), name.utf8.dropFirst(4).allSatisfy({ (0x30...0x39).contains($0) }) {
+      throw invalid(text, "has a name '\(name)', which is a number of a unit")
+    }
   }
 
   static func invalid(_ text: some StringProtocol, _ problem: String) -> BatonError {
     BatonError(
       .invalid, "unit '\(text)'", problem,
-      mend: "a unit is PATH[:SIZE], mem:SIZE or null:SIZE, with fault:RULES: before it for faults on purpose")
+      mend: "a unit is PATH[:SIZE], mem:SIZE or null:SIZE, with fault:RULES: before it for faults on purpose, and "
+        + "as:NAME: before that for a name")
   }
 }
 

@@ -60,6 +60,12 @@ public enum Counter: Int, CaseIterable, Sendable {
   case drainProofs
   /// Doorbells heard: times that a word which this controller listens to was rung.
   case doorbells
+  /// NBD clients connected now.
+  case nbdConnections
+  /// NBD clients accepted since the start.
+  case nbdAccepted
+  /// Requests of NBD clients given to this controller.
+  case nbdRequests
 
   /// The counter's name on the command line and in JSON.
   public var name: String { "\(self)" }

@@ -42,11 +42,12 @@ public struct Region: ~Copyable {
 extension Region {
   /// Makes the region of a new subsystem.
   static func create(
-    _ units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], at location: SubsystemLocation
+    _ units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], names: [String] = [],
+    at location: SubsystemLocation
   ) throws(BatonError) {
     var strings: [UInt8] = []
     var records: [baton_unit_record] = []
-    for unit in units {
+    for (number, unit) in units.enumerated() {
       var record = baton_unit_record()
       record.size = unit.geometry.size
       record.block_size = unit.geometry.blockSize
@@ -60,6 +61,11 @@ extension Region {
       record.short_transfer_bytes = unit.faults.shortTransferBytes
       record.state = UnitState.online.rawValue
       strings += unit.path.utf8
+      if number < names.count {
+        record.name_offset = UInt32(strings.count)
+        record.name_count = UInt32(names[number].utf8.count)
+        strings += names[number].utf8
+      }
       records.append(record)
     }
     var header = baton_region_header()
@@ -155,7 +161,8 @@ extension Region {
       let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
         .load(as: baton_unit_record.self)
       guard UnitGeometry.Kind(rawValue: record.kind) != nil,
-        UInt64(record.path_offset) + UInt64(record.path_count) <= header.strings_count
+        UInt64(record.path_offset) + UInt64(record.path_count) <= header.strings_count,
+        UInt64(record.name_offset) + UInt64(record.name_count) <= header.strings_count
       else {
         throw BatonError(
           .damaged, path, "is damaged: the record of unit \(unit) makes no sense", mend: Self.anew(location))
@@ -251,6 +258,16 @@ extension Region {
       kind: UnitGeometry.Kind(rawValue: record.kind)!, size: record.size, blockSize: record.block_size,
       isDirect: record.is_direct != 0)
     return (geometry, String(decoding: path, as: UTF8.self), faults)
+  }
+
+  /// The name that a unit was given; empty: none.
+  public func name(ofUnit unit: Int) -> String {
+    precondition(unit >= 0 && unit < unitCount, "no such unit")
+    let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
+      .load(as: baton_unit_record.self)
+    let name = UnsafeRawBufferPointer(
+      start: mapping.base + Int(header.strings_offset) + Int(record.name_offset), count: Int(record.name_count))
+    return String(decoding: name, as: UTF8.self)
   }
 
   /// A controller's record.

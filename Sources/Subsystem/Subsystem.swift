@@ -27,6 +27,11 @@ public struct Subsystem: Sendable, Equatable {
         .busy, "subsystem '\(name)'", "is there already (\(location.directory))",
         mend: "use it, or remove it first with 'baton destroy \(name)'")
     }
+    var names: Set<String> = []
+    for unit in units where !unit.name.isEmpty && !names.insert(unit.name).inserted {
+      throw BatonError(
+        .invalid, "subsystem '\(name)'", "has two units of the name '\(unit.name)'", mend: "give each its own")
+    }
     var made: [String] = []
     var madeDirectories: [String] = []
     do throws(BatonError) {
@@ -55,7 +60,7 @@ public struct Subsystem: Sendable, Equatable {
         }
         prepared.append((geometry, path, unit.faults))
       }
-      try Region.create(prepared, at: location)
+      try Region.create(prepared, names: units.map(\.name), at: location)
     } catch {
       for path in made { unlink(path) }
       for path in madeDirectories.reversed() { rmdir(path) }
@@ -82,7 +87,10 @@ public struct Subsystem: Sendable, Equatable {
         .busy, "subsystem '\(location.name)'", "controller \(controller) runs", mend: "stop it first (SIGTERM)")
     }
     unlink(location.region)
-    for controller in ControllerIdentity.allCases { unlink(location.socket(of: controller)) }
+    for controller in ControllerIdentity.allCases {
+      unlink(location.socket(of: controller))
+      unlink(location.nbdSocket(of: controller))
+    }
     var unit = 0
     while unit < Region.unitsMax {
       unlink(location.memory(unit: unit))

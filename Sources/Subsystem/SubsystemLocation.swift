@@ -44,6 +44,16 @@ public struct SubsystemLocation: Sendable, Equatable {
   /// A controller's control socket.
   public func socket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).socket" }
 
+  /// Where clients of NBD find a controller when nobody says where, by an absolute path as far as that can be had.
+  public func absoluteNBDSocket(of controller: ControllerIdentity) -> String {
+    guard let resolved = realpath(directory, nil) else { return nbdSocket(of: controller) }
+    defer { free(resolved) }
+    return "\(String(cString: resolved))/\(controller).nbd"
+  }
+
+  /// The same within the folder as it was named.
+  func nbdSocket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).nbd" }
+
   /// The file behind a memory unit.
   public func memory(unit: Int) -> String { "\(directory)/memory.\(unit)" }
 }

@@ -46,6 +46,8 @@ public struct SubsystemStatus: Sendable {
   public struct UnitStatus: Sendable {
     /// Its number.
     public let unit: Int
+    /// The name that it was given; empty: none.
+    public let name: String
     /// The file or device; empty for memory and null.
     public let path: String
     /// `file`, `blockDevice`, `memory`, `null`.
@@ -106,7 +108,8 @@ extension Subsystem {
       let (geometry, path, _) = region.unit(unit)
       units.append(
         SubsystemStatus.UnitStatus(
-          unit: unit, path: path, kind: "\(geometry.kind)", size: geometry.size, blockSize: UInt64(geometry.blockSize),
+          unit: unit, name: region.name(ofUnit: unit), path: path, kind: "\(geometry.kind)", size: geometry.size,
+          blockSize: UInt64(geometry.blockSize),
           isDirect: geometry.isDirect,
           state: UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).state))
     }

@@ -28,9 +28,9 @@ struct RequestTests {
       let discard = try laboratory.perform(
         Request(.discard, unit: 1, offset: 65536 + 8192, length: 8192), on: controller)
       #expect(discard.status == .success)
-      for isDurable in [false, true] {
+      for (operation, isDurable) in [(Operation.writeZeroes, false), (.writeZeroes, true), (.fillZeroes, true)] {
         let zeroes = try laboratory.perform(
-          Request(.writeZeroes, unit: 1, offset: 65536 + 16384, length: 8192, isDurable: isDurable),
+          Request(operation, unit: 1, offset: 65536 + 16384, length: 8192, isDurable: isDurable),
           on: controller)
         #expect(zeroes.status == .success && zeroes.value == 8192)
       }
@@ -91,7 +91,7 @@ struct RequestTests {
   static var refused: [(Request, Status)] {
     let size: UInt64 = 1 << 20
     var table: [(Request, Status)] = []
-    for operation in [Operation.read, .write, .discard, .writeZeroes] {
+    for operation in [Operation.read, .write, .discard, .writeZeroes, .fillZeroes] {
       let lengthMax = operation == .read || operation == .write ? Request.transferMax : Request.extentMax
       func add(_ status: Status, unit: UInt32 = 1, offset: UInt64 = 0, length: UInt64 = 512, buffer: UInt64 = 0) {
         table.append((Request(operation, unit: unit, offset: offset, length: length, buffer: buffer), status))
@@ -252,7 +252,7 @@ struct RequestTests {
     let laboratory = try Laboratory(units: ["mem:1M", "mem:1M"])
     func expect(_ statuses: [Operation: Status], sourceLocation: SourceLocation = #_sourceLocation) throws {
       for controller in ControllerIdentity.allCases {
-        for operation in [Operation.read, .write, .flush, .discard, .writeZeroes] {
+        for operation in [Operation.read, .write, .flush, .discard, .writeZeroes, .fillZeroes] {
           let completion = try laboratory.perform(Request(operation, unit: 1, length: 4096), on: controller)
           #expect(
             completion.status == statuses[operation] ?? .success, "\(operation) through \(controller)",
@@ -272,10 +272,11 @@ struct RequestTests {
     }
     try expect([:])
     try set(.readOnly)
-    try expect([.write: .readOnly, .discard: .readOnly, .writeZeroes: .readOnly])
+    try expect([.write: .readOnly, .discard: .readOnly, .writeZeroes: .readOnly, .fillZeroes: .readOnly])
     try set(.offline)
     try expect([
       .read: .offline, .write: .offline, .flush: .offline, .discard: .offline, .writeZeroes: .offline,
+      .fillZeroes: .offline,
     ])
     try set(.online)
     try expect([:])

@@ -340,7 +340,7 @@ struct TakeoverTests {
 
   @Test("Many hosts with requests in flight: all are answered, and the dead controller can join again")
   func manyHosts() throws {
-    let laboratory = try Laboratory(units: ["fault:delay=3ms:mem:4M"])
+    let laboratory = try Laboratory(units: ["fault:delay=30ms:mem:4M"])
     for _ in 0..<6 { try laboratory.attach() }
     for round in 0..<3 {
       for (index, host) in laboratory.hosts.enumerated() {

@@ -36,7 +36,7 @@ struct LayoutTests {
 
   @Test("A change of the layout is a new version")
   func version() {
-    #expect(BATON_LAYOUT_VERSION == 4, "when this fails, look whether the pins below have changed with it")
+    #expect(BATON_LAYOUT_VERSION == 5, "when this fails, look whether the pins below have changed with it")
     #expect(baton_region_magic == 0x4e4f_4947_4552_424a)
     #expect(baton_host_magic == 0x5453_4f48_4e4f_5442)
     #expect(BATON_LINK_CAPACITY == 1024)
@@ -47,6 +47,9 @@ struct LayoutTests {
     #expect(BATON_LINES_MAX == 4096)
     #expect(BATON_ATTACH_HOST == 1)
     #expect(BATON_ATTACH_PEER == 2)
+    #expect(BATON_ATTACH_LISTENER == 3)
+    #expect(BATON_ATTACH_ASK == 4)
+    #expect(BATON_LISTENERS_MAX == 8)
   }
 
   @Test func regionHeader() {
@@ -117,11 +120,12 @@ struct LayoutTests {
         Field("is_direct", \.is_direct), Field("unused_0", \.unused_0), Field("path_offset", \.path_offset),
         Field("path_count", \.path_count), Field("delay_nanoseconds", \.delay_nanoseconds),
         Field("error_after", \.error_after), Field("error_every", \.error_every),
-        Field("short_transfer_bytes", \.short_transfer_bytes), Field("unused_1", \.unused_1),
-        Field("unused_2", \.unused_2), Field("state", \.state), Field("unused_3", \.unused_3),
+        Field("short_transfer_bytes", \.short_transfer_bytes), Field("name_count", \.name_count),
+        Field("name_offset", \.name_offset), Field("unused_1", \.unused_1), Field("state", \.state),
+        Field("unused_3", \.unused_3),
         Field("set_by", \.set_by), Field("unused_4", \.unused_4),
       ],
-      at: [0, 8, 12, 13, 14, 16, 20, 24, 32, 40, 48, 52, 56, 64, 72, 80, 112])
+      at: [0, 8, 12, 13, 14, 16, 20, 24, 32, 40, 48, 52, 56, 60, 64, 72, 80, 112])
   }
 
   @Test func hostHeader() {
@@ -155,6 +159,13 @@ struct LayoutTests {
       baton_attach_request.self, count: 16,
       [Field("magic", \.magic), Field("layout_version", \.layout_version), Field("kind", \.kind)],
       at: [0, 8, 12])
+    pin(
+      baton_listener_message.self, count: 24,
+      [
+        Field("magic", \.magic), Field("layout_version", \.layout_version), Field("kind", \.kind),
+        Field("number", \.number), Field("count", \.count),
+      ],
+      at: [0, 8, 12, 16, 20])
     pin(
       baton_attach_reply.self, count: 248,
       [

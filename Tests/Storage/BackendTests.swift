@@ -82,7 +82,7 @@ struct BackendTests {
   func null(faults: String) throws {
     let rig = try StorageRig(["\(faults)null:1G"])
     rig.fill(0..<8192, with: 0x5a)
-    for operation in [Storage.Operation.read, .write, .flush, .discard, .writeZeroes] {
+    for operation in [Storage.Operation.read, .write, .flush, .discard, .writeZeroes, .fillZeroes] {
       #expect(try rig.perform(operation, offset: 1 << 29, length: 4096) == 0)
     }
     #expect(rig.buffer[..<8192].allSatisfy { $0 == 0x5a })
@@ -130,6 +130,33 @@ struct BackendTests {
     for position in stride(from: 0, to: 1 << 20, by: 512) {
       #expect(rig.buffer[position] == (position % 16384 < 8192 ? 0 : 0xff), "at \(position)")
     }
+  }
+
+  @Test(
+    "Zeroes that stay allocated make no hole, whatever the file system can do; those that need not may",
+    arguments: [false, true])
+  func fillsWithoutHoles(onTmpfs: Bool) throws {
+    let rig = try StorageRig(["%/file:1M"], onTmpfs: onTmpfs)
+    rig.fill(0..<1 << 20, with: 0xff)
+    #expect(try rig.perform(.write, length: 1 << 20) == 0)
+    func allocated() -> Int {
+      var facts = stat()
+      return stat(rig.folder("file"), &facts) == 0 ? Int(facts.st_blocks) * 512 : -1
+    }
+    let before = allocated()
+    #expect(before >= 1 << 20)
+    #expect(try rig.perform(.fillZeroes, offset: 65536, length: 1 << 19, isDurable: true) == 0)
+    #expect(allocated() == before)
+    #expect(try rig.perform(.read, length: 1 << 20) == 0)
+    for position in stride(from: 0, to: 1 << 20, by: 512) {
+      #expect(rig.buffer[position] == (position >= 65536 && position < 65536 + 1 << 19 ? 0 : 0xff), "at \(position)")
+    }
+    let isFast = rig.storage.zeroesFast(unit: 0, keepsAllocation: true)
+    #expect(isFast == !onTmpfs)
+    let isFastWithHoles = rig.storage.zeroesFast(unit: 0, keepsAllocation: false)
+    #expect(isFastWithHoles)
+    #expect(try rig.perform(.discard, offset: 65536, length: 1 << 19) == 0)
+    #expect(allocated() < before)
   }
 
   @Test("As many operations at once as there may be, and all of them end")

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 4 };
+enum { BATON_LAYOUT_VERSION = 5 };
 
 // ---- The controllers' region ----
 
@@ -103,8 +103,9 @@ struct baton_unit_record {
   uint64_t error_after;
   uint64_t error_every;
   uint32_t short_transfer_bytes;
+  uint32_t name_count;   // of the name that it was given; 0: none
+  uint32_t name_offset;  // within the strings
   uint32_t unused_1;
-  uint64_t unused_2;
   // The changing half.
   uint64_t state;  // word: how often it was set << 8 | UnitState
   uint64_t unused_3;
@@ -167,7 +168,17 @@ struct baton_request_line {
 struct baton_attach_request {
   uint64_t magic;  // BATON_HOST_MAGIC
   uint32_t layout_version;
-  uint32_t kind;  // 1: a host, with its memory's descriptor; 2: the peer controller
+  uint32_t kind;  // 1: a host, with its memory's descriptor; 2: the peer controller; 4: asks for listening sockets
+};
+
+// A socket that the peer controller listens on, with its descriptor; without one where there are none, and at the end
+// of the answer to one that asks.
+struct baton_listener_message {
+  uint64_t magic;  // BATON_HOST_MAGIC
+  uint32_t layout_version;
+  uint32_t kind;    // 3
+  uint32_t number;  // from 0 on
+  uint32_t count;   // of all of them
 };
 
 struct baton_attach_reply {
@@ -181,7 +192,8 @@ struct baton_attach_reply {
   char reason[200];  // of the refusal, for people; ends in a zero
 };
 
-enum { BATON_ATTACH_HOST = 1, BATON_ATTACH_PEER = 2 };
+enum { BATON_ATTACH_HOST = 1, BATON_ATTACH_PEER = 2, BATON_ATTACH_LISTENER = 3, BATON_ATTACH_ASK = 4 };
+enum { BATON_LISTENERS_MAX = 8 };  // sockets that one controller listens on for NBD
 // The one-byte message: a doorbell.
 enum { BATON_MESSAGE_DOORBELL = 'd' };
 
@@ -231,6 +243,7 @@ BATON_PIN_FIELD(baton_host_header, controller_parked_a, 128);
 BATON_PIN_FIELD(baton_host_header, controller_parked_b, 192);
 BATON_PIN(baton_request_line, 64);
 BATON_PIN(baton_attach_request, 16);
+BATON_PIN(baton_listener_message, 24);
 BATON_PIN(baton_attach_reply, 248);
 BATON_PIN(baton_identity, 48);
 BATON_PIN(baton_unit_description, 48);

@@ -68,6 +68,25 @@ long baton_socket_receive(int fd, void *bytes, size_t count, int *passed);
 // SO_PEERCRED fills struct ucred, which needs _GNU_SOURCE.
 int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid);
 
+// Stream sockets to listen on, for clients that know nothing of Baton. Not non-blocking: io_uring waits for them. A new
+// descriptor or -errno. A unix socket gets mode 0600. An address is numeric, of either family; -EINVAL if it is none.
+int baton_stream_listen_unix(const char *path);
+int baton_stream_listen_tcp(const char *address, uint16_t port);
+// Whether somebody listens at that path, at that port: 1, 0 or -errno.
+int baton_stream_is_answered(const char *path);
+int baton_port_is_answered(const char *address, uint16_t port);
+// Whether a descriptor is a stream socket that listens: 1 or 0.
+int baton_stream_is_listening(int fd);
+// Where it listens, as "unix:PATH", "tcp:ADDRESS:PORT" or "tcp:[ADDRESS]:PORT". 0 or -errno.
+int baton_stream_address(int fd, char *text, size_t size);
+// A numeric address in its usual form. 0, or -EINVAL when it is none.
+int baton_address_canonical(const char *address, char *text, size_t size);
+// TCP_NODELAY; does nothing to a unix socket. 0 or -errno.
+int baton_stream_no_delay(int fd);
+
+// madvise(2), MADV_REMOVE: gives pages of shared memory back; they read as zeroes. 0 or -errno.
+int baton_remove_pages(void *address, size_t count);
+
 // signalfd(2) with SIGTERM and SIGINT blocked in this thread: sigset_t macros. A new descriptor or -errno.
 int baton_termination_signals(void);
 // Undoes the blocking that baton_termination_signals did.

@@ -14,13 +14,13 @@ struct Interruption: ~Copyable {
   deinit { baton_termination_signals_restore() }
 
   /// Waits until a signal has come or a process has ended, by its pidfd; -1: for the signal alone.
-  func wait(orProcess pidfd: CInt, milliseconds: CInt) {
-    var looks = [
-      pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0),
-      pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0),
-    ]
+  func wait(orProcess pidfd: CInt, milliseconds: CInt) { wait(orProcesses: [pidfd], milliseconds: milliseconds) }
+
+  /// The same for several processes.
+  func wait(orProcesses pidfds: [CInt], milliseconds: CInt) {
     // A negative descriptor is left out (poll(2)); an error or an interruption is a look too early.
-    _ = poll(&looks, 2, milliseconds)
+    var looks = ([signals.number] + pidfds).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    _ = poll(&looks, nfds_t(looks.count), milliseconds)
   }
 
   /// The signal that came, once; 0: none.

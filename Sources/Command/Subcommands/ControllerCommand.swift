@@ -18,6 +18,11 @@ struct ControllerCommand: ParsableCommand {
   @Argument(help: "Which of the two: a or b.") var identity: ControllerIdentity
   @OptionGroup var behaviour: ControllerBehaviour
   @Option(help: "What to log: debug, info, warning, error.") var logLevel: Logger.Level = .info
+  @Option(
+    help: ArgumentHelp(
+      "Serve the units as disks over NBD there: unix:PATH, tcp:PORT (on the loopback), tcp:ADDRESS:PORT.",
+      valueName: "address"))
+  var nbd: [NBDAddress] = []
   @Flag(help: "Run it as a child process, and start it again when it dies.") var supervise = false
   @Flag(help: .hidden) var withParent = false
 
@@ -27,8 +32,13 @@ struct ControllerCommand: ParsableCommand {
     var options = behaviour.options
     options.logger = Logger(label: "baton", factory: { StandardErrorLog(label: $0) })
     options.logger.logLevel = logLevel
-    var controller = try Controller(identity, of: Subsystem(name), options: options)
-    try controller.run()
+    let subsystem = try Subsystem(name)
+    var controller = try Controller(identity, of: subsystem, options: options)
+    if nbd.isEmpty { return try controller.run() }
+    var serverOptions = NBDServerOptions(addresses: nbd)
+    serverOptions.logger = options.logger
+    var server = try NBDServer(identity, of: subsystem, options: serverOptions)
+    try server.run(&controller)
   }
 }
 
@@ -99,6 +109,14 @@ struct Deadline: ExpressibleByArgument {
   }
 
   var defaultValueDescription: String { "\(nanoseconds / 1_000_000)ms" }
+}
+
+extension NBDAddress: ExpressibleByArgument {
+  /// From the command line's word.
+  public init?(argument: String) {
+    guard let address = try? NBDAddress(parsing: argument) else { return nil }
+    self = address
+  }
 }
 
 extension StopOrder: ExpressibleByArgument {

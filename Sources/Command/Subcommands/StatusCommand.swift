@@ -28,14 +28,15 @@ struct StatusCommand: ParsableCommand {
   /// Both controllers with what they have counted, and how far one is with serving in the other's place.
   static func controllerTable(_ status: SubsystemStatus) -> String {
     var controllers = Table(
-      "controller", "state", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks")
+      "controller", "state", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks",
+      "nbd")
     for controller in status.controllers {
       controllers.add(
         "\(controller.identity)", state(controller), controller.standing,
         controller.isRunning ? "\(controller.pid)" : "-",
         "\(controller.incarnation)", Figure.count(controller[.hosts]), Figure.count(controller[.requests]),
         Figure.count(controller[.direct]), Figure.count(controller[.transferred]), Figure.count(controller[.terms]),
-        Figure.count(controller[.parks]))
+        Figure.count(controller[.parks]), "\(controller[.nbdConnections])")
     }
     let takeovers = status.controllers.filter { $0.takeover != "none" }
       .map { "\ncontroller \($0.identity) \($0.takeover)" }
@@ -56,7 +57,8 @@ struct StatusCommand: ParsableCommand {
       if let number = function.unit {
         let unit = status.units[number]
         table.add(
-          function.name, owner, requested, Figure.count(function.term), "\(unit.state)", ByteCount.describe(unit.size),
+          unit.name.isEmpty ? function.name : "\(function.name), \(unit.name)", owner, requested,
+          Figure.count(function.term), "\(unit.state)", ByteCount.describe(unit.size),
           "\(unit.blockSize)", unit.path.isEmpty ? unit.kind : "\(unit.path)\(unit.isDirect ? " (O_DIRECT)" : "")")
       } else {
         table.add(function.name, owner, requested, Figure.count(function.term))
@@ -90,6 +92,7 @@ struct StatusReport: Encodable {
 
   struct UnitReport: Encodable {
     let unit: Int
+    let name: String
     let backing: String
     let path: String
     let size: UInt64
@@ -121,7 +124,8 @@ struct StatusReport: Encodable {
     }
     units = status.units.map {
       UnitReport(
-        unit: $0.unit, backing: $0.kind, path: $0.path, size: $0.size, blockSize: $0.blockSize, direct: $0.isDirect,
+        unit: $0.unit, name: $0.name, backing: $0.kind, path: $0.path, size: $0.size, blockSize: $0.blockSize,
+        direct: $0.isDirect,
         state: "\($0.state)")
     }
   }

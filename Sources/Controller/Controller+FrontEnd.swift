@@ -1,0 +1,148 @@
+import BatonOwnership
+import BatonStorage
+import BatonSubsystem
+import Glibc
+
+/// Something that a front end had done on the controller's ring has ended.
+public struct FrontEndEvent: Sendable {
+  /// What it was, in the front end's words: one of `Storage.frontEndKinds`.
+  public let kind: UInt8
+  /// Which.
+  public let index: UInt32
+  /// What the kernel said: a count, a descriptor, or -errno.
+  public let result: Int32
+}
+
+/// Events that wait for the front end: taken from the ring in the controller's turn, and handled in the front end's.
+///
+/// While there is no room for another one nothing is taken from the ring, which holds on to them.
+struct FrontEndEvents: ~Copyable {
+  private let events: UnsafeMutablePointer<FrontEndEvent>
+  private var head = 0
+  private var tail = 0
+  /// Connections that the front end has: a controller that leaves waits for them to be ended.
+  var connections = 0
+
+  /// A power of two, and more than a turn of the controller takes.
+  private static var capacity: Int { 1024 }
+
+  init() { events = .allocate(capacity: Self.capacity) }
+
+  deinit { events.deallocate() }
+
+  var isEmpty: Bool {
+    @inline(__always) get { head == tail }
+  }
+
+  var hasRoom: Bool {
+    @inline(__always) get { tail &- head < Self.capacity }
+  }
+
+  mutating func append(_ event: FrontEndEvent) {
+    (events + tail & (Self.capacity - 1)).initialize(to: event)
+    tail &+= 1
+  }
+
+  mutating func next() -> FrontEndEvent? {
+    if head == tail { return nil }
+    defer { head &+= 1 }
+    return events[head & (Self.capacity - 1)]
+  }
+}
+
+// What a front end in the controller's own process and thread needs of it. Its requests it submits as a host does.
+extension Controller {
+  /// The next operation of the front end that has ended.
+  public mutating func nextFrontEndEvent() -> FrontEndEvent? { frontEnd.next() }
+
+  /// Begins a receive, see `Storage.receive`; it goes to the kernel at the end of the next turn, with all the others.
+  public mutating func receive(
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
+  ) -> Bool {
+    mustLook = true
+    return storage.receive(descriptor, message, kind: kind, index: index)
+  }
+
+  /// Begins a send, see `Storage.send`.
+  public mutating func send(
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
+  ) -> Bool {
+    mustLook = true
+    return storage.send(descriptor, message, kind: kind, index: index)
+  }
+
+  /// Begins to accept one connection, see `Storage.accept`.
+  public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
+    mustLook = true
+    return storage.accept(listener, kind: kind, index: index)
+  }
+
+  /// Begins to wait for a descriptor, see `Storage.waitToRead`.
+  public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
+    mustLook = true
+    return storage.waitToRead(descriptor, kind: kind, index: index)
+  }
+
+  /// Ends an operation of the front end, see `Storage.cancel`.
+  public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
+    mustLook = true
+    return storage.cancel(kind: kind, index: index)
+  }
+
+  // MARK: How it stands
+
+  /// Whether requests are taken: it has joined, and neither leaves nor has been fenced.
+  public var isServing: Bool { hasJoined && stop == .running && !isFenced }
+
+  /// Whether it has been told to leave, or has left.
+  public var isLeaving: Bool { stop != .running }
+
+  /// Whether it serves in the other one's place, which is gone for certain, and takes whatever is asked.
+  public var standsIn: Bool { isServing && peerIsGone && takeover.hasReadJournal && !takeover.isReleasing }
+
+  /// Whether the other one is gone for certain, as far as this one knows.
+  public var isAlone: Bool { peerIsGone }
+
+  /// Which life of the other one takes part at present; 0: none.
+  public var peersLife: UInt64 {
+    let seen = membership.current
+    return hasJoined && seen.standing(identity.peer) == .member ? seen.incarnation(identity.peer) : 0
+  }
+
+  /// Whether a unit may be changed at present.
+  public func isReadOnly(unit: Int) -> Bool {
+    // Relaxed: for people. What is asked of the unit is checked when it is served.
+    UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).state == .readOnly
+  }
+
+  /// What is known of a stretch of a unit, see `Storage.extent`.
+  public func extent(unit: Int, offset: UInt64, length: UInt64) -> (length: UInt64, isHole: Bool) {
+    storage.extent(unit: unit, offset: offset, length: length)
+  }
+
+  /// Whether writing zeroes takes less than writing data, see `Storage.zeroesFast`.
+  public func zeroesFast(unit: Int, keepsAllocation: Bool) -> Bool {
+    storage.zeroesFast(unit: unit, keepsAllocation: keepsAllocation)
+  }
+
+  /// Whether a unit's blocks lie nowhere, see `Storage.readsNothing`.
+  public func readsNothing(unit: Int) -> Bool { storage.readsNothing(unit: unit) }
+
+  // MARK: What it says of itself
+
+  /// Says how many clients the front end has: for the counters, and because a controller that leaves waits until there
+  /// are none.
+  public mutating func setFrontEndConnections(_ connections: Int) {
+    frontEnd.connections = connections
+    counters.word(Counter.nbdConnections.rawValue).storeRelaxed(UInt64(connections))
+  }
+
+  /// Counts for the front end.
+  public func countFrontEnd(_ counter: Counter, _ amount: UInt64) { count(counter, amount) }
+
+  // MARK: Listening sockets
+
+  /// The sockets that the other controller listens on, handed over by it, or by who stood in for it: to accept on them
+  /// while it is gone, and to hand them to its next life. They belong to this controller.
+  public var peersListeners: [CInt] { control.peersListeners }
+}

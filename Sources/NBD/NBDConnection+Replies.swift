@@ -1,0 +1,235 @@
+import Glibc
+
+// Replies: in the order in which operations end, several in one send.
+extension NBDConnection {
+  // MARK: Results in
+
+  /// An operation has ended. Its reply waits to be sent; or, of a long trim, its next piece waits for `next`.
+  public mutating func finish(_ index: Int, _ outcome: NBDOutcome) {
+    precondition(
+      index >= 0 && index < limits.requestsMax && slots[index].state == .executing,
+      "an operation that was not handed out")
+    executing -= 1
+    let slot = slots + index
+    if phase == .broken { return release(index) }
+    switch outcome {
+    case .withdrawn:
+      release(index)
+      hangUp()
+    case .failed(let error): answer(index, refusal(error, slot.pointee.flags))
+    case .done:
+      if slot.pointee.remaining > limits.extentMax, isInPieces(slot.pointee.command) {
+        slot.pointee.offset += limits.extentMax
+        slot.pointee.remaining -= limits.extentMax
+        slot.pointee.state = .continuing
+        continuing.append(index, slots)
+      } else {
+        answer(index)
+      }
+    }
+  }
+
+  private func isInPieces(_ command: Command) -> Bool { command == .trim || command == .writeZeroes }
+
+  /// Says of a block status operation what its next bytes are, from its offset on. What is not said is allocated, as
+  /// far as the client is told.
+  ///
+  /// - Returns: false when no more is wanted: the extent asked for is covered, or there is no room for another.
+  @discardableResult
+  public mutating func addExtent(_ index: Int, length: UInt64, isHole: Bool, readsZero: Bool) -> Bool {
+    precondition(
+      index >= 0 && index < limits.requestsMax && slots[index].state == .executing
+        && slots[index].command == .blockStatus, "an extent of no block status")
+    let slot = slots + index
+    let part = UInt32(truncatingIfNeeded: min(length, slot.pointee.remaining))
+    let status = (isHole ? AllocationContext.hole : 0) | (readsZero ? AllocationContext.zero : 0)
+    if part > 0 {
+      if slot.pointee.extentCount > 0 {
+        let last = extent(slot, index, Int(slot.pointee.extentCount) - 1)
+        if UnsafeRawPointer(last).big(4) == status {
+          last.setBig(UnsafeRawPointer(last).big(0, as: UInt32.self) + part, at: 0)
+          slot.pointee.remaining -= UInt64(part)
+          return slot.pointee.remaining > 0
+        }
+      }
+      // One that the reply has no room for ends it: the client asks again from there on.
+      guard slot.pointee.extentCount < extentsMax(slot) else { return false }
+      let next = extent(slot, index, Int(slot.pointee.extentCount))
+      next.setBig(part, at: 0)
+      next.setBig(status, at: 4)
+      slot.pointee.extentCount += 1
+      slot.pointee.remaining -= UInt64(part)
+    }
+    return slot.pointee.remaining > 0
+  }
+
+  /// Where an extent of a block status lies: the first in the reply's header, the others in the slot's page.
+  private func extent(
+    _ slot: UnsafeMutablePointer<RequestSlot>, _ index: Int, _ number: Int
+  ) -> UnsafeMutableRawPointer {
+    number == 0
+      ? header(index) + WireLength.statusChunk : address(slot) + (number - 1) * WireLength.extent
+  }
+
+  /// Extents that the reply has room for: one in its header, a page full of others.
+  private func extentsMax(_ slot: UnsafeMutablePointer<RequestSlot>) -> UInt16 {
+    slot.pointee.page < 0 ? 1 : UInt16(1 + PagePool.pageSize / WireLength.extent)
+  }
+
+  // MARK: Replies
+
+  private func header(_ index: Int) -> UnsafeMutableRawPointer { headers + index * Self.headerStride }
+
+  /// Answers a request that was executed.
+  private mutating func answer(_ index: Int) {
+    let slot = slots + index
+    let header = header(index)
+    slot.pointee.payloadCount = 0
+    switch slot.pointee.command {
+    case .read:
+      slot.pointee.payload = UnsafeRawPointer(address(slot))
+      slot.pointee.payloadCount = slot.pointee.length
+      if hasStructuredReplies {
+        chunk(index, Chunk.offsetData, 8 + slot.pointee.length)
+        header.setBig(slot.pointee.offset, at: WireLength.chunkHeader)
+        slot.pointee.headerCount = UInt8(WireLength.dataChunk)
+      } else {
+        simple(index, 0)
+      }
+    case .blockStatus:
+      if slot.pointee.extentCount == 0 {
+        let all = extent(slot, index, 0)
+        all.setBig(slot.pointee.length, at: 0)
+        all.setBig(UInt32(0), at: 4)
+        slot.pointee.extentCount = 1
+      }
+      let following = (Int(slot.pointee.extentCount) - 1) * WireLength.extent
+      chunk(index, Chunk.blockStatus, UInt32(4 + WireLength.extent + following))
+      header.setBig(AllocationContext.identifier, at: WireLength.chunkHeader)
+      slot.pointee.headerCount = UInt8(WireLength.statusChunk + WireLength.extent)
+      if following > 0 {
+        slot.pointee.payload = UnsafeRawPointer(address(slot))
+        slot.pointee.payloadCount = UInt32(following)
+      }
+    // The shorter of the two replies that the protocol allows here.
+    case .write, .flush, .trim, .cache, .writeZeroes, .disconnect: simple(index, 0)
+    }
+    enqueue(index)
+  }
+
+  /// Answers a request with an error.
+  mutating func answer(_ index: Int, _ refusal: Refusal) {
+    let slot = slots + index
+    slot.pointee.payloadCount = 0
+    if hasStructuredReplies {
+      let count = refusal.message.utf8CodeUnitCount
+      chunk(index, Chunk.error, UInt32(6 + count))
+      header(index).setBig(refusal.error.rawValue, at: WireLength.chunkHeader)
+      header(index).setBig(UInt16(truncatingIfNeeded: count), at: WireLength.chunkHeader + 4)
+      slot.pointee.headerCount = UInt8(WireLength.errorChunk)
+      slot.pointee.payload = refusal.message.bytes.baseAddress
+      slot.pointee.payloadCount = UInt32(truncatingIfNeeded: count)
+    } else {
+      simple(index, refusal.error.rawValue)
+    }
+    enqueue(index)
+  }
+
+  private mutating func enqueue(_ index: Int) {
+    slots[index].state = .answered
+    answered.append(index, slots)
+  }
+
+  private func simple(_ index: Int, _ error: UInt32) {
+    let header = header(index)
+    header.setBig(Magic.simpleReply, at: 0)
+    header.setBig(error, at: 4)
+    header.setBig(slots[index].cookie, at: 8)
+    slots[index].headerCount = UInt8(WireLength.simpleReply)
+  }
+
+  /// The only chunk of a reply, and so its last.
+  private func chunk(_ index: Int, _ type: UInt16, _ count: UInt32) {
+    let header = header(index)
+    header.setBig(Magic.structuredReply, at: 0)
+    header.setBig(Chunk.flagDone, at: 4)
+    header.setBig(type, at: 6)
+    header.setBig(slots[index].cookie, at: 8)
+    header.setBig(count, at: 16)
+  }
+
+  /// Why the storage did not do it, in words. "The server SHOULD NOT return `NBD_ENOTSUP` except as documented in
+  /// response to `NBD_CMD_WRITE_ZEROES` when `NBD_CMD_FLAG_FAST_ZERO` is supported."
+  private func refusal(_ error: NBDError, _ flags: UInt16) -> Refusal {
+    switch error {
+    case .notPermitted: Refusal(error, "the unit is read-only")
+    case .inputOutput: Refusal(error, "the storage failed")
+    case .noSpace: Refusal(error, "no space is left on the storage")
+    case .shutDown: Refusal(error, "the server shuts down")
+    case .overflow: Refusal(error, "longer than the storage takes")
+    case .notSupported where flags & CommandFlag.fastZero != 0: Refusal(error, "there is no fast way")
+    case .invalid, .notSupported: Refusal(.invalid, "the storage cannot do this")
+    }
+  }
+
+  // MARK: Bytes out
+
+  /// What is to be sent now, for one sendmsg(2); empty when there is nothing, or a send is under way. The memory that
+  /// it points at, and the vectors themselves, stay as they are until `endSend`.
+  public mutating func beginSend() -> UnsafeMutableBufferPointer<iovec> {
+    var count = 0
+    if !isSending, phase != .broken {
+      if outBegin < outEnd {
+        add(pages + outPage * PagePool.pageSize + outBegin, outEnd - outBegin, &count)
+      }
+      var index = answered.first
+      var skip = sentOfFirst
+      var replies = 0
+      while index >= 0, replies < Self.sendRepliesMax {
+        let slot = slots + Int(index)
+        let headerCount = Int(slot.pointee.headerCount)
+        if skip < headerCount { add(header(Int(index)) + skip, headerCount - skip, &count) }
+        let sent = max(skip - headerCount, 0)
+        if let payload = slot.pointee.payload, Int(slot.pointee.payloadCount) > sent {
+          add(UnsafeMutableRawPointer(mutating: payload) + sent, Int(slot.pointee.payloadCount) - sent, &count)
+        }
+        skip = 0
+        replies += 1
+        index = slot.pointee.next
+      }
+    }
+    isSending = isSending || count > 0
+    return UnsafeMutableBufferPointer(start: sendVectors, count: count)
+  }
+
+  private func add(_ address: UnsafeMutableRawPointer, _ bytes: Int, _ count: inout Int) {
+    sendVectors[count] = iovec(iov_base: address, iov_len: bytes)
+    count += 1
+  }
+
+  /// The send has ended with so many bytes, which may be fewer than there were; less than 0: the connection is broken.
+  ///
+  /// What only asks for another try (EINTR, EAGAIN) the caller tries again without ending it here.
+  public mutating func endSend(_ result: Int) {
+    precondition(isSending, "an end of a send that was not begun")
+    isSending = false
+    if phase == .broken { return dropReplies() }
+    if result < 0 { return abandon() }
+    bytesSent += UInt64(result)
+    var rest = result
+    let part = min(rest, outEnd - outBegin)
+    outBegin += part
+    rest -= part
+    freeOut()
+    rest += sentOfFirst
+    while answered.first >= 0 {
+      let slot = slots + Int(answered.first)
+      let count = Int(slot.pointee.headerCount) + Int(slot.pointee.payloadCount)
+      if rest < count { break }
+      rest -= count
+      release(answered.removeFirst(slots))
+    }
+    precondition(answered.first >= 0 || rest == 0, "more was sent than there was")
+    sentOfFirst = rest
+  }
+}

@@ -1,0 +1,43 @@
+/// What one client may take up. The memory that a connection needs is fixed by this, and never grows.
+public struct NBDLimits: Sendable {
+  /// Requests taken and not answered to the last byte. What comes after them stays in the client's socket.
+  public var requestsMax = 256
+  /// Bytes that one read or write moves; told to clients as the largest payload.
+  public var transferMax: UInt32 = 4 << 20
+  /// Bytes that one operation covers which moves no data: longer trims and write zeroes are served in pieces.
+  public var extentMax: UInt64 = 1 << 30
+  /// Bytes received ahead of being looked at. A payload of more than a quarter of this goes straight to its place.
+  public var stagingSize = 128 << 10
+  /// Bytes for the data of all requests of one connection: a multiple of `PagePool.pageSize`.
+  public var poolSize = 8 << 20
+
+  /// The defaults.
+  public init() {}
+
+  /// Bytes of an option's data that are looked at: an export name and some queries of the longest that the protocol
+  /// allows (4,096 bytes).
+  public static let optionMax = 16 << 10
+  /// Bytes of an option's data that are read over, to answer that it is too big. Who sends more is disconnected.
+  public static let optionSkipMax: UInt32 = 1 << 20
+  /// Bytes of a write that are read over, to answer that it is too long. Below 32 MiB a client means no harm (the
+  /// protocol), and libnbd sends up to 64 MiB. Who sends more is disconnected.
+  public static let payloadSkipMax: UInt32 = 64 << 20
+  /// The memory of a connection begins at a multiple of this in its arena: the largest block of a unit.
+  public static let memoryAlignment = 65536
+
+  /// Bytes of memory that a connection needs, a multiple of `memoryAlignment`.
+  public var memorySize: Int {
+    (stagingSize + poolSize + Self.memoryAlignment - 1) & ~(Self.memoryAlignment - 1)
+  }
+
+  /// Whether they make sense together.
+  var isSound: Bool {
+    (1...Self.requestsPossible).contains(requestsMax) && stagingSize >= 2 * Self.optionMax
+      && stagingSize % Self.memoryAlignment == 0 && poolSize % PagePool.pageSize == 0
+      && poolSize >= Int(transferMax) + Self.memoryAlignment && Int(transferMax) >= Self.memoryAlignment
+      && extentMax >= UInt64(Self.memoryAlignment) && extentMax % UInt64(Self.memoryAlignment) == 0
+  }
+
+  /// Requests of a connection are numbered with 16 bits.
+  private static let requestsPossible = 1 << 15
+}

@@ -1,0 +1,116 @@
+/// What a client's request asks of a unit: one operation for the storage, checked against the export.
+public struct NBDOperation: Sendable, Equatable {
+  /// What is asked for.
+  public enum Kind: UInt8, Sendable {
+    /// Blocks of the unit into the buffer.
+    case read
+    /// Blocks of the buffer onto the unit.
+    case write
+    /// Everything answered before, through whichever connection, onto stable storage.
+    case flush
+    /// The blocks' contents are no longer needed.
+    case trim
+    /// The blocks read as zeroes from now on.
+    case writeZeroes
+    /// The blocks will be wanted soon. Whoever cannot do anything about it says that it is done.
+    case cache
+    /// Which of the blocks are allocated and which are zero (`NBDConnection.addExtent`).
+    case blockStatus
+  }
+
+  /// What is asked for.
+  public let kind: Kind
+  /// Names the request in its connection: what `NBDConnection.finish` is told.
+  public let slot: Int
+  /// Which unit.
+  public let unit: Int
+  /// Bytes from the unit's start.
+  public let offset: UInt64
+  /// Bytes; 0 for a flush.
+  public let length: UInt64
+  /// Bytes from the start of the connection's memory, for reads and writes: a multiple of the unit's block size.
+  public let buffer: Int
+  /// Whether the answer waits for stable storage (FUA). Never for what changes nothing.
+  public let isDurable: Bool
+  /// Write zeroes: the blocks must stay allocated (NO_HOLE).
+  public let keepsAllocation: Bool
+  /// Write zeroes: to be refused with `.notSupported` where it would take as long as a write (FAST_ZERO).
+  public let mustBeFast: Bool
+}
+
+/// How an operation ended.
+@frozen
+public enum NBDOutcome: Sendable, Equatable {
+  /// Done.
+  case done
+  /// Not done, or done in part.
+  case failed(NBDError)
+  /// Not done, and not to be answered: the server goes, and the client is to ask another one. Ends the connection.
+  case withdrawn
+}
+
+/// A client's request, from its header to the last byte of its reply.
+struct RequestSlot {
+  enum State: UInt8 {
+    case free
+    /// A write whose payload is being received.
+    case receiving
+    /// Handed out by `next`, until `finish`.
+    case executing
+    /// Its next piece waits for `next`.
+    case continuing
+    /// Its reply waits to be sent, or is.
+    case answered
+  }
+
+  var state = State.free
+  /// How long the reply's header is.
+  var headerCount: UInt8 = 0
+  var command = Command.read
+  var flags: UInt16 = 0
+  /// Extents of a block status, the first of them in the reply's header.
+  var extentCount: UInt16 = 0
+  /// The next in whichever list the slot is in; -1: none.
+  var next: Int32 = -1
+  /// Its pages; -1: none.
+  var page: Int32 = -1
+  var pageCount: Int32 = 0
+  /// What the client asked for.
+  var length: UInt32 = 0
+  /// Of a write's payload.
+  var received: UInt32 = 0
+  /// Bytes that follow the reply's header, from `payload` on.
+  var payloadCount: UInt32 = 0
+  var cookie: UInt64 = 0
+  /// Where the piece begins that is under way, and what is left from there on.
+  var offset: UInt64 = 0
+  var remaining: UInt64 = 0
+  var payload: UnsafeRawPointer?
+}
+
+/// A list of slots, first in first out, through `RequestSlot.next`.
+struct SlotList {
+  private(set) var first: Int32 = -1
+  private var last: Int32 = -1
+
+  var isEmpty: Bool { first < 0 }
+
+  @inline(__always)
+  mutating func append(_ slot: Int, _ slots: UnsafeMutablePointer<RequestSlot>) {
+    let index = Int32(truncatingIfNeeded: slot)
+    slots[slot].next = -1
+    if last >= 0 { slots[Int(last)].next = index } else { first = index }
+    last = index
+  }
+
+  /// Takes the first one out, or returns -1.
+  @inline(__always)
+  mutating func removeFirst(_ slots: UnsafeMutablePointer<RequestSlot>) -> Int {
+    if first < 0 { return -1 }
+    let slot = Int(first)
+    first = slots[slot].next
+    if first < 0 { last = -1 }
+    slots[slot].next = -1
+    return slot
+  }
+}

@@ -1,0 +1,135 @@
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+/// Where clients of NBD come to: `unix:PATH`, `tcp:PORT` (on the loopback), `tcp:ADDRESS:PORT`, `tcp:[ADDRESS]:PORT`.
+public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
+  /// A unix socket, by its absolute path.
+  case unix(path: String)
+  /// A TCP port of a numeric address, of either family.
+  case tcp(address: String, port: UInt16)
+
+  /// Where a port lies when nobody says.
+  public static let loopback = "127.0.0.1"
+
+  /// From a command line's word.
+  public init(parsing text: String) throws(BatonError) {
+    let parsed: NBDAddress? =
+      if text.hasPrefix("unix:") {
+        Self.unix(text.dropFirst("unix:".count))
+      } else if text.hasPrefix("tcp:") {
+        Self.tcp(text.dropFirst("tcp:".count))
+      } else {
+        nil
+      }
+    guard let parsed else {
+      throw BatonError(
+        .invalid, "NBD address '\(text)'", "is no address",
+        mend: "use unix:PATH (107 bytes at the most), tcp:PORT, tcp:ADDRESS:PORT or tcp:[ADDRESS]:PORT, with numeric "
+          + "addresses")
+    }
+    self = parsed
+  }
+
+  private static func unix(_ path: Substring) -> NBDAddress? {
+    if path.isEmpty { return nil }
+    if path.hasPrefix("/") { return path.utf8.count <= pathMax ? .unix(path: String(path)) : nil }
+    guard let here = getcwd(nil, 0) else { return nil }
+    defer { free(here) }
+    let absolute = "\(String(cString: here))/\(path)"
+    return absolute.utf8.count <= pathMax ? .unix(path: absolute) : nil
+  }
+
+  private static func tcp(_ text: Substring) -> NBDAddress? {
+    let colon = text.lastIndex(of: ":")
+    let digits = colon.map { text[text.index(after: $0)...] } ?? text
+    guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(digits), port > 0 else {
+      return nil
+    }
+    guard let colon else { return .tcp(address: loopback, port: port) }
+    var address = text[..<colon]
+    let isBracketed = address.hasPrefix("[") && address.hasSuffix("]")
+    if isBracketed { address = address.dropFirst().dropLast() }
+    // A colon belongs to an IPv6 address, and those stand in brackets: else nobody knows which colon begins the port.
+    guard address.contains(":") == isBracketed else { return nil }
+    return canonical(String(address)).map { .tcp(address: $0, port: port) }
+  }
+
+  private static func canonical(_ address: String) -> String? {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: textMax) { space in
+      baton_address_canonical(address, space.baseAddress!, textMax) == 0 ? String(cString: space.baseAddress!) : nil
+    }
+  }
+
+  /// Where a socket listens, as `description` has it; nil: nowhere that could be said here.
+  static func text(of listener: CInt) -> String? {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: textMax) { space in
+      baton_stream_address(listener, space.baseAddress!, textMax) == 0 ? String(cString: space.baseAddress!) : nil
+    }
+  }
+
+  /// sun_path without its last zero, unix(7).
+  private static let pathMax = 107
+  /// More than the longest address of either kind.
+  private static let textMax = 256
+
+  /// As a command line has it, in full.
+  public var description: String {
+    switch self {
+    case .unix(let path): "unix:\(path)"
+    case .tcp(let address, let port): address.contains(":") ? "tcp:[\(address)]:\(port)" : "tcp:\(address):\(port)"
+    }
+  }
+
+  /// What to hand to a client, to reach the export of that name here.
+  public func uri(export: String) -> String {
+    let name = Self.escaped(export, beside: "/")
+    switch self {
+    case .unix(let path): return "nbd+unix:///\(name)?socket=\(Self.escaped(path, beside: "/"))"
+    case .tcp(let address, let port):
+      let host = address == Self.loopback ? "localhost" : address
+      return "nbd://\(host.contains(":") ? "[\(host)]" : host):\(port)/\(name)"
+    }
+  }
+
+  /// Percent-encoded where RFC 3986 wants it.
+  private static func escaped(_ text: String, beside allowed: String) -> String {
+    var result = ""
+    for byte in text.utf8 {
+      let scalar = Character(Unicode.Scalar(byte))
+      if byte < 0x80, scalar.isLetter || scalar.isNumber || "-._~".contains(scalar) || allowed.contains(scalar) {
+        result.append(scalar)
+      } else {
+        let digits = String(byte, radix: 16, uppercase: true)
+        result += digits.count == 1 ? "%0\(digits)" : "%\(digits)"
+      }
+    }
+    return result
+  }
+
+  /// Listens there. A unix socket that nobody listens on any more is removed first.
+  func listen() throws(BatonError) -> OwnedDescriptor {
+    let mend = "stop whoever listens there, or name another address with --nbd"
+    switch self {
+    case .unix(let path):
+      if baton_stream_is_answered(path) == 1 {
+        throw BatonError(.busy, description, "somebody else listens there", mend: mend)
+      }
+      var facts = stat()
+      // Nothing but a socket is removed: what else lies there makes `bind` fail.
+      if lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFSOCK { unlink(path) }
+      return OwnedDescriptor(try check(baton_stream_listen_unix(path), description, doing: "listening", mend: mend))
+    case .tcp(let address, let port):
+      return OwnedDescriptor(
+        try check(baton_stream_listen_tcp(address, port), description, doing: "listening", mend: mend))
+    }
+  }
+
+  /// Whether somebody listens there. To whoever listens this is a client that goes at once.
+  public var isAnswered: Bool {
+    switch self {
+    case .unix(let path): baton_stream_is_answered(path) == 1
+    case .tcp(let address, let port): baton_port_is_answered(address, port) == 1
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+/// A socket that clients come to, this controller's own or, while it stands in, the other one's.
+struct NBDListener {
+  let socket: CInt
+  /// Whether it is the other controller's.
+  let isPeers: Bool
+  /// Whether it is there at all: a place of one that is gone may have an event to come.
+  var isOpen = true
+  /// Whether an accept is on the ring.
+  var isArmed = false
+  /// Whether that is being ended.
+  var isCancelled = false
+  /// A client that was accepted and found no place; -1: none.
+  var waiting: CInt = -1
+  /// Not before this: the kernel has refused to accept.
+  var restsUntil: UInt64 = 0
+
+  init(_ socket: CInt, isPeers: Bool) {
+    self.socket = socket
+    self.isPeers = isPeers
+  }
+
+  func close() {
+    if waiting >= 0 { Glibc.close(waiting) }
+    if isOpen { Glibc.close(socket) }
+  }
+
+  /// Removes a unix socket from the file system.
+  func removePath() { Self.removePath(of: socket) }
+
+  static func removePath(of socket: CInt) {
+    guard let text = NBDAddress.text(of: socket), text.hasPrefix("unix:") else { return }
+    unlink(String(text.dropFirst("unix:".count)))
+  }
+}
+
+/// How a server comes to its listening sockets: from the other controller, which has had them from an earlier life of
+/// this one, or else by binding them anew.
+struct ListenerAcquisition {
+  /// Whether all are there.
+  var isDone = false
+  /// A connection to the other controller's control socket, on which it was asked; -1: none.
+  var asked: CInt = -1
+  var askedAt: UInt64 = 0
+  /// Whether the ring waits for the answer.
+  var isWaiting = false
+  /// When the next step is due.
+  var due: UInt64 = 0
+  /// When an address was found to be somebody's for the first time.
+  var busySince: UInt64 = 0
+
+  mutating func endAsking() {
+    if asked >= 0 {
+      shutdown(asked, CInt(SHUT_RDWR))
+      Glibc.close(asked)
+    }
+    asked = -1
+  }
+
+  func close() { if asked >= 0 { Glibc.close(asked) } }
+}

@@ -1,0 +1,306 @@
+import BatonChannel
+import BatonController
+import BatonHost
+import BatonNBD
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+
+// Clients: what they send into requests, answers into what they are sent, places given and taken.
+extension NBDServer {
+  /// What one block status tells of at the most: each extent costs two system calls, and the client asks again.
+  private static var extentsMax: Int { 64 }
+  /// From this many bytes moved on a client's memory is given back when it goes; what fewer have touched the next one
+  /// uses.
+  private static var bytesKept: UInt64 { 1 << 20 }
+
+  /// The place is to be looked at before this turn ends.
+  @inline(__always)
+  mutating func markDirty(_ place: Int) {
+    if places[place].isDirty { return }
+    places[place].isDirty = true
+    dirty[dirtyCount] = Int32(truncatingIfNeeded: place)
+    dirtyCount += 1
+  }
+
+  /// Takes what the controller has answered.
+  mutating func takeAnswers() -> Bool {
+    if host.pointee.outstanding == 0 {
+      // It looks after its connection when it is asked.
+      if !host.pointee.isAttached(to: identity) { _ = host.pointee.next() }
+      return false
+    }
+    var hasWorked = false
+    while true {
+      if let completion = host.pointee.next() {
+        hasWorked = true
+        let place = Int(truncatingIfNeeded: completion.cookie >> 16)
+        connections[place].finish(Int(completion.cookie & 0xffff), Self.outcome(completion.status))
+        markDirty(place)
+      } else if !host.pointee.hasAnswer {
+        return hasWorked
+      }
+    }
+  }
+
+  private static func outcome(_ status: Status) -> NBDOutcome {
+    switch status {
+    case .success: .done
+    case .readOnly: .failed(.notPermitted)
+    case .inputOutputError, .offline, .inUse: .failed(.inputOutput)
+    case .noSpace: .failed(.noSpace)
+    case .unsupported: .failed(.notSupported)
+    case .leaving, .controllerLost: .withdrawn
+    case .invalidOperation, .noSuchUnit, .outOfRange, .misaligned, .zeroLength, .tooLong, .badBuffer, .invalidValue:
+      .failed(.invalid)
+    }
+  }
+
+  /// Looks at every place that something has happened to.
+  mutating func serveDirty(_ controller: inout Controller) -> Bool {
+    var hasWorked = false
+    let count = dirtyCount
+    swap(&dirty, &dirtyNow)
+    dirtyCount = 0
+    for position in 0..<count {
+      let place = Int(dirtyNow[position])
+      places[place].isDirty = false
+      if places[place].socket >= 0, serve(place, &controller) { hasWorked = true }
+    }
+    if requestsCounted > 0 {
+      controller.countFrontEnd(.nbdRequests, requestsCounted)
+      requestsCounted = 0
+    }
+    return hasWorked
+  }
+
+  /// Takes one client as far as it goes at present.
+  private mutating func serve(_ place: Int, _ controller: inout Controller) -> Bool {
+    let connection = connections + place
+    var hasWorked = false
+    if connection.pointee.isNegotiating {
+      for unit in 0..<exports.count { exports.setReadOnly(controller.isReadOnly(unit: unit), unit: unit) }
+      connection.pointee.negotiate(exports)
+    }
+    while true {
+      // What there is no room for waits where it is; it is looked at again in the next turn.
+      guard host.pointee.room(to: identity) > 0 || !connection.pointee.takesMore else {
+        markDirty(place)
+        break
+      }
+      guard let operation = connection.pointee.next() else { break }
+      hasWorked = true
+      start(operation, place, controller)
+    }
+    if move(place, &controller) { hasWorked = true }
+    if connection.pointee.isFinished {
+      hasWorked = true
+      vacate(place, &controller)
+    }
+    return hasWorked
+  }
+
+  /// Hands an operation to the controller, or ends it at once where there is nothing to do.
+  private mutating func start(_ operation: NBDOperation, _ place: Int, _ controller: borrowing Controller) {
+    requestsCounted += 1
+    let unit = UInt32(truncatingIfNeeded: operation.unit)
+    var request: Request
+    switch operation.kind {
+    case .read:
+      request = Request(.read, unit: unit, offset: operation.offset, length: operation.length)
+      // What the buffer held may be another client's.
+      if controller.readsNothing(unit: operation.unit) {
+        memset(arena + place * options.limits.memorySize + operation.buffer, 0, Int(operation.length))
+      }
+    case .write: request = Request(.write, unit: unit, offset: operation.offset, length: operation.length)
+    case .flush: request = Request(.flush, unit: unit)
+    case .trim: request = Request(.discard, unit: unit, offset: operation.offset, length: operation.length)
+    case .writeZeroes:
+      let keepsAllocation = operation.keepsAllocation
+      if operation.mustBeFast, !controller.zeroesFast(unit: operation.unit, keepsAllocation: keepsAllocation) {
+        return connections[place].finish(operation.slot, .failed(.notSupported))
+      }
+      request = Request(
+        keepsAllocation ? .fillZeroes : .writeZeroes, unit: unit, offset: operation.offset, length: operation.length)
+    // Advice, and there is nothing to be done about it: the data is where it is fastest.
+    case .cache: return connections[place].finish(operation.slot, .done)
+    case .blockStatus:
+      tellExtents(operation, place, controller)
+      return connections[place].finish(operation.slot, .done)
+    }
+    request.buffer = UInt64(place * options.limits.memorySize + operation.buffer)
+    request.isDurable = operation.isDurable
+    let cookie = UInt64(place) << 16 | UInt64(operation.slot)
+    // There was room; so the controller takes nothing any more.
+    if !host.pointee.submit(request, to: identity, cookie: cookie) {
+      connections[place].finish(operation.slot, .withdrawn)
+    }
+  }
+
+  private mutating func tellExtents(_ operation: NBDOperation, _ place: Int, _ controller: borrowing Controller) {
+    var offset = operation.offset
+    let end = operation.offset + operation.length
+    var told = 0
+    while offset < end, told < Self.extentsMax {
+      let (length, isHole) = controller.extent(unit: operation.unit, offset: offset, length: end - offset)
+      guard
+        connections[place].addExtent(operation.slot, length: length, isHole: isHole, readsZero: isHole)
+      else { return }
+      offset += length
+      told += 1
+    }
+  }
+
+  /// Bytes in and bytes out: gives the ring what is to be received and sent.
+  private mutating func move(_ place: Int, _ controller: inout Controller) -> Bool {
+    let connection = connections + place
+    let state = places + place
+    var hasWorked = false
+    if !state.pointee.owesReceive {
+      let vectors = connection.pointee.beginReceive()
+      if vectors.count > 0 {
+        messages[2 * place].msg_iov = vectors.baseAddress
+        messages[2 * place].msg_iovlen = vectors.count
+        state.pointee.owesReceive = true
+      }
+    }
+    if !state.pointee.owesSend {
+      let vectors = connection.pointee.beginSend()
+      if vectors.count > 0 {
+        messages[2 * place + 1].msg_iov = vectors.baseAddress
+        messages[2 * place + 1].msg_iovlen = vectors.count
+        state.pointee.owesSend = true
+      }
+    }
+    if !connection.pointee.takesMore { endMovement(place) }
+    let index = UInt32(truncatingIfNeeded: place)
+    if state.pointee.owesSend {
+      if controller.send(state.pointee.socket, messages + (2 * place + 1), kind: Kind.send, index: index) {
+        state.pointee.owesSend = false
+        underWay += 1
+        hasWorked = true
+      } else {
+        markDirty(place)
+      }
+    }
+    if state.pointee.owesReceive {
+      if controller.receive(state.pointee.socket, messages + 2 * place, kind: Kind.receive, index: index) {
+        state.pointee.owesReceive = false
+        underWay += 1
+        hasWorked = true
+      } else {
+        markDirty(place)
+      }
+    }
+    return hasWorked
+  }
+
+  /// The connection ends: what only waits for the client is ended.
+  private mutating func endMovement(_ place: Int) {
+    let connection = connections + place
+    let state = places + place
+    if state.pointee.owesReceive {
+      state.pointee.owesReceive = false
+      connection.pointee.endReceive(-Int(ECANCELED))
+    }
+    if connection.pointee.isBroken, state.pointee.owesSend {
+      state.pointee.owesSend = false
+      connection.pointee.endSend(-Int(ECANCELED))
+    }
+    if connection.pointee.isBroken, state.pointee.shut < 2 {
+      state.pointee.shut = 2
+      shutdown(state.pointee.socket, CInt(SHUT_RDWR))
+    } else if connection.pointee.isReceiving, state.pointee.shut < 1 {
+      state.pointee.shut = 1
+      shutdown(state.pointee.socket, CInt(SHUT_RD))
+    }
+  }
+
+  // MARK: Places
+
+  /// A client has connected. Takes its socket over.
+  ///
+  /// - Returns: false when no place is free: the socket stays the caller's.
+  mutating func admit(_ socket: CInt, _ controller: inout Controller) -> Bool {
+    guard let place = (0..<options.connectionsMax).first(where: { places[$0].socket < 0 }) else { return false }
+    if !places[place].isMade {
+      (connections + place).initialize(
+        to: NBDConnection(memory: arena + place * options.limits.memorySize, limits: options.limits))
+    }
+    // What is small is not to wait for more: each reply is waited for. A socket that refuses is as good as one without.
+    _ = baton_stream_no_delay(socket)
+    connections[place].begin()
+    places[place] = Place(socket: socket, isMade: true, isDirty: places[place].isDirty)
+    places[place].since = monotonicNanoseconds()
+    places[place].progressAt = places[place].since
+    occupied += 1
+    controller.setFrontEndConnections(occupied)
+    controller.countFrontEnd(.nbdAccepted, 1)
+    options.logger.debug("controller \(identity): NBD client \(place) connected, \(occupied) clients")
+    markDirty(place)
+    return true
+  }
+
+  /// Everything of a client has ended.
+  private mutating func vacate(_ place: Int, _ controller: inout Controller) {
+    // Closed and not shut down: the last replies are still on their way.
+    close(places[place].socket)
+    if connections[place].bytesReceived + connections[place].bytesSent > Self.bytesKept {
+      // Where the kernel does not do it the pages stay: they are bounded.
+      _ = baton_remove_pages(arena + place * options.limits.memorySize, options.limits.memorySize)
+    }
+    connections[place].end()
+    places[place].socket = -1
+    occupied -= 1
+    controller.setFrontEndConnections(occupied)
+    options.logger.debug("controller \(identity): NBD client \(place) went, \(occupied) clients")
+    // Somebody may wait for the place.
+    mustTend = true
+  }
+
+  /// Ends those that keep others waiting: handshakes that do not come to their end, half messages, replies that nobody
+  /// reads at the end. A client that is idle between two requests may be so for ever.
+  mutating func tendClients(at now: UInt64, isLeaving: Bool) {
+    for place in 0..<options.connectionsMax where places[place].socket >= 0 {
+      let connection = connections + place
+      let progress = connection.pointee.bytesReceived &+ connection.pointee.bytesSent
+      if progress != places[place].progress {
+        places[place].progress = progress
+        places[place].progressAt = now
+      }
+      let silence = now &- min(places[place].progressAt, now)
+      let limit: UInt64? =
+        if !connection.pointee.takesMore {
+          options.farewellNanosecondsMax
+        } else if connection.pointee.isMidMessage {
+          options.messageNanosecondsMax
+        } else {
+          nil
+        }
+      let isLate =
+        connection.pointee.isNegotiating && now &- min(places[place].since, now) > options.handshakeNanosecondsMax
+      if isLate || limit.map({ silence > $0 }) ?? false {
+        options.logger.debug("controller \(identity): NBD client \(place) keeps others waiting, is disconnected")
+        connection.pointee.abandon()
+        markDirty(place)
+      }
+    }
+  }
+
+  /// The controller leaves: what was taken is answered, and nothing more is taken. Clients ask the other one.
+  mutating func bidFarewell(at now: UInt64) {
+    if leavingSince == 0 {
+      leavingSince = now
+      for place in 0..<options.connectionsMax where places[place].socket >= 0 {
+        connections[place].hangUp()
+        markDirty(place)
+      }
+    } else if now &- leavingSince > options.farewellNanosecondsMax {
+      for place in 0..<options.connectionsMax where places[place].socket >= 0 {
+        connections[place].abandon()
+        markDirty(place)
+      }
+    }
+  }
+}

@@ -1,0 +1,220 @@
+import BatonChannel
+import BatonController
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+// Listening sockets: had from the other controller or bound, handed to it, accepted on; and the other one's, while
+// this one serves in its place. The other controller holds each of them all the time, so the kernel lets clients wait
+// whoever dies: an address is without anybody who accepts for a while, and never without a socket.
+extension NBDServer {
+  /// How long the other controller may take to answer before an address is tried without it.
+  private static var askNanosecondsMax: UInt64 { 1_000_000_000 }
+  private static var askAgainNanoseconds: UInt64 { 20_000_000 }
+  /// How long an address may be in use before that is an error: the kernel takes a dead process's sockets apart in its
+  /// own time.
+  private static var busyNanosecondsMax: UInt64 { 3_000_000_000 }
+  /// After an accept that failed: descriptors or memory are short.
+  private static var restNanoseconds: UInt64 { 100_000_000 }
+
+  /// What need not be done in every turn.
+  mutating func tend(_ controller: inout Controller, _ now: UInt64) {
+    tendedAt = now
+    mustTend = false
+    stoodIn = controller.standsIn
+    hasServed = controller.isServing
+    if !acquisition.isDone, failure == nil, !controller.isLeaving { acquire(&controller, now) }
+    if acquisition.isDone, controller.isServing { handOver(to: controller.peersLife) }
+    if controller.isLeaving { bidFarewell(at: now) }
+    tendClients(at: now, isLeaving: controller.isLeaving)
+    tendPeersListeners(controller)
+    arm(&controller, now)
+  }
+
+  // MARK: Coming to them
+
+  /// One step: asks the other controller, or binds what it does not have.
+  private mutating func acquire(_ controller: inout Controller, _ now: UInt64) {
+    if acquisition.asked >= 0 {
+      if takeAnswer() {
+        acquisition.endAsking()
+        bind(wasAnswered: true, &controller, now)
+      } else if acquisition.asked >= 0, now &- acquisition.askedAt > Self.askNanosecondsMax {
+        acquisition.endAsking()
+        bind(wasAnswered: false, &controller, now)
+      } else if acquisition.asked >= 0, !acquisition.isWaiting {
+        acquisition.isWaiting = controller.waitToRead(acquisition.asked, kind: Kind.ask, index: 0)
+      }
+      return
+    }
+    if now < acquisition.due { return }
+    acquisition.due = now + Self.askAgainNanoseconds
+    // Bound by now, or there is none to be bound.
+    if missing.isEmpty { return bind(wasAnswered: false, &controller, now) }
+    do throws(BatonError) {
+      let socket = try ControlMessage.connect(
+        path: subsystem.location.socket(of: identity.peer), to: identity.peer)
+      try ControlMessage.sendAttach(over: socket, kind: UInt32(BATON_ATTACH_ASK), descriptor: -1)
+      acquisition.asked = socket.release()
+      acquisition.askedAt = now
+      acquisition.isWaiting =
+        acquisition.isWaiting || controller.waitToRead(acquisition.asked, kind: Kind.ask, index: 0)
+    } catch {
+      // It is not there.
+      bind(wasAnswered: error.code == .missing, &controller, now)
+    }
+  }
+
+  /// The addresses without a socket.
+  private var missing: [NBDAddress] {
+    let there = listeners.filter { !$0.isPeers && $0.isOpen }.compactMap { NBDAddress.text(of: $0.socket) }
+    return options.addresses.filter { !there.contains($0.description) }
+  }
+
+  /// Reads what the other controller answers. True when that was all.
+  private mutating func takeAnswer() -> Bool {
+    while true {
+      var message = baton_listener_message()
+      var passed: CInt = -1
+      let count = baton_socket_receive(
+        acquisition.asked, &message, MemoryLayout<baton_listener_message>.size, &passed)
+      let listener = OwnedDescriptor(passed)
+      if count == -Int(EAGAIN) || count == -Int(EINTR) { return false }
+      guard count == MemoryLayout<baton_listener_message>.size, message.magic == baton_host_magic,
+        message.kind == UInt32(BATON_ATTACH_LISTENER)
+      else {
+        // It went, or refuses: asked again.
+        acquisition.endAsking()
+        return false
+      }
+      if listener.number < 0 { return true }
+      // One that is not wanted any more is closed here; the other one lets go of it when it is told of the new ones.
+      let text = NBDAddress.text(of: listener.number)
+      if missing.contains(where: { $0.description == text }) {
+        options.logger.info("controller \(identity): NBD clients come to \(text ?? "") as before")
+        listeners.append(NBDListener(listener.release(), isPeers: false))
+      }
+    }
+  }
+
+  private mutating func bind(wasAnswered: Bool, _ controller: inout Controller, _ now: UInt64) {
+    for address in missing {
+      do throws(BatonError) {
+        listeners.append(NBDListener(try address.listen().release(), isPeers: false))
+        options.logger.info("controller \(identity): NBD clients come to \(address)")
+      } catch {
+        if acquisition.busySince == 0 { acquisition.busySince = now }
+        // The kernel may still be taking an earlier life's socket apart; the other controller may have it.
+        let isPatient = error.code == .busy && now &- acquisition.busySince < Self.busyNanosecondsMax
+        if isPatient || error.code == .busy && !wasAnswered { return }
+        failure = error
+        options.logger.critical("controller \(identity): cannot listen: \(error)")
+        controller.beginStop()
+        return
+      }
+    }
+    acquisition.isDone = true
+  }
+
+  // MARK: Handing them over
+
+  /// Gives the other controller's present life this one's listening sockets, once.
+  private mutating func handOver(to life: UInt64) {
+    if life == handedTo { return }
+    if life == 0 {
+      handedTo = 0
+      return
+    }
+    let own = listeners.filter { !$0.isPeers && $0.isOpen }
+    do throws(BatonError) {
+      let socket = try ControlMessage.connect(
+        path: subsystem.location.socket(of: identity.peer), to: identity.peer)
+      for (number, listener) in own.enumerated() {
+        try check(
+          ControlMessage.sendListener(over: socket.number, listener.socket, number: number, count: own.count),
+          "control socket", doing: "handing a listening socket over")
+      }
+      if own.isEmpty {
+        try check(
+          ControlMessage.sendListener(over: socket.number, -1, number: 0, count: 0), "control socket",
+          doing: "saying that there is no listening socket")
+      }
+      handedTo = life
+    } catch {
+      // Tried again in a moment; should it be gone, there is nobody to hand anything to.
+      options.logger.debug("controller \(identity): \(error)")
+    }
+  }
+
+  // MARK: The other one's
+
+  /// While this controller stands in, clients of the other one come here.
+  private mutating func tendPeersListeners(_ controller: borrowing Controller) {
+    let isThere = listeners.contains { $0.isPeers }
+    if controller.standsIn, !isThere {
+      for listener in controller.peersListeners {
+        // A copy: the controller closes its own when the other one hands over new ones.
+        let copy = fcntl(listener, F_DUPFD_CLOEXEC, 0)
+        if copy < 0 { continue }
+        let text = NBDAddress.text(of: copy) ?? ""
+        options.logger.info("controller \(identity): NBD clients of controller \(identity.peer) come here: \(text)")
+        listeners.append(NBDListener(copy, isPeers: true))
+      }
+    } else if !controller.standsIn, isThere {
+      for index in listeners.indices where listeners[index].isPeers && !listeners[index].isArmed {
+        listeners[index].close()
+        listeners[index].isOpen = false
+        listeners[index].waiting = -1
+      }
+      // Numbers of the others stay what they are while events may come: these stand behind this controller's own.
+      while let last = listeners.last, last.isPeers, !last.isOpen { listeners.removeLast() }
+    }
+  }
+
+  // MARK: Accepting
+
+  /// Accepts where clients are to be taken, and ends it where they are not.
+  private mutating func arm(_ controller: inout Controller, _ now: UInt64) {
+    let isReady = controller.isServing && host.pointee.isAttached(to: identity) && acquisition.isDone
+    for index in listeners.indices where listeners[index].isOpen {
+      let isWanted = isReady && (!listeners[index].isPeers || controller.standsIn)
+      if isWanted, listeners[index].waiting >= 0, admit(listeners[index].waiting, &controller) {
+        listeners[index].waiting = -1
+      }
+      let number = UInt32(truncatingIfNeeded: index)
+      if isWanted {
+        guard !listeners[index].isArmed, listeners[index].waiting < 0, occupied < options.connectionsMax,
+          listeners[index].restsUntil <= now
+        else { continue }
+        listeners[index].isArmed = controller.accept(listeners[index].socket, kind: Kind.accept, index: number)
+      } else if listeners[index].isArmed, !listeners[index].isCancelled {
+        listeners[index].isCancelled = controller.cancel(kind: Kind.accept, index: number)
+      }
+    }
+    // Asked for again at once: it is a matter of the other turns of this loop.
+    if controller.isServing, !host.pointee.isAttached(to: identity) { mustTend = true }
+  }
+
+  /// An accept has ended.
+  mutating func accepted(_ index: Int, _ result: Int32, _ controller: inout Controller) {
+    guard index < listeners.count else { return }
+    listeners[index].isArmed = false
+    listeners[index].isCancelled = false
+    mustTend = true
+    if result < 0 {
+      // Ended on purpose, or a client that went before it was accepted: nothing of note.
+      if result != -ECANCELED, result != -ECONNABORTED, result != -EINTR, result != -EAGAIN {
+        listeners[index].restsUntil = monotonicNanoseconds() + Self.restNanoseconds
+        options.logger.warning(
+          "controller \(identity): cannot accept an NBD client: \(String(cString: strerror(-result)))")
+      }
+      return
+    }
+    if controller.isLeaving {
+      // It comes again, to whoever accepts then.
+      close(result)
+    } else if !admit(result, &controller) {
+      listeners[index].waiting = result
+    }
+  }
+}

@@ -1,0 +1,246 @@
+import BatonChannel
+import BatonController
+import BatonHost
+import BatonNBD
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import CBatonShims
+import Glibc
+import Logging
+
+/// The units as disks over NBD: a front end in a controller's own process, thread and loop.
+///
+/// To the controller it is a host: it submits requests through a channel of its own, to this controller and no other,
+/// so that journal, ownership, holding and takeover are what they are for everybody. Its arena is the memory of all
+/// connections: sockets receive into, and send from, what the storage writes from and reads into. Its sockets are on
+/// the controller's ring: one system call a turn carries them and the storage, and a sleeping controller wakes for
+/// both.
+///
+/// Invariants:
+/// - a place is one client's from its accept until everything of it has ended: its socket is open, nothing of another
+///   client has its number;
+/// - at most one receive and one send of a place are on the ring; what they point at stays until their events;
+/// - each operation that a connection hands out is finished once: at once, or when its request is answered;
+/// - when its process dies, no request of it is executed by anybody else: the other controller never sees its memory.
+public struct NBDServer: ~Copyable {
+  /// What is known of a place beside its connection.
+  struct Place {
+    /// The client's; -1: none.
+    var socket: CInt = -1
+    /// Whether there is a connection to use again.
+    var isMade = false
+    /// Whether it stands in the list of those to be looked at.
+    var isDirty = false
+    /// Begun with the connection, and not given to the ring yet.
+    var owesReceive = false
+    var owesSend = false
+    /// What has been shut down of the socket: 0 nothing, 1 the client's direction, 2 both.
+    var shut = 0
+    var since: UInt64 = 0
+    /// Bytes moved so far, and when they had last grown.
+    var progress: UInt64 = 0
+    var progressAt: UInt64 = 0
+  }
+
+  /// The kinds of its operations on the ring.
+  enum Kind {
+    static let accept: UInt8 = 128
+    static let receive: UInt8 = 129
+    static let send: UInt8 = 130
+    static let ask: UInt8 = 131
+  }
+
+  let identity: ControllerIdentity
+  let subsystem: Subsystem
+  let options: NBDServerOptions
+  /// In memory of its own, which stays when the kernel may still write to the arena.
+  let host: UnsafeMutablePointer<Host>
+  let arena: UnsafeMutableRawPointer
+  var exports: NBDExports
+
+  let places: UnsafeMutablePointer<Place>
+  /// Initialized where the place `isMade`.
+  let connections: UnsafeMutablePointer<NBDConnection>
+  /// Two a place: of its receive and its send.
+  let messages: UnsafeMutablePointer<msghdr>
+  /// Places with a client.
+  var occupied = 0
+  /// Receives and sends on the ring.
+  var underWay = 0
+  /// Places to be looked at in this turn, and in the next one.
+  var dirty: UnsafeMutablePointer<Int32>
+  var dirtyNow: UnsafeMutablePointer<Int32>
+  var dirtyCount = 0
+  var requestsCounted: UInt64 = 0
+
+  var listeners: [NBDListener] = []
+  var acquisition = ListenerAcquisition()
+  /// The life of the other controller that has this one's listening sockets.
+  var handedTo: UInt64 = 0
+  var stoodIn = false
+  var hasServed = false
+  var mustTend = true
+  var turns: UInt64 = 0
+  var tendedAt: UInt64 = 0
+  /// When the farewell began; 0: it has not.
+  var leavingSince: UInt64 = 0
+  /// Why it cannot listen.
+  public internal(set) var failure: BatonError?
+
+  /// Request lines: what all clients together can have outstanding.
+  private static var lines: Int { Int(BATON_LINES_MAX) }
+  static var tendNanoseconds: UInt64 { 100_000_000 }
+  /// Turns between two looks at the clock while there is always something to do.
+  private static var turnsPerLook: UInt64 { 64 }
+
+  /// A server for the controller of that identity, in its process and thread. It listens as soon as `turn` is called,
+  /// and serves as soon as the controller does.
+  public init(
+    _ identity: ControllerIdentity, of subsystem: Subsystem, options: NBDServerOptions
+  ) throws(BatonError) {
+    guard options.addresses.count <= Int(BATON_LISTENERS_MAX) else {
+      throw BatonError(
+        .invalid, "controller \(identity)", "was to listen at \(options.addresses.count) NBD addresses",
+        mend: "name \(BATON_LISTENERS_MAX) at the most")
+    }
+    guard (1...Self.connectionsPossible).contains(options.connectionsMax) else {
+      throw BatonError(
+        .invalid, "controller \(identity)", "was to have room for \(options.connectionsMax) NBD clients",
+        mend: "ask for 1 to \(Self.connectionsPossible)")
+    }
+    let status = try subsystem.status()
+    let exports = try NBDExports(
+      status.units.map {
+        NBDExport(
+          size: $0.size, blockSize: UInt32(truncatingIfNeeded: $0.blockSize), name: $0.name,
+          description: "unit \($0.unit) of '\(status.name)'")
+      })
+    var hostOptions = HostOptions()
+    hostOptions.controller = identity
+    hostOptions.linesPerChannel = Self.lines
+    hostOptions.arenaSize = UInt64(options.connectionsMax * options.limits.memorySize)
+    // What a controller that leaves hands back the client asks elsewhere.
+    hostOptions.patienceNanoseconds = 0
+    let host = try Host(of: subsystem, options: hostOptions)
+    self.identity = identity
+    self.subsystem = subsystem
+    self.options = options
+    self.exports = exports
+    arena = host.arena.baseAddress!
+    self.host = .allocate(capacity: 1)
+    self.host.initialize(to: host)
+    let count = options.connectionsMax
+    places = .allocate(capacity: count)
+    places.initialize(repeating: Place(), count: count)
+    connections = .allocate(capacity: count)
+    messages = .allocate(capacity: 2 * count)
+    messages.initialize(repeating: msghdr(), count: 2 * count)
+    dirty = .allocate(capacity: count)
+    dirtyNow = .allocate(capacity: count)
+  }
+
+  /// Operations carry the number of their place in 16 bits.
+  private static var connectionsPossible: Int { 4096 }
+
+  deinit {
+    for place in 0..<options.connectionsMax where places[place].socket >= 0 {
+      // The ring may hold on to the socket a little longer: the client is to notice now.
+      shutdown(places[place].socket, CInt(SHUT_RDWR))
+      close(places[place].socket)
+    }
+    for listener in listeners { listener.close() }
+    acquisition.close()
+    dirty.deallocate()
+    dirtyNow.deallocate()
+    // Memory that the kernel may still write to stays, for ever if need be.
+    if underWay == 0 {
+      for place in 0..<options.connectionsMax where places[place].isMade {
+        (connections + place).deinitialize(count: 1)
+      }
+      connections.deallocate()
+      messages.deallocate()
+      host.deinitialize(count: 1)
+      host.deallocate()
+    }
+    places.deallocate()
+  }
+
+  /// Clients connected now.
+  public var connectionCount: Int { occupied }
+
+  /// Whether it listens at all of its addresses.
+  public var isListening: Bool { acquisition.isDone }
+
+  // MARK: The loop
+
+  /// Runs the controller's loop with this server in it, until the controller has stopped.
+  ///
+  /// - Throws: what stopped it, if anything did: it was fenced, or an address is somebody else's.
+  public mutating func run(_ controller: inout Controller, handlingSignals: Bool = true) throws(BatonError) {
+    try controller.run(handlingSignals: handlingSignals) { turn(&$0) }
+    finish(controller)
+    if let failure { throw failure }
+  }
+
+  /// One turn, after each turn of the controller. Never blocks.
+  ///
+  /// - Returns: whether there was anything to do.
+  public mutating func turn(_ controller: inout Controller) -> Bool {
+    turns &+= 1
+    var hasWorked = false
+    while let event = controller.nextFrontEndEvent() {
+      hasWorked = true
+      take(event, &controller)
+    }
+    if takeAnswers() { hasWorked = true }
+    if dirtyCount > 0, serveDirty(&controller) { hasWorked = true }
+    if !hasWorked || turns % Self.turnsPerLook == 0 || mustTend { lookAround(&controller) }
+    return hasWorked || mustTend
+  }
+
+  /// What a sleeping or a busy loop must not miss for long.
+  @inline(never)
+  private mutating func lookAround(_ controller: inout Controller) {
+    if controller.standsIn != stoodIn || controller.isServing != hasServed { mustTend = true }
+    let now = monotonicNanoseconds()
+    if mustTend || now &- tendedAt >= Self.tendNanoseconds || controller.peersLife != handedTo {
+      tend(&controller, now)
+    }
+  }
+
+  private mutating func take(_ event: FrontEndEvent, _ controller: inout Controller) {
+    let index = Int(event.index)
+    switch event.kind {
+    case Kind.receive:
+      underWay -= 1
+      markDirty(index)
+      if event.result == -EAGAIN || event.result == -EINTR {
+        places[index].owesReceive = true
+      } else {
+        connections[index].endReceive(Int(event.result))
+      }
+    case Kind.send:
+      underWay -= 1
+      markDirty(index)
+      if event.result == -EAGAIN || event.result == -EINTR {
+        places[index].owesSend = true
+      } else {
+        connections[index].endSend(Int(event.result))
+      }
+    case Kind.accept: accepted(index, event.result, &controller)
+    case Kind.ask:
+      acquisition.isWaiting = false
+      mustTend = true
+    default: break
+    }
+  }
+
+  /// The server and its controller have ended, in good order or not: sockets in the file system go, unless the other
+  /// controller accepts on them.
+  public mutating func finish(_ controller: borrowing Controller) {
+    if controller.peersLife != 0 || controller.isFenced { return }
+    for listener in listeners where !listener.isPeers { listener.removePath() }
+    for listener in controller.peersListeners { NBDListener.removePath(of: listener) }
+  }
+}

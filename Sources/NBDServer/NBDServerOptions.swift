@@ -1,0 +1,24 @@
+import BatonNBD
+import Logging
+
+/// What an NBD server may take up, and how long it waits for clients.
+public struct NBDServerOptions: Sendable {
+  /// Where it listens.
+  public var addresses: [NBDAddress]
+  /// Clients at once. Who comes beyond them waits in the kernel's backlog until one goes: nothing is accepted
+  /// meanwhile.
+  public var connectionsMax = 64
+  /// What each of them may take up.
+  public var limits = NBDLimits()
+  /// How long a client may take for its handshake.
+  public var handshakeNanosecondsMax: UInt64 = 10_000_000_000
+  /// How long a client may leave half a message before it is disconnected.
+  public var messageNanosecondsMax: UInt64 = 60_000_000_000
+  /// How long a client whose connection ends may leave its last replies unread.
+  public var farewellNanosecondsMax: UInt64 = 2_000_000_000
+  /// Where it says what happens. Never anything per request.
+  public var logger = Logger(label: "baton.nbd")
+
+  /// Listens there, with the default limits.
+  public init(addresses: [NBDAddress] = []) { self.addresses = addresses }
+}

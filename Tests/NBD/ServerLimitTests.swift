@@ -1,0 +1,184 @@
+import Baton
+import BatonNBD
+import BatonNBDServer
+import BatonSharedMemory
+import BatonSubsystem
+import BatonTestSupport
+import Glibc
+import Testing
+
+@Suite("NBD server: limits, and clients that mean harm")
+struct ServerLimitTests {
+  @Test("Who comes when all places are taken waits until one goes")
+  func places() throws {
+    let rig = try ServerRig { $0.connectionsMax = 3 }
+    var clients = try (0..<3).map { _ in try rig.client() }
+    let fourth = try rig.connect()
+    let fifth = try rig.connect()
+    for _ in 0..<10_000 { rig.turn() }
+    fourth.hear()
+    #expect(fourth.heard.isEmpty && !fourth.isEnded)
+    #expect(rig.a?.connections == 3)
+    // Those that are there are served meanwhile.
+    #expect(try rig.read(clients[0], offset: 0, count: 512).count == 512)
+    clients.removeLast()
+    try rig.turn {
+      fourth.hear()
+      return fourth.heard.count >= 18
+    }
+    fifth.hear()
+    #expect(fifth.heard.isEmpty && !fifth.isEnded)
+    clients.removeAll()
+    try rig.turn {
+      fifth.hear()
+      return fifth.heard.count >= 18
+    }
+  }
+
+  @Test("A handshake that does not come to its end is ended", arguments: [0, 2, 4, 20])
+  func handshake(_ count: Int) throws {
+    let rig = try ServerRig { $0.handshakeNanosecondsMax = 1_000_000 }
+    let client = try rig.connect()
+    client.say(Array((Say.flags() + Say.option(6, Say.string("unit0"))).prefix(count)))
+    try rig.turn {
+      client.hear()
+      return client.isEnded && rig.a?.connections == 0
+    }
+    #expect(client.heard.starts(with: Say.greeting))
+  }
+
+  @Test("Half a message and then silence is ended; an idle client is not")
+  func silence() throws {
+    let rig = try ServerRig { $0.messageNanosecondsMax = 1_000_000 }
+    let idle = try rig.client()
+    let silent = try rig.client()
+    silent.say(Array(Say.request(1, cookie: 1, length: 4096).prefix(20)))
+    let later = try rig.client()
+    later.say(Say.request(1, cookie: 1, length: 4096) + [1, 2, 3])
+    try rig.turn {
+      silent.hear()
+      later.hear()
+      return silent.isEnded && later.isEnded
+    }
+    #expect(try rig.read(idle, offset: 0, count: 512).count == 512)
+  }
+
+  @Test("A client that does not read costs nobody else anything, and loses nothing")
+  func slowReader() throws {
+    let rig = try ServerRig(units: ["mem:4M"])
+    let data = ServerTests.pattern(1 << 20, 3)
+    let other = try rig.client()
+    try rig.ask(other, Say.request(1, cookie: 1, payload: data))
+    let slow = try rig.client()
+    slow.say((0..<200).flatMap { Say.request(0, cookie: $0, length: 1 << 20) })
+    for number in 0..<500 {
+      #expect(
+        try rig.read(other, offset: UInt64(number) * 512, count: 512) == Array(data[number * 512..<number * 512 + 512]))
+    }
+    // It has room for eight of them at a time; and reads them all in the end.
+    var seen = 0
+    var heard = 0
+    try rig.turn {
+      slow.hear()
+      var listener = Listener(slow.heard)
+      while let reply = listener.reply(reads: Dictionary(uniqueKeysWithValues: (0..<200).map { (UInt64($0), 1 << 20) }))
+      {
+        #expect(reply.error == 0)
+        if reply.data != data { Issue.record("reply \(reply.cookie) brings other data") }
+        seen += 1
+      }
+      heard += listener.at
+      slow.heard.removeFirst(listener.at)
+      return seen == 200 || slow.isEnded
+    }
+    #expect(seen == 200 && heard == 200 * (16 + 1 << 20))
+  }
+
+  @Test("Bad messages: answered as the protocol says or disconnected, and nobody else notices")
+  func badMessages() throws {
+    let rig = try ServerRig(units: ["mem:1M"])
+    let other = try rig.client(.a)
+    let go = Say.flags() + Say.go("unit0")
+    let says: [[UInt8]] = [
+      [0xff, 0xff, 0xff, 0xff], Say.flags() + Say.optionHeader(7, length: .max),
+      Say.flags() + Say.optionHeader(1, length: .max),
+      Say.flags() + Say.option(99, [UInt8](repeating: 1, count: 20_000)),
+      Say.flags() + Say.option(1, Array("none".utf8)),
+      Say.flags() + [UInt8](repeating: 0x55, count: 4096), go + [UInt8](repeating: 0, count: 28),
+      go + Say.request(99, cookie: 1) + Say.request(2, cookie: 2),
+      go + Say.request(0, cookie: 1, length: 512, flags: 0xffff) + Say.request(2, cookie: 2),
+      go + Say.request(0, cookie: 1, offset: .max - 511, length: 512) + Say.request(2, cookie: 2),
+      go + Say.request(0, cookie: 1, offset: 1 << 20, length: 512) + Say.request(2, cookie: 2),
+      go + Say.request(0, cookie: 1, length: .max) + Say.request(2, cookie: 2),
+      go + Say.request(1, cookie: 1, length: .max) + [UInt8](repeating: 1, count: 65536),
+      go + Say.request(1, cookie: 1, offset: 1 << 30, length: 65536) + [UInt8](repeating: 1, count: 65536)
+        + Say.request(2, cookie: 2),
+      go + Say.request(0, cookie: 1, offset: 1, length: 512) + Say.request(3, cookie: 2, offset: 3)
+        + Say.request(2, cookie: 3),
+    ]
+    for (number, say) in says.enumerated() {
+      let client = try rig.connect()
+      client.say(say)
+      try rig.turn {
+        client.hear()
+        return client.isEnded
+      }
+      #expect(try rig.read(other, offset: 0, count: 4096).count == 4096, "after number \(number)")
+    }
+    try rig.turn { rig.a?.connections == 1 }
+  }
+
+  @Test("A thousand connections, opened and dropped at every stage")
+  func thousand() throws {
+    let rig = try ServerRig(units: ["mem:1M"]) { $0.connectionsMax = 8 }
+    let other = try rig.client(.a)
+    let says =
+      Say.flags() + Say.go("unit0") + Say.request(0, cookie: 1, length: 65536)
+      + Say.request(1, cookie: 2, payload: [UInt8](repeating: 1, count: 65536))
+    var random = SeededRandom(seed: 1)
+    for number in 0..<1000 {
+      let client = try rig.connect()
+      client.say(Array(says.prefix(Int.random(in: 0...says.count, using: &random))))
+      for _ in 0..<Int.random(in: 0...40, using: &random) { rig.turn() }
+      if number % 50 == 0 { #expect(try rig.read(other, offset: 0, count: 512).count == 512) }
+    }
+    try rig.turn { rig.a?.connections == 1 }
+    #expect(try rig.count(.nbdAccepted, of: .a) <= 1001)
+    #expect(try rig.read(other, offset: 0, count: 512).count == 512)
+  }
+
+  @Test("Thousands of requests at once from many clients, more than there is room for at a time")
+  func many() throws {
+    let rig = try ServerRig(units: ["fault:delay=1us:mem:1M"])
+    let clients = try (0..<24).map { _ in try rig.client() }
+    for client in clients {
+      client.say(
+        (0..<1000).flatMap { Say.request($0 % 2 == 0 ? 0 : 5, cookie: $0, offset: $0 % 64 * 512, length: 512) })
+    }
+    let reads = Dictionary(uniqueKeysWithValues: stride(from: UInt64(0), to: 1000, by: 2).map { ($0, 512) })
+    for client in clients {
+      var cookies: Set<UInt64> = []
+      try rig.turn {
+        client.hear()
+        var listener = Listener(client.heard)
+        while let reply = listener.reply(reads: reads) {
+          #expect(reply.error == 0)
+          cookies.insert(reply.cookie)
+        }
+        client.heard.removeFirst(listener.at)
+        return cookies.count == 1000 || client.isEnded
+      }
+      #expect(cookies.count == 1000)
+    }
+  }
+
+  @Test("What makes no sense as options is refused")
+  func options() throws {
+    expectError(.invalid, naming: "controller a") { try ServerRig(starting: [.a]) { $0.connectionsMax = 0 } }
+    expectError(.invalid, naming: "controller a") {
+      try ServerRig(starting: [.a]) { options in
+        options.addresses = (0..<9).map { NBDAddress.unix(path: "/nowhere/\($0)") }
+      }
+    }
+  }
+}

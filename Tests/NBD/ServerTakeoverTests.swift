@@ -1,0 +1,117 @@
+import Baton
+import BatonNBD
+import BatonNBDServer
+import BatonSharedMemory
+import BatonSubsystem
+import BatonTestSupport
+import Glibc
+import Testing
+
+@Suite("NBD server: controllers that go and come back")
+struct ServerTakeoverTests {
+  @Test(
+    "A controller that leaves: its clients come to the other one, and back when it does",
+    arguments: ControllerIdentity.allCases)
+  func leaves(_ identity: ControllerIdentity) throws {
+    let rig = try ServerRig(units: ["%/disk:1M"])
+    let first = try rig.client(identity)
+    let data = ServerTests.pattern(4096, 5)
+    try rig.ask(first, Say.request(1, cookie: 1, payload: data))
+    try rig.stop(identity)
+    try rig.turn {
+      first.hear()
+      return first.isEnded
+    }
+    // The same address, another controller.
+    let second = try rig.client(identity)
+    #expect(try rig.read(second, offset: 0, count: 4096) == data)
+    #expect(rig[identity.peer]?.connections == 1)
+    try rig.start(identity)
+    try rig.turn { rig[identity]?.isListening ?? false }
+    try rig.turn { rig[identity]?.isServing ?? false }
+    // The other one still accepts until it has seen that.
+    for _ in 0..<1000 { rig.turn() }
+    let third = try rig.client(identity)
+    #expect(try rig.read(third, offset: 0, count: 4096) == data)
+    try rig.turn { rig[identity]?.connections == 1 && rig[identity.peer]?.connections == 1 }
+    // Who had come to the other one stays there.
+    #expect(try rig.read(second, offset: 0, count: 4096) == data)
+    // And all of it once more: the sockets went to and fro.
+    try rig.stop(identity)
+    #expect(try rig.read(rig.client(identity), offset: 0, count: 4096) == data)
+  }
+
+  @Test("A controller that dies: nobody who connects is refused at any moment")
+  func dies() throws {
+    let rig = try ServerRig(units: ["mem:1M"])
+    var served = 0
+    for round in 0..<20 {
+      let identity: ControllerIdentity = round % 2 == 0 ? .a : .b
+      rig.drop(identity)
+      // Nobody accepts yet, and nobody is refused.
+      let waiting = try (0..<5).map { _ in try rig.connect(identity) }
+      if round % 3 == 0 { try rig.start(identity) }
+      for client in waiting {
+        client.say(Say.flags() + Say.go("unit0"))
+        try rig.turn {
+          client.hear()
+          return client.heard.count >= 18 + 20
+        }
+        served += 1
+      }
+      if round % 3 != 0 { try rig.start(identity) }
+      try rig.turn { rig[identity]?.isListening ?? false }
+      try rig.turn { rig[identity]?.isServing ?? false }
+      _ = try rig.client(identity)
+    }
+    #expect(served == 100)
+  }
+
+  @Test("Both die, and either comes back")
+  func bothDie() throws {
+    let rig = try ServerRig(units: ["%/disk:1M"])
+    let data = ServerTests.pattern(4096, 7)
+    try rig.ask(rig.client(.a), Say.request(1, cookie: 1, payload: data))
+    rig.drop(.a)
+    rig.drop(.b)
+    #expect(throws: BatonError.self) { try rig.connect(.a) }
+    try rig.start(.b)
+    try rig.turn { rig.b?.isListening ?? false }
+    #expect(try rig.read(rig.client(.b), offset: 0, count: 4096) == data)
+    try rig.start(.a)
+    try rig.turn { rig.a?.isListening ?? false }
+    #expect(try rig.read(rig.client(.a), offset: 0, count: 4096) == data)
+  }
+
+  @Test("A controller that leaves answers what it has taken, and ends the connection then")
+  func farewell() throws {
+    let rig = try ServerRig(units: ["fault:delay=20ms:mem:1M"])
+    let client = try rig.client()
+    client.say(
+      (1...8).flatMap { Say.request(1, cookie: $0, offset: $0 * 4096, payload: [UInt8](repeating: 1, count: 4096)) })
+    try rig.turn { try rig.count(.storageOperations, of: .a) >= 8 }
+    rig.a?.beginStop()
+    try rig.turn {
+      client.hear()
+      return client.isEnded
+    }
+    var listener = Listener(client.heard)
+    var cookies: Set<UInt64> = []
+    while let reply = listener.reply(reads: [:]) {
+      #expect(reply.error == 0)
+      cookies.insert(reply.cookie)
+    }
+    #expect(cookies == Set(1...8) && listener.left == 0)
+    try rig.turn { rig.a?.isStopped ?? true }
+  }
+
+  @Test("A client that reads nothing keeps no controller from leaving")
+  func farewellUnheard() throws {
+    let rig = try ServerRig(units: ["mem:16M"]) { $0.farewellNanosecondsMax = 1_000_000 }
+    let client = try rig.client()
+    client.say((0..<64).flatMap { Say.request(0, cookie: $0, length: 1 << 20) })
+    try rig.turn { try rig.count(.nbdRequests, of: .a) >= 4 }
+    rig.a?.beginStop()
+    try rig.turn { rig.a?.isStopped ?? true }
+  }
+}

@@ -1,0 +1,199 @@
+import Baton
+import BatonNBD
+import BatonNBDServer
+import BatonSharedMemory
+import BatonSubsystem
+import BatonTestSupport
+import Glibc
+import Testing
+
+@Suite("NBD server: units as disks")
+struct ServerTests {
+  static func pattern(_ count: Int, _ seed: UInt8) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: $0 / 7) &+ seed }
+  }
+
+  @Test("Exports have the names that were given at creation, and their numbers")
+  func names() throws {
+    let rig = try ServerRig(units: ["as:first:mem:1M", "mem:2M"])
+    for identity in ControllerIdentity.allCases {
+      let client = try rig.connect(identity)
+      client.say(Say.flags() + Say.option(3))
+      var answers: [OptionAnswer] = []
+      try rig.turn {
+        client.hear()
+        var listener = Listener(Array(client.heard.dropFirst(18)))
+        answers = listener.answers()
+        return answers.last?.type == OptionAnswer.acknowledge
+      }
+      let names = answers.dropLast().map { answer in
+        String(decoding: answer.data[4..<4 + Int(answer.data.big(0, as: UInt32.self))], as: UTF8.self)
+      }
+      #expect(names == ["first", "unit1"])
+      for name in ["first", "unit0", "unit1", ""] { _ = try rig.client(identity, export: name) }
+    }
+  }
+
+  @Test(
+    "Written through one controller, read through the other",
+    arguments: ["mem:1M", "%/disk:1M", "fault:delay=1us:mem:1M"])
+  func acrossControllers(_ unit: String) throws {
+    let rig = try ServerRig(units: [unit])
+    let (a, b) = (try rig.client(.a), try rig.client(.b))
+    for (number, (writer, reader)) in [(a, b), (b, a), (a, b)].enumerated() {
+      let data = Self.pattern(262_144, UInt8(number + 1))
+      #expect(try rig.ask(writer, Say.request(1, cookie: 7, offset: 65536, payload: data)).error == 0)
+      #expect(try rig.read(reader, offset: 65536, count: 262_144) == data)
+      #expect(try rig.ask(reader, Say.request(6, cookie: 8, offset: 65536, length: 4096)).error == 0)
+      #expect(
+        try rig.read(writer, offset: 65536, count: 8192) == [UInt8](repeating: 0, count: 4096) + data[4096..<8192])
+      #expect(try rig.ask(reader, Say.request(4, cookie: 9, offset: 65536, length: 262_144, flags: 1)).error == 0)
+    }
+    #expect(try rig.count(.terms, of: .a) + rig.count(.terms, of: .b) >= 6, "ownership moves")
+  }
+
+  @Test(
+    "Multi-conn: written and flushed on one, read on the other, always the new data",
+    arguments: ["mem:1M", "%/disk:1M"])
+  func multiConn(_ unit: String) throws {
+    let rig = try ServerRig(units: [unit])
+    let clients = [try rig.client(.a), try rig.client(.b)]
+    for round in 0..<2000 {
+      let offset = UInt64(round % 16) * 512
+      let data = (0..<64).flatMap { [UInt8](big: UInt64(round) << 8 | $0) }
+      let writer = clients[round % 2]
+      try rig.ask(writer, Say.request(1, cookie: 2, offset: offset, payload: data))
+      #expect(try rig.ask(writer, Say.request(3, cookie: 3)).error == 0)
+      guard try rig.read(clients[1 - round % 2], offset: offset, count: 512) == data else {
+        Issue.record("round \(round): not what was written and flushed")
+        return
+      }
+    }
+  }
+
+  @Test("A file's holes are told as such, and what is written in them is not")
+  func holes() throws {
+    let rig = try ServerRig(units: ["%/disk:1M"])
+    let client = try rig.client(structured: true, allocation: true)
+    try rig.ask(client, Say.request(1, cookie: 1, offset: 262_144, payload: Self.pattern(65536, 3)))
+    let reply = try rig.ask(client, Say.request(7, cookie: 2, length: 1 << 20))
+    #expect(reply.extents == [[262_144, 3], [65536, 0], [720_896, 3]])
+    let one = try rig.ask(client, Say.request(7, cookie: 2, offset: 262_144, length: 1 << 19, flags: 8))
+    #expect(one.extents == [[65536, 0]])
+  }
+
+  @Test("A null unit reads as zeroes, whatever the buffer held")
+  func nullUnit() throws {
+    let rig = try ServerRig(units: ["null:1M", "mem:1M"])
+    let writer = try rig.client(export: "unit1")
+    try rig.ask(writer, Say.request(1, cookie: 1, payload: Self.pattern(65536, 9)))
+    let reader = try rig.client(export: "unit0")
+    try rig.ask(reader, Say.request(1, cookie: 1, payload: Self.pattern(65536, 9)))
+    #expect(try rig.read(reader, offset: 0, count: 65536) == [UInt8](repeating: 0, count: 65536))
+  }
+
+  @Test("A unit that is read-only is told as such, and refuses")
+  func readOnly() throws {
+    let rig = try ServerRig(units: ["mem:1M"])
+    let before = try rig.client()
+    var host = try Host(of: rig.subsystem)
+    try rig.turn {
+      host.maintain()
+      return host.isAttached(to: .a)
+    }
+    host.submit(Request(.setUnitState, unit: 0, offset: UnitState.readOnly.rawValue), to: .a)
+    var status: Status?
+    try rig.turn {
+      status = host.next()?.status
+      return status != nil
+    }
+    #expect(status == .success)
+    #expect(try rig.ask(before, Say.request(1, cookie: 1, payload: Self.pattern(512, 1))).error == 1)
+    let client = try rig.connect(.b)
+    client.say(Say.flags() + Say.option(1, Array("unit0".utf8)))
+    try rig.turn {
+      client.hear()
+      return client.heard.count >= 28
+    }
+    #expect(client.heard.big(26, as: UInt16.self) & 2 == 2)
+  }
+
+  @Test("A unit that fails answers with an error, and the connection lives on")
+  func failing() throws {
+    let rig = try ServerRig(units: ["fault:error-every=2:mem:1M"])
+    let client = try rig.client()
+    for number in 1...10 {
+      let error = try rig.ask(client, Say.request(1, cookie: 5, payload: Self.pattern(512, 1))).error
+      #expect(error == (number % 2 == 0 ? 5 : 0))
+    }
+  }
+
+  // MARK: Addresses
+
+  @Test("An address that somebody else listens at is an error that names it, and the controller leaves")
+  func stranger() throws {
+    let rig = try ServerRig(starting: [])
+    let listener = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
+    defer { close(listener) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: rig.path(.a).utf8) }
+    withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        #expect(bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0)
+      }
+    }
+    #expect(listen(listener, 5) == 0)
+    try rig.start(.a)
+    try rig.turn { rig.a?.isStopped ?? true }
+    #expect(rig.a?.failure?.code == .busy)
+    #expect(rig.a?.failure?.description.contains(rig.path(.a)) ?? false)
+  }
+
+  @Test("A socket that nobody listens at is removed; a file is not")
+  func stale() throws {
+    let rig = try ServerRig(starting: [])
+    // Left by a life that nobody cleaned up after.
+    try rig.start(.a)
+    try rig.turn { rig.a?.isListening ?? false }
+    rig.drop(.a)
+    try rig.start(.a)
+    try rig.turn { rig.a?.isListening ?? false }
+    _ = try rig.client()
+    try rig.stop(.a)
+    #expect(FileFacts(path: rig.path(.a)) == nil, "the last one removes it")
+    try rig.folder.write([1], to: "b.nbd")
+    try rig.start(.b)
+    try rig.turn { rig.b?.isStopped ?? true }
+    #expect(rig.b?.failure?.code == .busy)
+    #expect(try readBytes(of: rig.path(.b)) == [1])
+  }
+
+  @Test(
+    "Addresses",
+    arguments: [
+      ("unix:/a/b", "unix:/a/b", "nbd+unix:///unit0?socket=/a/b"),
+      ("tcp:10809", "tcp:127.0.0.1:10809", "nbd://localhost:10809/unit0"),
+      ("tcp:10.1.2.3:1", "tcp:10.1.2.3:1", "nbd://10.1.2.3:1/unit0"),
+      ("tcp:[::1]:65535", "tcp:[::1]:65535", "nbd://[::1]:65535/unit0"),
+      ("tcp:[0:0::1]:5", "tcp:[::1]:5", "nbd://[::1]:5/unit0"),
+      ("unix:/a b?", "unix:/a b?", "nbd+unix:///unit0?socket=/a%20b%3F"),
+    ])
+  func addresses(_ text: String, _ description: String, _ uri: String) throws {
+    let address = try NBDAddress(parsing: text)
+    #expect(address.description == description)
+    #expect(address.uri(export: "unit0") == uri)
+    #expect(try NBDAddress(parsing: description) == address)
+  }
+
+  @Test(
+    "What is no address",
+    arguments: [
+      "", "unix:", "tcp:", "tcp:0", "tcp:65536", "tcp:-1", "tcp:x", "tcp:localhost:1", "tcp:::1:1", "tcp:[::1]",
+      "tcp:[::1:5", "tcp:[1.2.3.4]:5", "tcp:1.2.3:5", "udp:5", "5", "/a/b",
+      "unix:/" + String(repeating: "x", count: 107),
+    ])
+  func noAddresses(_ text: String) {
+    expectError(.invalid, naming: "NBD address") { try NBDAddress(parsing: text) }
+  }
+}
