@@ -102,13 +102,14 @@ public struct RequestLine {
   @inlinable @inline(__always)
   var fields: UnsafeMutablePointer<baton_request_line> { base.assumingMemoryBound(to: baton_request_line.self) }
 
-  /// Host: writes a request and submits it. Cost: one line moved. Sync point "submit": the release of the flag, and
-  /// the acquire in the controller's look at it.
+  /// Host: writes a request and submits it. The next one will be in line `next` or, if this one `mayStay` and has been
+  /// answered by then, in this line again. Cost: one line moved. Sync point "submit": the release of the flag, and the
+  /// acquire in the controller's look at it.
   @inlinable @inline(__always)
-  public func submit(_ request: Request, _ submission: RequestFlag, next: Int) {
+  public func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
     SharedWord(base + 8).storeRelaxed(
       UInt64(request.operation.rawValue) | (request.isDurable ? 0x100 : 0)
-        | UInt64(truncatingIfNeeded: next) << 16 | UInt64(request.unit) << 32)
+        | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16 | UInt64(request.unit) << 32)
     SharedWord(base + 16).storeRelaxed(request.offset)
     SharedWord(base + 24).storeRelaxed(request.length)
     SharedWord(base + 32).storeRelaxed(request.buffer)
@@ -174,7 +175,15 @@ public struct RequestCopy {
   @inlinable @inline(__always)
   public var operation: UInt8 { UInt8(truncatingIfNeeded: head) }
 
-  /// The line where the host's next request will be; may lie outside of the channel.
+  /// Where `mayStay` lies in `head`.
+  @inlinable
+  static var stayBit: UInt64 { @inline(__always) get { 0x200 } }
+
+  /// Whether the host's next request may come in this request's line again, once it has been answered.
+  @inlinable @inline(__always)
+  public var mayStay: Bool { head & Self.stayBit != 0 }
+
+  /// The line where the host's next request will be, if not in this one; may lie outside of the channel.
   @inlinable @inline(__always)
   public var next: UInt16 { UInt16(truncatingIfNeeded: head >> 16) }
 

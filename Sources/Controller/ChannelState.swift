@@ -57,16 +57,28 @@ struct ChannelState {
   /// Whether this controller sleeps, for the host to see.
   var controllerParked: SharedSleepWord
   var arenaSize: UInt64 = 0
-  /// Requests taken and not answered.
-  var outstanding = 0
-  /// The line where the next request will be, and lines less one. Small, so that the whole is one cache line.
+  // Small, so that the whole is one cache line.
+  private var outstandingCount: UInt16 = 0
   private var nextLine: UInt16 = 0
+  private var stayingLine: UInt16 = 0
   private var lastLine: UInt16 = 0
 
-  /// The line where the next request will be.
+  /// Requests taken and not answered.
+  var outstanding: Int {
+    @inline(__always) get { Int(outstandingCount) }
+    set { outstandingCount = UInt16(newValue) }
+  }
+
+  /// The line where the next request will be, unless it is in `staying`.
   var next: Int {
     @inline(__always) get { Int(nextLine) }
     set { nextLine = UInt16(newValue) }
+  }
+
+  /// The line of the last request, if the next one may be in it again; else the same as `next`.
+  var staying: Int {
+    @inline(__always) get { Int(stayingLine) }
+    set { stayingLine = UInt16(newValue) }
   }
 
   /// Lines less one.

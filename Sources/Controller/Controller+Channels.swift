@@ -119,23 +119,33 @@ extension Controller {
   private mutating func pollChannel(_ index: Int) -> Int {
     let channel = channels + index
     // Acquire: sync point "submit", the host's release of the flag.
-    let flag = RequestFlag(rawValue: channel.pointee.line(channel.pointee.next).flag.loadAcquiring())
+    var slot = channel.pointee.staying
+    var flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
     if flag != channel.pointee.due {
-      if flag.isSubmitted { noticeOffence() }
-      return 0
+      slot = channel.pointee.next
+      if slot == channel.pointee.staying {
+        if flag.isSubmitted { noticeOffence() }
+        return 0
+      }
+      flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
+      if flag != channel.pointee.due {
+        if flag.isSubmitted { noticeOffence() }
+        return 0
+      }
     }
-    return isPlain ? takeRequests(index, isPlain: true) : takeRequests(index, isPlain: false)
+    return isPlain ? takeRequests(index, from: slot, isPlain: true) : takeRequests(index, from: slot, isPlain: false)
   }
 
   /// The same, with something submitted. `isPlain` is the constant of that name, known at each call, so that one text
   /// becomes two loops: one that passes protocol points and minds planted defects, and one in which there is nothing of
   /// them.
   @inline(__always)
-  private mutating func takeRequests(_ index: Int, isPlain: Bool) -> Int {
+  private mutating func takeRequests(_ index: Int, from first: Int, isPlain: Bool) -> Int {
     let channel = channels + index
     let room = takeable(channel)
     let lineMask = channel.pointee.lineMask
-    var slot = channel.pointee.next
+    var slot = first
+    var staying = first
     var due = channel.pointee.due
     var taken = 0
     var slowly = 0
@@ -155,11 +165,13 @@ extension Controller {
         if !takeSlowly(index, slot: slot, sequence: due.sequence) { break }
       }
       taken &+= 1
-      slot = next
       due = due.following
+      staying = copy.mayStay ? slot : next
+      slot = next
     }
     if taken > 0 {
       channel.pointee.next = slot
+      channel.pointee.staying = staying
       channel.pointee.due = due
       channel.pointee.idleTurns = 0
       if slowly < taken {
@@ -186,6 +198,7 @@ extension Controller {
       let index = Int(channelOrder[position])
       let channel = channels + index
       guard channel.pointee.phase == .attached else { continue }
+      // In the line that may be used again the last request may still stand.
       let flag = RequestFlag(rawValue: channel.pointee.line(channel.pointee.next).flag.loadAcquiring())
       if flag.isSubmitted, flag != channel.pointee.due {
         expel(place: index >> 1, for: .wrongSequence(found: flag.sequence, due: channel.pointee.due.sequence))
@@ -198,7 +211,6 @@ extension Controller {
   ///
   /// - Returns: false when the host has more requests outstanding than lines, and is put out.
   private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> Bool {
-    mustLook = true
     let channel = channels + index
     guard channel.pointee.outstanding < channel.pointee.lineMask else {
       expel(place: index >> 1, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
@@ -238,8 +250,8 @@ extension Controller {
     // Read and write are 1 and 2.
     guard copy.operation &- Operation.read.rawValue <= 1, copy.unit < unitCount else { return false }
     let unit = units + Int(copy.unit)
-    guard unit.pointee.isImmediate,
-      unit.pointee.admitsTransfer(
+    guard
+      unit.pointee.admitsAtOnce(
         offset: copy.offset, length: copy.length, buffer: copy.buffer, arenaSize: channel.pointee.arenaSize)
     else { return false }
     let word = arbiter.look(unit.pointee.ownership)
@@ -303,7 +315,7 @@ extension Controller {
 
   /// Whether a block request can be served at all, by itself: nil if so. What depends on the unit's state comes when
   /// it is served.
-  private func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
+  private mutating func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
     if copy.unit >= unitCount { return .noSuchUnit }
     if operation == .flush { return nil }
     let unit = units + Int(copy.unit)

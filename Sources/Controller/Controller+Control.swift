@@ -285,6 +285,7 @@ extension Controller {
     count(.hostsRefused)
     options.logger.warning("controller \(identity): puts a host out: \(offence)")
     hasExpelled = true
+    mustLook = true
   }
 
   private func setPhase(_ phase: HostPhase, ofPlace place: Int) {

@@ -11,7 +11,7 @@ extension Controller {
   private static var statisticsCount: UInt64 { 2 * 64 * 8 }
 
   /// Whether a management request can be served at all: nil if so.
-  func checkManagement(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
+  mutating func checkManagement(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
     if operation.usesBuffer {
       if copy.length == 0 { return .zeroLength }
       if copy.length > Request.transferMax { return .tooLong }

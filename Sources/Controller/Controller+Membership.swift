@@ -208,7 +208,7 @@ extension Controller {
   }
 
   /// How long this controller may sleep before it must look at the other one.
-  func nanosecondsUntilPeerLook(at now: UInt64) -> Int64 {
+  mutating func nanosecondsUntilPeerLook(at now: UInt64) -> Int64 {
     // What the kernel does not tell of is asked for: its lock on a unit, and whether a host has come back.
     if takeover.standingCount > 0 { return Self.joinLookNanoseconds / 4 }
     if takeover.hasSteps { return 0 }
@@ -305,7 +305,7 @@ extension Controller {
   }
 
   /// Whether a new life of the other controller has its seat and waits to join.
-  private func isPeerStarting(after seen: MembershipWord) -> Bool {
+  private mutating func isPeerStarting(after seen: MembershipWord) -> Bool {
     let phase = peerRecord.phase
     guard phase.phase == .starting, phase.incarnation > seen.incarnation(identity.peer) else { return false }
     if let beat = takeover.keptAtBeat, peerRecord.beat.loadRelaxed() == beat { return false }

@@ -91,7 +91,6 @@ extension Controller {
   mutating func attendToAll() -> Int { attendToList(most: attentionCount) }
 
   private mutating func attendToList(most: Int) -> Int {
-    mustLook = true
     awaitsResidency = false
     var work = 0
     var looks = min(attentionCount, most)

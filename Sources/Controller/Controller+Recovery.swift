@@ -162,7 +162,7 @@ extension Controller {
 
   /// Whether a request must wait for one that is being recovered: one that changes what it would see, or would undo
   /// what it does. Management waits for any change of a unit's state.
-  func collides(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
+  mutating func collides(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
     recovering.contains {
       guard $0.pointee.isStanding else { return false }
       if request.pointee.isManagement { return $0.pointee.kind == .setUnitState }
@@ -241,7 +241,7 @@ extension Controller {
   }
 
   /// The drain proof, for everything that this controller's earlier lives and the other one's have given to the kernel.
-  private func isDrained(_ function: Function) -> Bool {
+  private mutating func isDrained(_ function: Function) -> Bool {
     guard let unit = function.unit, options.defect != .noDrainProof, options.defect != .noFence else { return true }
     let theirs = membership.current.incarnation(identity.peer)
     return storage.isDrained(unit: unit, controllerIndex: identity.peer.index, before: theirs + 1)

@@ -66,7 +66,7 @@ extension Controller {
   /// Operations that one unit may have under way when places are short.
   private static var unitShare: Int32 { 32 }
 
-  private func refusal(_ operation: Operation, _ state: UInt64) -> Status? {
+  private mutating func refusal(_ operation: Operation, _ state: UInt64) -> Status? {
     switch UnitState(rawValue: state) {
     case .online: nil
     case .readOnly: operation.changesUnit ? .readOnly : nil
@@ -77,7 +77,6 @@ extension Controller {
   /// Takes completions from the ring: storage operations that ended, and descriptors that have something.
   @inline(__always)
   mutating func takeCompletions() -> Int {
-    mustLook = true
     var taken = 0
     while taken < Self.completionBatchMax, frontEnd.hasRoom, let event = storage.next() {
       taken += 1
@@ -86,10 +85,13 @@ extension Controller {
       case .ready(let kind, let index, let result, _) where Storage.frontEndKinds.contains(kind):
         frontEnd.append(FrontEndEvent(kind: kind, index: index, result: result))
       case .ready(let kind, let index, let result, let hasMore):
+        mustLook = true
         controlReady(kind: kind, index: index, result: result, hasMore: hasMore)
       case .progressed: break
       }
     }
+    // What was held for a write that has ended, and what was recovered.
+    if takeover.hasReleases || takeover.isUnderWay { mustLook = true }
     return taken
   }
 
@@ -116,7 +118,7 @@ extension Controller {
   // before the newer one began.
 
   /// Whether a request changes what a write that is on the storage changes too.
-  func overlapsWrite(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
+  mutating func overlapsWrite(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
     guard request.pointee.changesUnit else { return false }
     var index = functions[request.pointee.function.index].writesHead
     while index >= 0 {

@@ -144,7 +144,7 @@ extension Controller {
   /// being recovered, in the order of its submission, and takes requests from the channel from now on.
   ///
   /// A line whose request is over may be in use again, so the lines are no chain; but each carries its number, and the
-  /// newest one names the line that comes next. A host may go on submitting meanwhile: what is newer than the newest
+  /// newest one names the line that comes next, or says that it may be itself. A host may go on submitting meanwhile: what is newer than the newest
   /// line that the first pass saw is left to the polls that follow.
   ///
   /// - Returns: false when there is no room for all of them at present: nothing has been taken.
@@ -155,17 +155,19 @@ extension Controller {
     defer { setMarks(channel, mark: false) }
     var newest: UInt64 = 0
     var next = 0
+    var staying = 0
     for slot in 0...state.pointee.lineMask {
       let line = state.pointee.line(slot)
       for _ in 0..<Self.lineLooksMax {
         // Acquire: sync point "submit".
         let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
         if flag.sequence <= newest { break }
-        let following = Int(line.copy().next)
+        let copy = line.copy()
         // The line may have come into use again between the two looks.
         if line.flag.loadAcquiring() != flag.rawValue { continue }
         newest = flag.sequence
-        next = following
+        next = Int(copy.next)
+        staying = copy.mayStay ? slot : next
         break
       }
     }
@@ -186,6 +188,7 @@ extension Controller {
       return true
     }
     state.pointee.next = next
+    state.pointee.staying = staying
     state.pointee.due = .submitted(newest &+ 1)
     state.pointee.isPositioned = true
     let isAdopted = channel & 1 != identity.index

@@ -107,7 +107,7 @@ extension Controller {
     for function in functionsRequested() { sendHint(function) }
   }
 
-  private func functionsRequested() -> [Function] {
+  private mutating func functionsRequested() -> [Function] {
     (0..<attentionCount).map { Function(index: Int(attention[$0])) }.filter { functions[$0.index].isRequesting }
   }
 

@@ -71,8 +71,8 @@ public struct Controller: ~Copyable {
   /// What it has said of its sleep, and what wakes it.
   var sleep: SleepState
 
-  /// Whether this turn, or the next one, must look at everything: set by whatever is not a request that is over at
-  /// once.
+  /// Whether this turn, or the next one, must look at everything: set by whatever is neither a request nor a change of
+  /// owner nor a completion.
   var mustLook = true
   /// Whether some host's line carries a number that was not due.
   var hasOffence = false
@@ -302,12 +302,14 @@ public struct Controller: ~Copyable {
     work &+= pollChannels()
     if link.hasHint { work &+= readLink() }
     if attentionCount > 0 { work &+= attend() }
+    if storage.mustSubmit, !defersSubmission { submit() }
+    if concernsPeer { ringPeer() }
     if mustLook || turns & (Self.lookTurns - 1) == 0 { work &+= lookAround() }
     if touchedCount > 0 { wakeHosts() }
     return work > 0
   }
 
-  /// The rest of a turn, after anything but requests that were over at once; and now and then.
+  /// The rest of a turn, after anything but the everyday; and now and then.
   @inline(never)
   private mutating func lookAround() -> Int {
     if hasOffence { lookForOffences() }
@@ -319,11 +321,11 @@ public struct Controller: ~Copyable {
     let work = takeover.isUnderWay ? continueTakeover() : 0
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }
+    if stop != .running { continueStop() }
+    // What has been prepared in here is not left until the next turn: the loop may go to sleep.
     if storage.mustSubmit, !defersSubmission { submit() }
     if concernsPeer { ringPeer() }
-    if stop != .running { continueStop() }
-    mustLook =
-      takeover.isUnderWay || takeover.hasReleases || acceptsMore || storage.mustSubmit || stop != .running
+    mustLook = takeover.isUnderWay || takeover.hasReleases || acceptsMore || stop != .running
     return work
   }
 

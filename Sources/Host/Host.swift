@@ -53,7 +53,6 @@ public struct Host: ~Copyable {
   let memory: HostMemory
   let location: SubsystemLocation
   let options: HostOptions
-  @usableFromInline let usesMembarrier: Bool
   var channelA: HostChannel
   var channelB: HostChannel
   /// Their queues, for what is compiled into callers.
@@ -68,6 +67,8 @@ public struct Host: ~Copyable {
   private var mustTend = true
   /// Polls until the next `lookAround`.
   @usableFromInline var looksLeft: UInt32 = 1
+  /// Polls with nothing in its turn until answers out of turn are looked for.
+  private var missesLeft: UInt32 = 0
   private var tendedAt: UInt64 = 0
   /// Requests that a controller handed back and the other one had no room for, oldest first.
   private var deferred: [Deferred] = [] {
@@ -96,6 +97,8 @@ public struct Host: ~Copyable {
 
   /// Polls between two looks around: answers of one controller before the other one's have their turn.
   private static let pollsPerLook: UInt32 = 64
+  /// Polls between two looks for answers out of turn, after one that found none.
+  private static let missesPerLook: UInt32 = 15
   /// Looks around between two looks at the clock, for the control sockets.
   private static let looksPerTend: UInt32 = 64
   /// Such looks since the last sleep from which on this host is busy. Its next sleep costs a membarrier, which is
@@ -129,7 +132,6 @@ public struct Host: ~Copyable {
     self.memory = memory
     location = subsystem.location
     self.options = options
-    usesMembarrier = AsymmetricFence.isSupported
     queueA = channelA.queue
     queueB = channelB.queue
     turn = channelA.queue
@@ -168,8 +170,8 @@ public struct Host: ~Copyable {
       return submitElsewhere(request, instead: isForB ? .b : .a, isBound: controller != nil, cookie)
     }
     // Sync point "sleep": the request is published before the look whether the controller sleeps.
-    AsymmetricFence.light(supported: usesMembarrier)
-    if !queue.pointee.controllerParked.isAwake { ring(isForB ? .b : .a) }
+    AsymmetricFence.light(supported: true)
+    if !queue.pointee.controllerMayPark.isAwake { ring(isForB ? .b : .a) }
     return true
   }
 
@@ -191,7 +193,8 @@ public struct Host: ~Copyable {
   /// which looks at a few at a time, may need several calls to find it.
   public var hasAnswer: Bool { queueA.pointee.anyAnswered() || queueB.pointee.anyAnswered() }
 
-  /// The next request that has been answered, or nil when none is at present. Never blocks.
+  /// The next request that has been answered, or nil when none is seen at present: one that was answered before older
+  /// ones may be seen some polls later. Never blocks.
   @inlinable @inline(__always)
   public mutating func next() -> Completion? {
     looksLeft &-= 1
@@ -205,13 +208,19 @@ public struct Host: ~Copyable {
   mutating func nextOutOfTurn() -> Completion? {
     turn = turn == queueA ? queueB : queueA
     if let completion = turn.pointee.nextInTurn() { return completion }
-    if queueA.pointee.outstanding &+ queueB.pointee.outstanding < 2,
-      !queueA.pointee.isOldestAnswered, !queueB.pointee.isOldestAnswered
-    {
-      return nil
+    if !queueA.pointee.isOldestAnswered, !queueB.pointee.isOldestAnswered {
+      if queueA.pointee.outstanding &+ queueB.pointee.outstanding < 2 { return nil }
+      // A look at a line that a controller is about to answer takes the line from it. While answers come in their turn
+      // there are few such looks.
+      if missesLeft > 0 {
+        missesLeft &-= 1
+        return nil
+      }
     }
     let isA = turn == queueB
-    return nextOutOfTurn(ofA: isA) ?? nextOutOfTurn(ofA: !isA)
+    let completion = nextOutOfTurn(ofA: isA) ?? nextOutOfTurn(ofA: !isA)
+    missesLeft = completion == nil ? Self.missesPerLook : 0
+    return completion
   }
 
   private mutating func nextOutOfTurn(ofA isA: Bool) -> Completion? {
@@ -332,6 +341,8 @@ public struct Host: ~Copyable {
   /// The same for a host that something else can call away: `isCalled` is asked before each sleep, after the sleep has
   /// been announced in `hostParked`; who calls makes its call visible first, and wakes the word then.
   mutating func wait(nanoseconds: Int64, unless isCalled: () -> Bool) {
+    // Whatever ends the wait, the poll after it looks at everything.
+    missesLeft = 0
     var waiter = Waiter(options.waiting)
     let deadline = monotonicNanoseconds() &+ UInt64(max(nanoseconds, 0))
     var looks = 0

@@ -11,11 +11,15 @@ import BatonSharedMemory
 struct RequestQueue {
   @usableFromInline let lines: UnsafeMutableRawPointer
   /// Whether the controller sleeps.
-  @usableFromInline let controllerParked: SharedSleepWord
+  let controllerParked: SharedSleepWord
+  /// The same for a look without a fence. Where only a fence would make the controller's sleep visible, it is a word of
+  /// the host's own that never says awake: then every look goes on to `takeSleep`, which fences.
+  @usableFromInline let controllerMayPark: SharedSleepWord
+  private let neverAwake: UnsafeMutablePointer<UInt64>
   /// Every line, in a ring: those from `head` up to `tail` are outstanding, roughly in the order of submission, and the
-  /// others are free. The first free one is promised to the next request: its line was named in the last one. The
-  /// second is the one that was answered last: few lines that go to and fro are faster than many in rotation, by a
-  /// third of a round trip when one request is outstanding.
+  /// others are free. The first free one is promised to the next request: its line was named in the last one. The one
+  /// that was answered last comes last, so that many that are outstanding follow each other in memory, as processors
+  /// expect it. One that is outstanding alone stays in its line, which goes to and fro faster than any two.
   @usableFromInline let order: UnsafeMutablePointer<UInt16>
   /// What is known of each line's request beside what stands in the line, where a controller could change it.
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
@@ -25,6 +29,8 @@ struct RequestQueue {
   @usableFromInline var tail: UInt64 = 0
   /// Requests that can be outstanding: one line is always promised. None while the controller takes no requests.
   @usableFromInline var room: UInt64 = 0
+  /// Whether the last request has told the controller that the next one may be in its line again.
+  @usableFromInline var mayStay = false
   /// Where answers out of turn are looked for next.
   @usableFromInline var cursor: UInt64 = 0
   /// Answers that belong to nothing that was asked. There are none, unless a controller is broken.
@@ -52,6 +58,9 @@ struct RequestQueue {
     mask = UInt64(capacity) - 1
     lines = memory.lines(to: controller)
     controllerParked = memory.controllerParked(controller)
+    neverAwake = .allocate(capacity: 1)
+    neverAwake.initialize(to: SharedSleepWord.State.drowsy.rawValue)
+    controllerMayPark = AsymmetricFence.isSupported ? controllerParked : SharedSleepWord(SharedWord(neverAwake))
     order = .allocate(capacity: capacity)
     slots = .allocate(capacity: capacity)
     // Line 0 is where the first request is looked for.
@@ -60,6 +69,7 @@ struct RequestQueue {
   }
 
   func deallocate() {
+    neverAwake.deallocate()
     slots.deallocate()
     order.deallocate()
   }
@@ -91,7 +101,8 @@ struct RequestQueue {
     let slot = slot(at: tail)
     let submission = RequestFlag.submitted(sequence)
     slots[slot] = Slot(due: submission.answered(.success), cookie: cookie)
-    line(slot).submit(request, submission, next: self.slot(at: tail &+ 1))
+    mayStay = tail == head
+    line(slot).submit(request, submission, next: self.slot(at: tail &+ 1), mayStay: mayStay)
     tail &+= 1
     return true
   }
@@ -102,24 +113,26 @@ struct RequestQueue {
     // Everything is loaded before anything is stored: a store could have changed it, as far as a compiler knows.
     let (head, tail) = (head, tail)
     if head == tail { return nil }
-    let oldest = order + Int(truncatingIfNeeded: head & mask)
-    let second = order + Int(truncatingIfNeeded: (tail &+ 1) & mask)
-    let slot = oldest.pointee
-    let line = line(Int(slot))
-    let asked = slots[Int(slot)]
+    let slot = slot(at: head)
+    let line = line(slot)
+    let asked = slots[slot]
     // Acquire: sync point "answer", the controller's release of the flag.
     guard line.flag.loadAcquiring() == asked.due.rawValue else { return nil }
     let (value, service) = line.response
-    Self.free(slot, oldest: oldest, second: second)
+    if mayStay { stay() }
     self.head = head &+ 1
     return Completion(cookie: asked.cookie, status: .success, value: value, service: service)
   }
 
-  /// The oldest outstanding line, which this is, comes second among the free ones.
+  /// The oldest outstanding line is about to become free. If it is the one that may be used again, it is promised
+  /// instead of the one that it has named.
   @inlinable @inline(__always)
-  static func free(_ slot: UInt16, oldest: UnsafeMutablePointer<UInt16>, second: UnsafeMutablePointer<UInt16>) {
-    oldest.pointee = second.pointee
-    second.pointee = slot
+  mutating func stay() {
+    // Alone when it was submitted, and alone now: it is the last one that was.
+    if tail &- head != 1 { return }
+    let oldest = order + Int(truncatingIfNeeded: head & mask)
+    let promised = order + Int(truncatingIfNeeded: tail & mask)
+    (oldest.pointee, promised.pointee) = (promised.pointee, oldest.pointee)
   }
 
   /// Whether the oldest outstanding request has ended.
@@ -156,10 +169,10 @@ struct RequestQueue {
 
   /// Frees the line at that place of the order; the oldest outstanding one comes into its place.
   private mutating func retire(at position: UInt64) {
-    let slot = order[Int(truncatingIfNeeded: position & mask)]
+    let place = order + Int(truncatingIfNeeded: position & mask)
     let oldest = order + Int(truncatingIfNeeded: head & mask)
-    order[Int(truncatingIfNeeded: position & mask)] = oldest.pointee
-    Self.free(slot, oldest: oldest, second: order + Int(truncatingIfNeeded: (tail &+ 1) & mask))
+    (oldest.pointee, place.pointee) = (place.pointee, oldest.pointee)
+    if mayStay { stay() }
     head &+= 1
   }
 
