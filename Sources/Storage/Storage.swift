@@ -176,8 +176,8 @@ public struct Storage: ~Copyable {
   /// the unit `needsStep`.
   ///
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Null and memory units are done when
-  /// this returns, and so are short reads and writes of a file on tmpfs; of others nothing is given to the kernel before
-  /// `submit`.
+  /// this returns, and so are short reads and writes of a file on tmpfs; of others nothing is given to the kernel
+  /// before `submit`.
   @inlinable @inline(__always)
   public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
