@@ -71,7 +71,9 @@ struct NBDRivals {
   }
 
   /// Starts all of them, and waits until they answer.
-  mutating func start(on path: String, sockets: String, log: String) {
+  mutating func start(on path: String, sockets: String, log: String) throws(BatonError) {
+    // What was written to make the file is in nobody's way, and nobody's help.
+    if isOnDisk { try Self.empty(path) }
     for kind in Kind.allCases {
       guard InstalledProgram.path(of: kind.rawValue) != nil else {
         reasons[kind] = "\(kind.rawValue) is not installed: apt-get install \(kind.package)"

@@ -76,7 +76,7 @@ extension Bench {
       try ControllerProcess(.a, of: subsystem, arguments: ["--nbd", "\(address)"], log: log)
     }
     var b = try Self.beside(cpus.here) { try ControllerProcess(.b, of: subsystem, log: log) }
-    try Self.beside(cpus.here) { servers.start(on: path, sockets: sockets, log: log) }
+    try Self.beside(cpus.here) { try servers.start(on: path, sockets: sockets, log: log) }
     try a.waitUntilServing(subsystem, log: log)
     try b.waitUntilServing(subsystem, log: log)
     try NBDRivals.waitUntilAnswered(address, log: log)
