@@ -408,6 +408,14 @@ int baton_pin_to_cpu(int cpu) {
   return result(sched_setaffinity(0, sizeof set, &set));
 }
 
+int baton_pin_beside_cpu(int cpu) {
+  if (!was_pinned && sched_getaffinity(0, sizeof unpinned, &unpinned)) return -errno;
+  was_pinned = true;
+  cpu_set_t set = unpinned;
+  CPU_CLR(cpu, &set);
+  return result(sched_setaffinity(0, sizeof set, &set));
+}
+
 int baton_unpin(void) { return was_pinned ? result(sched_setaffinity(0, sizeof unpinned, &unpinned)) : 0; }
 
 int baton_available_cpus(void) {
@@ -426,6 +434,11 @@ int baton_available_cpu(int place) {
 }
 
 int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
+
+bool baton_lies_in_memory(int fd) {
+  struct statfs facts;
+  return !fstatfs(fd, &facts) && facts.f_type == TMPFS_MAGIC;
+}
 
 int baton_open(const char *path, bool writable, bool direct, bool create) {
   int flags = O_CLOEXEC | (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | (create ? O_CREAT | O_EXCL : 0);

@@ -68,13 +68,13 @@ extension Controller {
     return hasWoken
   }
 
-  /// Looks for a completion for a moment where that has paid lately: with a storage or a client that answers sooner
-  /// than a sleep and its wake-up take, and not with any other.
+  /// Looks for a completion for a moment where that has paid lately: with a client that asks again sooner than a sleep
+  /// and its wake-up take, and not with any other.
   ///
   /// - Returns: whether there is one.
   private mutating func spinBeforeRest() -> Bool {
-    let isStoring = storage.inFlight > 0
-    guard options.waiting != .park, restSpins.isWorthwhile(whileStoring: isStoring) else { return false }
+    guard options.waiting != .park, restSpins.isWorthwhile(after: requestsTaken, whileStoring: storage.inFlight > 0)
+    else { return false }
     defersSubmission = false
     if storage.mustSubmit { submit() }
     defersSubmission = true
@@ -82,13 +82,13 @@ extension Controller {
     repeat {
       for _ in 0..<RestSpins.looksPerClock {
         if storage.hasCompletion {
-          restSpins.ended(whileStoring: isStoring, hasPaid: true)
+          restSpins.ended(hasPaid: true)
           return true
         }
         baton_spin_hint()
       }
     } while monotonicNanoseconds() &- began < RestSpins.nanosecondsMax
-    restSpins.ended(whileStoring: isStoring, hasPaid: false)
+    restSpins.ended(hasPaid: false)
     return false
   }
 

@@ -55,6 +55,9 @@ public struct Backend {
   @usableFromInline let base: UnsafeMutableRawPointer?
   @usableFromInline let faults: FaultPlan
   @usableFromInline let hasFaults: Bool
+  /// Whether short transfers are done where they are started, by pread(2) and pwrite(2). Files on tmpfs: the ring hands
+  /// each of their transfers to a thread of its own, which takes ten times as long as the copy.
+  @usableFromInline let copiesAtOnce: Bool
   /// Whether the life's lock is held: taken before the first operation.
   @usableFromInline var isLocked = false
   @usableFromInline var operations: UInt64 = 0
@@ -193,12 +196,13 @@ extension Backend {
     switch geometry.kind {
     case .null:
       return Backend(
-        geometry: geometry, descriptor: -1, base: nil, faults: faults, hasFaults: !faults.isEmpty)
+        geometry: geometry, descriptor: -1, base: nil, faults: faults, hasFaults: !faults.isEmpty, copiesAtOnce: false)
     case .memory:
       let file = try openFile(path, direct: false)
       let mapping = try Mapping(of: file, count: Int(geometry.size), subject: path)
       return Backend(
-        geometry: geometry, descriptor: -1, base: mapping.release(), faults: faults, hasFaults: !faults.isEmpty)
+        geometry: geometry, descriptor: -1, base: mapping.release(), faults: faults, hasFaults: !faults.isEmpty,
+        copiesAtOnce: false)
     case .file, .blockDevice:
       let file = try openFile(path, direct: geometry.isDirect)
       var size = try FileFacts(of: file, subject: path).size
@@ -220,8 +224,11 @@ extension Backend {
         attempts += 1
         usleep(1000)
       }
+      // Faults are the ring's: they delay and shorten its calls.
+      let copiesAtOnce = geometry.kind == .file && faults.isEmpty && baton_lies_in_memory(file.number)
       return Backend(
-        geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty)
+        geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty,
+        copiesAtOnce: copiesAtOnce)
     }
   }
 

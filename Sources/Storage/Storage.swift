@@ -176,7 +176,8 @@ public struct Storage: ~Copyable {
   /// the unit `needsStep`.
   ///
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Null and memory units are done when
-  /// this returns; on others nothing is given to the kernel before `submit`.
+  /// this returns, and so are short reads and writes of a file on tmpfs; of others nothing is given to the kernel
+  /// before `submit`.
   @inlinable @inline(__always)
   public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
@@ -216,7 +217,12 @@ public struct Storage: ~Copyable {
       case .memory:
         transferInMemory(operation, backend.pointee, offset, length, address)
         return .completed(0)
-      case .file, .blockDevice: break
+      case .file, .blockDevice:
+        if backend.pointee.copiesAtOnce, !isDurable, length <= Self.copyAtOnceMax,
+          Self.copy(operation, backend.pointee.descriptor, offset, length, address)
+        {
+          return .completed(0)
+        }
       }
     }
     let index = firstFree
@@ -481,6 +487,24 @@ public struct Storage: ~Copyable {
     firstFree = index
     freeSteps += 1
     return .completed(token: steps[Int(index)].token, result: result)
+  }
+
+  /// Bytes that are copied where a transfer is started: as much as takes no longer than it takes to hand it over. Of
+  /// longer ones several are copied at a time, by threads of the ring.
+  private static var copyAtOnceMax: UInt64 { 65536 }
+
+  /// Reads or writes a file that lies in memory.
+  ///
+  /// - Returns: false when it is something else, or not all of it was done: the ring then does all of it, and finds out
+  ///   why.
+  private static func copy(
+    _ operation: Operation, _ descriptor: CInt, _ offset: UInt64, _ length: UInt64, _ address: UnsafeMutableRawPointer?
+  ) -> Bool {
+    switch operation {
+    case .read: pread(descriptor, address, Int(length), off_t(offset)) == Int(length)
+    case .write: pwrite(descriptor, address, Int(length), off_t(offset)) == Int(length)
+    case .discard, .writeZeroes, .fillZeroes, .flush: false
+    }
   }
 
   private func transferInMemory(

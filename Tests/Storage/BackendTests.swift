@@ -159,6 +159,27 @@ struct BackendTests {
     #expect(allocated() < before)
   }
 
+  @Test("A file on tmpfs: a short transfer is over when it was started, what is long, durable or faulty is the ring's")
+  func copiesAtOnce() throws {
+    let rig = try StorageRig(["%/file:1M", "fault:short=4k:%/other:1M"], onTmpfs: true)
+    rig.fill(0..<65536, with: 0xa5)
+    #expect(rig.start(.write, offset: 65536, length: 65536).result == 0)
+    rig.fill(0..<65536, with: 0)
+    #expect(rig.start(.read, offset: 65536, length: 65536).result == 0)
+    #expect(rig.buffer[..<65536].allSatisfy { $0 == 0xa5 })
+    #expect(rig.storage.inFlight == 0)
+    for (operation, unit, length, isDurable): (Storage.Operation, Int, UInt64, Bool) in [
+      (.read, 0, 131072, false), (.write, 0, 4096, true), (.flush, 0, 0, false), (.read, 1, 8192, false),
+    ] {
+      #expect(rig.start(operation, unit: unit, length: length, isDurable: isDurable).result == nil)
+      #expect(try rig.next().result == 0)
+    }
+    // A file that has become too short for it: all of the read is the ring's, which says what is wrong.
+    try #require(truncate(rig.units[0].path, 4096) == 0)
+    #expect(rig.start(.read, offset: 4096, length: 4096).result == nil)
+    #expect(try rig.next().result < 0)
+  }
+
   @Test("As many operations at once as there may be, and all of them end")
   func manyAtOnce() throws {
     let rig = try StorageRig(["%/file:1M", "fault:delay=1ms:null:1M"], onTmpfs: true)

@@ -84,6 +84,9 @@ int baton_address_canonical(const char *address, char *text, size_t size);
 // TCP_NODELAY; does nothing to a unix socket. 0 or -errno.
 int baton_stream_no_delay(int fd);
 
+// Whether a file lies on tmpfs (fstatfs(2), whose magic numbers are macros).
+bool baton_lies_in_memory(int fd);
+
 // madvise(2), MADV_REMOVE: gives pages of shared memory back; they read as zeroes. 0 or -errno.
 int baton_remove_pages(void *address, size_t count);
 
@@ -96,6 +99,9 @@ int baton_read_signal(int fd);
 
 // sched_setaffinity(2) takes cpu_set_t, which is macros. 0 or -errno.
 int baton_pin_to_cpu(int cpu);
+
+// The same for every CPU but that one, which may not be the only one.
+int baton_pin_beside_cpu(int cpu);
 // Undoes the pinning: the CPUs that this process had before. 0 or -errno.
 int baton_unpin(void);
 // How many CPUs this process may run on.

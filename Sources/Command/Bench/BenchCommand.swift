@@ -14,6 +14,8 @@ enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
   case throughput
   /// Real storage, beside fio on the same file.
   case storage
+  /// A unit as a disk over NBD, beside other servers on the same file.
+  case nbd
   /// The death of a controller, and what hosts see of it.
   case takeover
   /// What many units and hosts cost, and what it costs to do nothing.
@@ -104,6 +106,7 @@ struct Bench {
     case .dispatch: try dispatch()
     case .throughput: try throughput()
     case .storage: try storage()
+    case .nbd: try nbd()
     case .takeover: try takeover()
     case .scale: try scale()
     }
@@ -176,6 +179,19 @@ struct Bench {
       try watch.check()
       progress.update(round == 0 ? "warming up" : "round \(round) of \(rounds)")
       return try measure(thing, round)
+    }
+  }
+
+  /// The same for trials that give several values each.
+  mutating func interleaved(
+    _ step: String, trials: Int, control: Int? = nil, rounds: Int,
+    _ measure: (_ trial: Int, _ round: Int) throws -> [Double]
+  ) throws -> Interleaved {
+    progress.begin(step)
+    return try Interleaved(rounds: rounds, within: seconds, trials: trials, control: control) { trial, round in
+      try watch.check()
+      progress.update(round == 0 ? "warming up" : "round \(round) of \(rounds)")
+      return try measure(trial, round)
     }
   }
 }

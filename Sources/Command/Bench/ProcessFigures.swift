@@ -27,6 +27,14 @@ struct ProcessFigures {
     return sum
   }
 
+  /// Nanoseconds that its threads have run on a CPU, all together, those that have ended too.
+  func processorNanoseconds() throws(BatonError) -> UInt64 {
+    var clock: clockid_t = 0
+    var time = timespec()
+    guard clock_getcpuclockid(pid, &clock) == 0, clock_gettime(clock, &time) == 0 else { throw missing() }
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+
   /// Bytes of a line such as `RssAnon:      512 kB` of one of its files.
   func bytes(_ name: String, in file: String) throws(BatonError) -> UInt64 {
     for line in Self.lines(of: "\(directory)/\(file)") where line.hasPrefix("\(name):") {

@@ -6,6 +6,7 @@ extension ReportPage {
     "dispatch": "A request goes from a host to a controller and back, on a unit that does nothing.",
     "throughput": "As many requests as go through, many of them outstanding, on a unit that does nothing.",
     "storage": "Requests to a real file through the dispatcher, beside what else can be done with the same file.",
+    "nbd": "A unit as a disk over NBD: fio at a controller, and at other servers on the same file.",
     "takeover": "A controller is killed under load, and the other one answers in its place.",
     "scale": "Thousands of functions and dozens of hosts, beside one of each.",
   ]

@@ -1,0 +1,148 @@
+import Baton
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+extension Bench {
+  /// A unit as a disk over NBD, on a disk's file system and on tmpfs: fio's nbd engine at a controller, and at each of
+  /// the other servers, on the same file. The floor is what fio gets out of that file by itself, with io_uring: where a
+  /// disk is the narrow place, no server is faster.
+  mutating func nbd() throws {
+    if let reason = Fio.reasonWithoutNBD {
+      report.warnings.append("nbd: was not run: \(reason)")
+      return
+    }
+    try nbd(in: directory)
+    // What lies in memory shows what the server costs, where a disk hides it.
+    let memory = "/dev/shm"
+    if let room = FileSystem(of: memory), room.name == "tmpfs", room.freeBytes > 2 * Self.nbdFileSize {
+      try nbd(in: memory)
+    } else {
+      report.warnings.append("nbd: no tmpfs with \(ByteCount.describe(2 * Self.nbdFileSize)) free at \(memory)")
+    }
+  }
+
+  /// Written anew for each folder. A quarter of a GiB is 65,536 places for 4 KiB.
+  private static var nbdFileSize: UInt64 { 256 << 20 }
+
+  private struct Transfer {
+    let pattern: AccessPattern
+    let blockSize: Int
+    let depth: Int
+
+    var name: String {
+      let what = pattern == .read || pattern == .randread ? "reads" : "writes"
+      return "\(blockSize >> 10) KiB \(pattern.isRandom ? "random" : "sequential") \(what), depth \(depth)"
+    }
+
+    /// At the most this ratio is aimed at beside each of the other servers: 1.5 times the requests a second of the best
+    /// of them where many are outstanding, 1.1 times where one is.
+    var goal: Double { depth == 1 ? 1 / 1.1 : 1 / 1.5 }
+
+    static let all =
+      [.randread, .randwrite].flatMap { pattern in
+        [1, 32].map { Transfer(pattern: pattern, blockSize: 4096, depth: $0) }
+      } + [.read, .write].map { Transfer(pattern: $0, blockSize: 128 << 10, depth: 32) }
+
+    /// Of the short form.
+    static let few = [1, 32].map { Transfer(pattern: .randread, blockSize: 4096, depth: $0) }
+  }
+
+  private mutating func nbd(in directory: String) throws {
+    let scratch = try ScratchDirectory(in: directory, name: "nbd")
+    // Of their own: the path of a socket must be short.
+    let sockets = try ScratchDirectory(in: ScratchDirectory.parent, name: "nbd-sockets")
+    let fileSystem = FileSystem(of: scratch.path)?.name ?? "unknown file system"
+    let (path, log) = ("\(scratch.path)/file", "\(scratch.path)/log")
+    progress.begin("nbd: writing a file of \(ByteCount.describe(Self.nbdFileSize)) on \(fileSystem)")
+    try ImageFile.make(at: path, count: Self.nbdFileSize, seed: 1)
+    try Self.withSubsystem("nbd", [UnitSpecification(.path(path))]) { subsystem in
+      let isDirect = try subsystem.status().units[0].isDirect
+      let place = "\(fileSystem), \(isDirect ? "O_DIRECT" : "page cache")"
+      try nbd(on: subsystem, path, isDirect, place, sockets: sockets.path, log: log)
+    }
+  }
+
+  /// All servers run all the time, and those that are not asked sleep. fio has a CPU of its own, and the servers share
+  /// the others: left to itself a scheduler puts client and server on one CPU or on two, and then it is that which is
+  /// measured.
+  private mutating func nbd(
+    on subsystem: Subsystem, _ path: String, _ isDirect: Bool, _ place: String, sockets: String, log: String
+  ) throws {
+    progress.begin("nbd: starting the servers on \(place)")
+    let address = try NBDAddress(parsing: "unix:\(sockets)/baton")
+    var servers = NBDRivals(isDirect: isDirect, onDisk: !place.hasPrefix("tmpfs"))
+    var a = try Self.beside(cpus.here) {
+      try ControllerProcess(.a, of: subsystem, arguments: ["--nbd", "\(address)"], log: log)
+    }
+    var b = try Self.beside(cpus.here) { try ControllerProcess(.b, of: subsystem, log: log) }
+    try Self.beside(cpus.here) { try servers.start(on: path, sockets: sockets, log: log) }
+    try a.waitUntilServing(subsystem, log: log)
+    try b.waitUntilServing(subsystem, log: log)
+    try NBDRivals.waitUntilAnswered(address, log: log)
+    let own = [ProcessFigures(of: a.pid), ProcessFigures(of: b.pid)]
+    for transfer in isQuick ? Transfer.few : Transfer.all {
+      try nbd(transfer, at: address, own, &servers, path, isDirect, place)
+    }
+    try a.stop()
+    try b.stop()
+  }
+
+  private mutating func nbd(
+    _ transfer: Transfer, at address: NBDAddress, _ own: [ProcessFigures], _ servers: inout NBDRivals, _ path: String,
+    _ isDirect: Bool, _ place: String
+  ) throws {
+    let seconds = isQuick ? 0.1 : 0.5
+    let rounds = isQuick ? Interleaved.roundsMin : min(rounds, 7)
+    let running = servers.running
+    // In the short form there is time for one in each place.
+    let control = isQuick && transfer.depth == 1 ? nil : 0
+    func measure(_ address: NBDAddress, _ processes: [ProcessFigures], _ round: Int) throws -> [Double] {
+      func processorTime() throws -> UInt64 { try processes.reduce(0) { $0 + (try $1.processorNanoseconds()) } }
+      let before = try processorTime()
+      let figures = try Fio.nbd(
+        address.uri(export: NBDRivals.export), rw: transfer.pattern, blockSize: transfer.blockSize,
+        depth: transfer.depth, size: Self.nbdFileSize, seconds: seconds, seed: round + 1)
+      return [figures.rate, Double(try processorTime() - before) / 1000 / figures.requests]
+    }
+    let measured = try pinned {
+      try interleaved("nbd: \(transfer.name), \(place)", trials: 2 + running.count, control: control, rounds: rounds) {
+        trial, round in
+        switch trial {
+        case 0: return try measure(address, own, round)
+        case 1:
+          return [
+            try Fio.rate(
+              file: path, rw: transfer.pattern, blockSize: transfer.blockSize, depth: transfer.depth,
+              size: Self.nbdFileSize, direct: isDirect, seconds: seconds)
+          ]
+        default: return servers.measure(running[trial - 2], path) { try measure($0, [$1], round) }
+        }
+      }
+    }
+    // Two figures of Baton, one of the file, two of each of the others.
+    func rivals(_ value: Int, goal: Double) -> [Interleaved.Rival] {
+      servers.rivals(of: running) { name, place in .thing(name, 3 + 2 * place + value, goal: goal) }
+    }
+    let name = "\(transfer.name), \(place)"
+    report.append(
+      measured.row(
+        .nbd, name, metric: "rate", unit: "requests/s", ours: 0, floor: ("the file without a server", 2),
+        peers: rivals(0, goal: transfer.goal), better: .more, waiting: .adaptive))
+    report.append(
+      measured.row(
+        .nbd, "CPU of the server: \(name)", metric: "CPU a request", unit: "us", ours: 1, peers: rivals(1, goal: 1),
+        waiting: .adaptive))
+    report.append(
+      measured.controlRow(
+        .nbd, of: "Baton, \(name)", metric: "rate", unit: "requests/s", better: .more, waiting: .adaptive))
+  }
+
+  /// With this process, and all that it starts meanwhile, on every CPU but that one; -1: on any.
+  private static func beside<Outcome: ~Copyable>(_ cpu: Int, _ body: () throws -> Outcome) throws -> Outcome {
+    if cpu < 0 { return try body() }
+    try check(baton_pin_beside_cpu(CInt(cpu)), "CPU \(cpu)", doing: "keeping this process from it")
+    defer { _ = baton_unpin() }
+    return try body()
+  }
+}
