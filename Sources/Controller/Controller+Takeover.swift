@@ -144,8 +144,8 @@ extension Controller {
   /// being recovered, in the order of its submission, and takes requests from the channel from now on.
   ///
   /// A line whose request is over may be in use again, so the lines are no chain; but each carries its number, and the
-  /// newest one names the line that comes next, or says that it may be itself. A host may go on submitting meanwhile: what is newer than the newest
-  /// line that the first pass saw is left to the polls that follow.
+  /// newest one names the line that comes next, or says that it may be itself. A host may go on submitting meanwhile:
+  /// what is newer than the newest line that the first pass saw is left to the polls that follow.
   ///
   /// - Returns: false when there is no room for all of them at present: nothing has been taken.
   private mutating func takePosition(_ channel: Int) -> Bool {
