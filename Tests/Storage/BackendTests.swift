@@ -182,8 +182,8 @@ struct BackendTests {
 
   @Test("As many operations at once as there may be, and all of them end")
   func manyAtOnce() throws {
-    // With faults every operation is the ring's, also on tmpfs.
-    let rig = try StorageRig(["fault:delay=1ms:%/file:1M", "fault:delay=1ms:null:1M"], onTmpfs: true)
+    // With faults, which leave these transfers as they are, or the file's would be over when they were started.
+    let rig = try StorageRig(["fault:short=4k:%/file:1M", "fault:delay=1ms:null:1M"], onTmpfs: true)
     var tokens: Set<UInt64> = []
     for index in 0..<Storage.operationsMax {
       #expect(rig.storage.freeSteps == Storage.operationsMax - index)
