@@ -135,23 +135,33 @@ static int unix_address(const char *path, struct sockaddr_un *address) {
   return 0;
 }
 
-int baton_socket_listen(const char *path) {
-  struct sockaddr_un address;
-  int status = unix_address(path, &address);
-  if (status) return status;
-  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return -errno;
-  // The mode of the socket is the mode of the file that bind makes. Not umask: that is the whole process's,
-  // and a file that another thread makes meanwhile would get it too.
-  status = result(fchmod(fd, 0600));
-  if (status == 0) status = result(bind(fd, (struct sockaddr *)&address, sizeof address));
-  if (status == 0) status = result(listen(fd, 256));
+static int listen_or_close(int fd, const struct sockaddr *address, socklen_t length, int backlog) {
+  int status = result(bind(fd, address, length));
+  if (status == 0) status = result(listen(fd, backlog));
   if (status < 0) {
     close(fd);
     return status;
   }
   return fd;
 }
+
+static int listen_unix(const char *path, int type, int backlog) {
+  struct sockaddr_un address;
+  int status = unix_address(path, &address);
+  if (status) return status;
+  int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  // The mode of the socket is the mode of the file that bind makes. Not umask: that is the whole process's,
+  // and a file that another thread makes meanwhile would get it too.
+  if (fchmod(fd, 0600)) {
+    status = -errno;
+    close(fd);
+    return status;
+  }
+  return listen_or_close(fd, (struct sockaddr *)&address, sizeof address, backlog);
+}
+
+int baton_socket_listen(const char *path) { return listen_unix(path, SOCK_SEQPACKET | SOCK_NONBLOCK, 256); }
 
 int baton_socket_connect(const char *path) {
   struct sockaddr_un address;
@@ -225,31 +235,9 @@ int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
   return 0;
 }
 
-static int listen_or_close(int fd, const struct sockaddr *address, socklen_t length) {
-  int status = result(bind(fd, address, length));
-  // As many as the system lets wait: a client that comes while nobody accepts must not be refused.
-  if (status == 0) status = result(listen(fd, SOMAXCONN));
-  if (status < 0) {
-    close(fd);
-    return status;
-  }
-  return fd;
-}
+// Streams let as many wait as the system allows: a client that comes while nobody accepts must not be refused.
 
-int baton_stream_listen_unix(const char *path) {
-  struct sockaddr_un address;
-  int status = unix_address(path, &address);
-  if (status) return status;
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -errno;
-  // As in baton_socket_listen.
-  if (fchmod(fd, 0600)) {
-    status = -errno;
-    close(fd);
-    return status;
-  }
-  return listen_or_close(fd, (struct sockaddr *)&address, sizeof address);
-}
+int baton_stream_listen_unix(const char *path) { return listen_unix(path, SOCK_STREAM, SOMAXCONN); }
 
 // Fills an address of either family in; its length, or 0 when the text is none.
 static socklen_t numeric_address(const char *text, uint16_t port, struct sockaddr_storage *address) {
@@ -285,7 +273,7 @@ int baton_stream_listen_tcp(const char *text, uint16_t port) {
     close(fd);
     return status;
   }
-  return listen_or_close(fd, (struct sockaddr *)&address, length);
+  return listen_or_close(fd, (struct sockaddr *)&address, length, SOMAXCONN);
 }
 
 int baton_stream_is_answered(const char *path) {
@@ -399,9 +387,15 @@ int baton_read_signal(int fd) {
 static cpu_set_t unpinned;
 static bool was_pinned;
 
-int baton_pin_to_cpu(int cpu) {
+static int remember_unpinned(void) {
   if (!was_pinned && sched_getaffinity(0, sizeof unpinned, &unpinned)) return -errno;
   was_pinned = true;
+  return 0;
+}
+
+int baton_pin_to_cpu(int cpu) {
+  int status = remember_unpinned();
+  if (status) return status;
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
@@ -409,8 +403,8 @@ int baton_pin_to_cpu(int cpu) {
 }
 
 int baton_pin_beside_cpu(int cpu) {
-  if (!was_pinned && sched_getaffinity(0, sizeof unpinned, &unpinned)) return -errno;
-  was_pinned = true;
+  int status = remember_unpinned();
+  if (status) return status;
   cpu_set_t set = unpinned;
   CPU_CLR(cpu, &set);
   return result(sched_setaffinity(0, sizeof set, &set));

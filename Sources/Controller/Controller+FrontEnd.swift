@@ -59,34 +59,29 @@ extension Controller {
   public mutating func receive(
     _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
   ) -> Bool {
-    mustLook = true
-    return storage.receive(descriptor, message, kind: kind, index: index)
+    storage.receive(descriptor, message, kind: kind, index: index)
   }
 
   /// Begins a send, see `Storage.send`.
   public mutating func send(
     _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
   ) -> Bool {
-    mustLook = true
-    return storage.send(descriptor, message, kind: kind, index: index)
+    storage.send(descriptor, message, kind: kind, index: index)
   }
 
   /// Begins to accept one connection, see `Storage.accept`.
   public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
-    mustLook = true
-    return storage.accept(listener, kind: kind, index: index)
+    storage.accept(listener, kind: kind, index: index)
   }
 
   /// Begins to wait for a descriptor, see `Storage.waitToRead`.
   public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    mustLook = true
-    return storage.waitToRead(descriptor, kind: kind, index: index)
+    storage.waitToRead(descriptor, kind: kind, index: index)
   }
 
   /// Ends an operation of the front end, see `Storage.cancel`.
   public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
-    mustLook = true
-    return storage.cancel(kind: kind, index: index)
+    storage.cancel(kind: kind, index: index)
   }
 
   // MARK: How it stands

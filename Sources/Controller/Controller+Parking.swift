@@ -27,10 +27,7 @@ extension Controller {
     // A function that waits for its residency is work that is due in no time.
     if awaitsResidency || stop != .running { return }
     lieDown()
-    // Only then the look. Each of these may have added a channel, or have ended more than the wait.
-    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, !storage.mustSubmit,
-      !acceptsMore, frontEnd.isEmpty, sleep.isLyingDown, listen()
-    {
+    if findsNothing(), !storage.mustSubmit, listen() {
       count(.parks)
       var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
       if !sleep.isHeeded { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
@@ -51,9 +48,7 @@ extension Controller {
     if awaitsResidency || stop != .running || spinBeforeRest() { return true }
     var hasWoken = true
     lieDown()
-    if !poll(), pollAllChannels() == 0, attendToAll() == 0, !awaitsResidency, stop == .running, isStillMember,
-      !acceptsMore, frontEnd.isEmpty, sleep.isLyingDown, listen()
-    {
+    if findsNothing(), isStillMember, listen() {
       count(.parks)
       storage.ring.wait(nanoseconds: Self.restNanosecondsMax)
       let now = monotonicNanoseconds()
@@ -66,6 +61,13 @@ extension Controller {
     }
     getUp()
     return hasWoken
+  }
+
+  /// The look at everything that is published, for one that lies down and has said so. Whether it is to sleep then:
+  /// each part of the look may have added a channel, or have ended more than the wait.
+  private mutating func findsNothing() -> Bool {
+    !poll() && pollAllChannels() == 0 && attendToAll() == 0 && !awaitsResidency && stop == .running && !acceptsMore
+      && frontEnd.isEmpty && sleep.isLyingDown
   }
 
   /// Looks for a completion for a moment where that has paid lately: with a client that asks again sooner than a sleep
@@ -192,7 +194,7 @@ extension Controller {
   mutating func endListening(_ channel: Int) {
     if sleep.doorbells[channel] != .armed { return }
     // Where the ring does not even take this, the wait stays until it is rung, or until the ring goes; one a place.
-    _ = storage.unwatchFutex(kind: Watch.doorbell, index: UInt32(truncatingIfNeeded: channel))
+    _ = storage.cancel(kind: Watch.doorbell, index: UInt32(truncatingIfNeeded: channel))
     sleep.doorbells[channel] = .ending
   }
 }

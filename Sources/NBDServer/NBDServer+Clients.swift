@@ -261,7 +261,7 @@ extension NBDServer {
 
   /// Ends those that keep others waiting: handshakes that do not come to their end, half messages, replies that nobody
   /// reads at the end. A client that is idle between two requests may be so for ever.
-  mutating func tendClients(at now: UInt64, isLeaving: Bool) {
+  mutating func tendClients(at now: UInt64) {
     for place in 0..<options.connectionsMax where places[place].socket >= 0 {
       let connection = connections + place
       let progress = connection.pointee.bytesReceived &+ connection.pointee.bytesSent

@@ -26,7 +26,7 @@ extension NBDServer {
     if !acquisition.isDone, failure == nil, !controller.isLeaving { acquire(&controller, now) }
     if acquisition.isDone, controller.isServing { handOver(to: controller.peersLife) }
     if controller.isLeaving { bidFarewell(at: now) }
-    tendClients(at: now, isLeaving: controller.isLeaving)
+    tendClients(at: now)
     tendPeersListeners(controller)
     arm(&controller, now)
   }

@@ -50,24 +50,11 @@ extension Storage {
     return tag(sqe, kind, index)
   }
 
-  /// Ends an operation of the front end: its event comes, with -ECANCELED or with what it brought before.
-  ///
-  /// - Returns: false when the ring takes nothing at present.
-  public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = ring.entry() else { return false }
-    io_uring_prep_cancel64(sqe, Self.token(kind, index), 0)
-    // Like the removal of a watch: its own end is nobody's business.
-    baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
-    return true
-  }
-
   private func tag(_ sqe: UnsafeMutablePointer<baton_uring_sqe>, _ kind: UInt8, _ index: UInt32) -> Bool {
     precondition(Self.frontEndKinds.contains(kind), "a front end's operation under another one's kind")
     baton_sqe_set_token(sqe, Self.token(kind, index))
     return true
   }
-
-  private static func token(_ kind: UInt8, _ index: UInt32) -> UInt64 { UInt64(kind) << 56 | UInt64(index) }
 
   /// What is known of a stretch of a unit from `offset` on: how far it goes, `length` at the most, and whether nothing
   /// is allocated there, so that it reads as zeroes. Of a file that its file system tells of; of anything else all is

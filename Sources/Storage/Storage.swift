@@ -349,10 +349,9 @@ public struct Storage: ~Copyable {
   /// - Returns: false when the ring takes nothing at present.
   public mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
     precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
-    let token = UInt64(kind) << 56 | UInt64(index)
     guard let sqe = ring.entry() else { return false }
     baton_prep_poll_multishot(sqe, descriptor, UInt32(POLLIN))
-    baton_sqe_set_token(sqe, token)
+    baton_sqe_set_token(sqe, Self.token(kind, index))
     return true
   }
 
@@ -367,7 +366,7 @@ public struct Storage: ~Copyable {
     precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
     guard let sqe = ring.entry() else { return false }
     baton_prep_futex_wait(sqe, address, UInt64(expected))
-    baton_sqe_set_token(sqe, UInt64(kind) << 56 | UInt64(index))
+    baton_sqe_set_token(sqe, Self.token(kind, index))
     return true
   }
 
@@ -376,21 +375,27 @@ public struct Storage: ~Copyable {
   /// - Returns: false when the ring takes nothing at present.
   public mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = ring.entry() else { return false }
-    io_uring_prep_poll_remove(sqe, UInt64(kind) << 56 | UInt64(index))
-    baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
+    io_uring_prep_poll_remove(sqe, Self.token(kind, index))
+    baton_sqe_set_token(sqe, Self.nobodysToken)
     return true
   }
 
-  /// Ends a watch of a futex word. Its event follows, with -ECANCELED unless it has been woken before. The word may be
-  /// unmapped meanwhile: the kernel looks at it when the watch begins and not again.
+  /// Ends a watch of a futex word, or an operation of a front end: its event comes, with -ECANCELED or with what it
+  /// brought before. The word may be unmapped meanwhile: the kernel looks at it when the watch begins and not again.
   ///
   /// - Returns: false when the ring takes nothing at present.
-  public mutating func unwatchFutex(kind: UInt8, index: UInt32) -> Bool {
+  public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = ring.entry() else { return false }
-    io_uring_prep_cancel64(sqe, UInt64(kind) << 56 | UInt64(index), 0)
-    baton_sqe_set_token(sqe, UInt64(UInt8.max) << 56)
+    io_uring_prep_cancel64(sqe, Self.token(kind, index), 0)
+    baton_sqe_set_token(sqe, Self.nobodysToken)
     return true
   }
+
+  /// What stands in a completion of the floors above, see `Ring`.
+  static func token(_ kind: UInt8, _ index: UInt32) -> UInt64 { UInt64(kind) << 56 | UInt64(index) }
+
+  /// Of the end of a cancellation, which is nobody's business.
+  private static let nobodysToken = token(UInt8.max, 0)
 
   /// Whether anything happened, or the kernel wants to be entered to say so. Two loads.
   @inlinable @inline(__always)

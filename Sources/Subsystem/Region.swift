@@ -244,11 +244,7 @@ extension Region {
 extension Region {
   /// A unit as it was made.
   public func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
-    precondition(unit >= 0 && unit < unitCount, "no such unit")
-    let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
-      .load(as: baton_unit_record.self)
-    let path = UnsafeRawBufferPointer(
-      start: mapping.base + Int(header.strings_offset) + Int(record.path_offset), count: Int(record.path_count))
+    let record = record(ofUnit: unit)
     var faults = FaultPlan()
     faults.delayNanoseconds = record.delay_nanoseconds
     faults.errorAfter = record.error_after
@@ -257,17 +253,25 @@ extension Region {
     let geometry = UnitGeometry(
       kind: UnitGeometry.Kind(rawValue: record.kind)!, size: record.size, blockSize: record.block_size,
       isDirect: record.is_direct != 0)
-    return (geometry, String(decoding: path, as: UTF8.self), faults)
+    return (geometry, string(at: record.path_offset, count: record.path_count), faults)
   }
 
   /// The name that a unit was given; empty: none.
   public func name(ofUnit unit: Int) -> String {
+    let record = record(ofUnit: unit)
+    return string(at: record.name_offset, count: record.name_count)
+  }
+
+  private func record(ofUnit unit: Int) -> baton_unit_record {
     precondition(unit >= 0 && unit < unitCount, "no such unit")
-    let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
+    return (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
       .load(as: baton_unit_record.self)
-    let name = UnsafeRawBufferPointer(
-      start: mapping.base + Int(header.strings_offset) + Int(record.name_offset), count: Int(record.name_count))
-    return String(decoding: name, as: UTF8.self)
+  }
+
+  private func string(at offset: UInt32, count: UInt32) -> String {
+    String(
+      decoding: UnsafeRawBufferPointer(
+        start: mapping.base + Int(header.strings_offset) + Int(offset), count: Int(count)), as: UTF8.self)
   }
 
   /// A controller's record.

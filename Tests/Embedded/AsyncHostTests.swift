@@ -4,49 +4,24 @@ import BatonHost
 import BatonSubsystem
 import BatonTestSupport
 import Glibc
-import Synchronization
 import Testing
 
 /// Both controllers on a thread of their own, as long as this lives.
-private final class ControllerThread: Sendable {
-  private let isOver = Atomic(false)
-  private let hasEnded = Atomic(false)
-
-  init(_ subsystem: Subsystem) throws {
-    let start = Start(
-      try Controller(.a, of: subsystem, options: Laboratory.controllerOptions),
-      try Controller(.b, of: subsystem, options: Laboratory.controllerOptions), self)
-    var thread = pthread_t()
-    let box = Unmanaged.passRetained(start)
-    let failure = pthread_create(
-      &thread, nil,
-      { argument in
-        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-        while !start.owner.isOver.load(ordering: .acquiring) {
-          let worked = start.a.poll()
-          if !start.b.poll() && !worked { sched_yield() }
-        }
-        start.owner.hasEnded.store(true, ordering: .releasing)
-        return nil
-      }, box.toOpaque())
-    precondition(failure == 0, "a thread can be had")
-    pthread_detach(thread)
-  }
-
-  func end() {
-    isOver.store(true, ordering: .releasing)
-    while !hasEnded.load(ordering: .acquiring) { sched_yield() }
-  }
-
-  private final class Start {
+private func turning(_ subsystem: Subsystem) throws -> TurningThread {
+  final class Pair {
     var a: Controller
     var b: Controller
-    let owner: ControllerThread
-    init(_ a: consuming Controller, _ b: consuming Controller, _ owner: ControllerThread) {
+    init(_ a: consuming Controller, _ b: consuming Controller) {
       self.a = a
       self.b = b
-      self.owner = owner
     }
+  }
+  let pair = Pair(
+    try Controller(.a, of: subsystem, options: Laboratory.controllerOptions),
+    try Controller(.b, of: subsystem, options: Laboratory.controllerOptions))
+  return TurningThread {
+    let worked = pair.a.poll()
+    if !pair.b.poll() && !worked { sched_yield() }
   }
 }
 
@@ -57,7 +32,7 @@ struct AsyncHostTests {
     let folder = try ScratchFolder()
     let subsystem = try Subsystem.create(
       folder("subsystem"), units: [UnitSpecification(.memory, size: 8 << 20)])
-    let controllers = try ControllerThread(subsystem)
+    let controllers = try turning(subsystem)
     defer { controllers.end() }
     var options = HostOptions()
     options.arenaSize = UInt64(4 * AsyncHost.bufferSize)
@@ -84,7 +59,7 @@ struct AsyncHostTests {
     let folder = try ScratchFolder()
     let subsystem = try Subsystem.create(
       folder("subsystem"), units: [UnitSpecification(.memory, size: 1 << 20)])
-    let controllers = try ControllerThread(subsystem)
+    let controllers = try turning(subsystem)
     defer { controllers.end() }
     let host = try await AsyncHost(of: subsystem)
     let error = await #expect(throws: BatonError.self) {
@@ -103,7 +78,7 @@ struct AsyncHostTests {
     let subsystem = try Subsystem.create(
       folder("subsystem"),
       units: [UnitSpecification(.memory, size: 1 << 20), UnitSpecification(.null, size: 1 << 30)])
-    let controllers = try ControllerThread(subsystem)
+    let controllers = try turning(subsystem)
     defer { controllers.end() }
     var host = try Host(of: subsystem)
     try host.waitUntilAttached()

@@ -9,7 +9,6 @@ import BatonSubsystem
 import BatonTestSupport
 import CBatonShims
 import Glibc
-import Synchronization
 import Testing
 
 /// Controllers that sleep, and what wakes them. Where the kernel cannot wait for a futex in a ring (before 6.7), none
@@ -129,9 +128,9 @@ struct ParkingTests {
     var options = Laboratory.controllerOptions
     options.listensToWords = listens
     options.residency = .pendingOnly
-    let a = try SleepingController(.a, of: subsystem, options)
+    let a = try sleeping(.a, of: subsystem, options)
     defer { a.end() }
-    let b = try SleepingController(.b, of: subsystem, options)
+    let b = try sleeping(.b, of: subsystem, options)
     defer { b.end() }
     var hostOptions = HostOptions()
     hostOptions.waiting = waiting
@@ -179,42 +178,15 @@ extension RawHost {
   fileprivate func rings(_ controller: ControllerIdentity) -> Bool { memory.controllerParked(controller).ring() }
 }
 
-/// A controller that runs on a thread of its own, as in a process of its own.
-private final class SleepingController: Sendable {
-  private let isOver = Atomic(false)
-  private let hasEnded = Atomic(false)
-
-  private final class Start {
+/// A controller that runs on a thread of its own, as in a process of its own. When it is ended it wakes by itself in
+/// half a second at the latest, when it looks after the other controller.
+private func sleeping(
+  _ identity: ControllerIdentity, of subsystem: Subsystem, _ options: ControllerOptions
+) throws -> TurningThread {
+  final class Box {
     var controller: Controller
-    let owner: SleepingController
-    init(_ controller: consuming Controller, _ owner: SleepingController) {
-      self.controller = controller
-      self.owner = owner
-    }
+    init(_ controller: consuming Controller) { self.controller = controller }
   }
-
-  init(_ identity: ControllerIdentity, of subsystem: Subsystem, _ options: ControllerOptions) throws {
-    let start = Start(try Controller(identity, of: subsystem, options: options), self)
-    var thread = pthread_t()
-    let box = Unmanaged.passRetained(start)
-    let failure = pthread_create(
-      &thread, nil,
-      { argument in
-        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-        let owner = start.owner
-        while !owner.isOver.load(ordering: .acquiring) {
-          if !start.controller.poll() { start.controller.park() }
-        }
-        owner.hasEnded.store(true, ordering: .releasing)
-        return nil
-      }, box.toOpaque())
-    precondition(failure == 0, "a thread can be had")
-    pthread_detach(thread)
-  }
-
-  /// Ends the thread. It wakes by itself in half a second at the latest, when it looks after the other controller.
-  func end() {
-    isOver.store(true, ordering: .releasing)
-    while !hasEnded.load(ordering: .acquiring) { sched_yield() }
-  }
+  let box = Box(try Controller(identity, of: subsystem, options: options))
+  return TurningThread { if !box.controller.poll() { box.controller.park() } }
 }

@@ -153,7 +153,7 @@ struct BareProcess: ~Copyable {
       }
     } catch {
       if handle >= 0 { close(handle) }
-      Self.end(pid)
+      ChildProcess.end(pid)
       throw error
     }
     self.handle = OwnedDescriptor(handle)
@@ -164,13 +164,7 @@ struct BareProcess: ~Copyable {
     self.page = page
   }
 
-  deinit { Self.end(pid) }
-
-  private static func end(_ pid: pid_t) {
-    kill(pid, SIGKILL)
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-  }
+  deinit { ChildProcess.end(pid) }
 
   /// Kills it. Microseconds until its death is seen by its life lock, until its exit is seen by pidfd, and, with work,
   /// until the kernel has let go of the last transfer: then nobody holds its lock any more.

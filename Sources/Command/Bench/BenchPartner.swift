@@ -41,7 +41,7 @@ struct BenchPartner: ~Copyable {
     do throws(BatonError) {
       handle = OwnedDescriptor(try check(baton_pidfd_open(pid), "bench worker", doing: "pidfd_open"))
     } catch {
-      Self.end(pid)
+      ChildProcess.end(pid)
       throw error
     }
     self.page = page
@@ -53,13 +53,7 @@ struct BenchPartner: ~Copyable {
 
   deinit {
     watch.forget(handle.number)
-    Self.end(pid)
-  }
-
-  private static func end(_ pid: pid_t) {
-    kill(pid, SIGKILL)
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    ChildProcess.end(pid)
   }
 
   /// How long a measurement with this partner may look for what does not come.

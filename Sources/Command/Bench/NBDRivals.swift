@@ -161,10 +161,6 @@ struct NBDRivals {
       return waitid(P_PID, id_t(pid), &facts, WEXITED | WNOHANG | WNOWAIT) == 0 && facts.si_signo == SIGCHLD
     }
 
-    deinit {
-      kill(pid, SIGKILL)
-      var status: CInt = 0
-      while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-    }
+    deinit { ChildProcess.end(pid) }
   }
 }

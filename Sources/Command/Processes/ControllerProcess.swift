@@ -25,13 +25,7 @@ struct ControllerProcess: ~Copyable {
     self.pid = pid
   }
 
-  deinit {
-    if !isReaped {
-      kill()
-      var status: CInt = 0
-      while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-    }
-  }
+  deinit { if !isReaped { ChildProcess.end(pid) } }
 
   /// Waits until the controller serves.
   mutating func waitUntilServing(_ subsystem: Subsystem, log: String) throws(BatonError) {

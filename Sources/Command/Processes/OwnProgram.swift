@@ -2,6 +2,16 @@ import Baton
 import BatonSharedMemory
 import Glibc
 
+/// Any child process.
+enum ChildProcess {
+  /// Kills one that has not been waited for, and waits until it is gone.
+  static func end(_ pid: pid_t) {
+    kill(pid, SIGKILL)
+    var status: CInt = 0
+    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+  }
+}
+
 /// This very program, started again as another process.
 enum OwnProgram {
   /// Starts `baton WORDS...`, with nothing to read. What it says goes to `log` where one is named, and `handing`

@@ -43,12 +43,7 @@ struct RunningProgram: ~Copyable {
     _ = consume writer
   }
 
-  deinit {
-    if hasEnded { return }
-    kill(pid, SIGKILL)
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-  }
+  deinit { if !hasEnded { ChildProcess.end(pid) } }
 
   private static func start(
     _ program: String, _ words: [String], input: CInt?, output: CInt, subject: String

@@ -28,11 +28,7 @@ final class DiskPress {
     }
   }
 
-  deinit {
-    kill(pid, SIGKILL)
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-  }
+  deinit { ChildProcess.end(pid) }
 
   /// On or off.
   func set(_ isOn: Bool) { kill(pid, isOn ? SIGCONT : SIGSTOP) }

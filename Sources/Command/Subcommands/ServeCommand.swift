@@ -164,10 +164,6 @@ private struct ControllerPair: ~Copyable {
 
   /// On every way out: nothing that was started runs on.
   private func endAll() {
-    for seat in seats where seat.pid > 0 {
-      kill(seat.pid, SIGKILL)
-      var status: CInt = 0
-      while waitpid(seat.pid, &status, 0) < 0, errno == EINTR {}
-    }
+    for seat in seats where seat.pid > 0 { ChildProcess.end(seat.pid) }
   }
 }
