@@ -309,6 +309,7 @@ struct ReportPageTests {
     #expect(Quantity.chosen(200) == "200")
     #expect(Quantity.ratio(1.0042) == "1.004")
     #expect(Quantity.ratio(0.058) == "0.058")
+    #expect(Quantity.ratio(0.00018160221258042313) == "0.000182")
     #expect(Quantity.times(17.26) == "17.3×")
     #expect(Quantity.share(0.8849) == "88 %")
     #expect(Quantity.share(0.996) == "99.6 %")

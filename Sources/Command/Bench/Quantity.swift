@@ -7,7 +7,8 @@ enum Quantity {
     guard value.isFinite else { return "-" }
     switch abs(value) {
     case 0: return "0"
-    case ..<0.001: return "\(value)"
+    case ..<0.000001: return "\(value)"
+    case ..<0.001: return Figure.fixed(value, 6)
     case ..<0.9995: return Figure.fixed(value, 3)
     case ..<9.995: return Figure.fixed(value, 2)
     case ..<99.95: return Figure.fixed(value, 1)
