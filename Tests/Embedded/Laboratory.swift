@@ -28,6 +28,8 @@ final class Laboratory {
   static var controllerOptions: ControllerOptions {
     var options = ControllerOptions()
     options.logger.logLevel = getenv("BATON_TEST_LOG") == nil ? .critical : .debug
+    // Whoever is not turned for a while is not to be taken for dead.
+    options.deadlineNanoseconds = 60_000_000_000
     return options
   }
 
