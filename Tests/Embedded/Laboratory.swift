@@ -163,6 +163,8 @@ final class Laboratory {
   /// Lets go of a controller where it stands: as if it had died, except that its I/O has ended.
   func drop(_ controller: ControllerIdentity) {
     if controller == .a { a = nil } else { b = nil }
+    // A test that wants it free finds out if it is not.
+    _ = eventually { !isSeatTaken(of: controller) }
   }
 
   /// Starts a controller that is not there.
