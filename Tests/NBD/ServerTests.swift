@@ -132,7 +132,7 @@ struct ServerTests {
 
   @Test("An address that somebody else listens at is an error that names it, and the controller leaves")
   func stranger() throws {
-    let rig = try ServerRig(starting: [])
+    let rig = try ServerRig(starting: []) { $0.busyNanosecondsMax = 50_000_000 }
     let listener = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
     defer { close(listener) }
     var address = sockaddr_un()
@@ -152,7 +152,8 @@ struct ServerTests {
 
   @Test("A socket that nobody listens at is removed; a file is not")
   func stale() throws {
-    let rig = try ServerRig(starting: [])
+    var patience = NBDServerOptions().busyNanosecondsMax
+    let rig = try ServerRig(starting: []) { $0.busyNanosecondsMax = patience }
     // Left by a life that nobody cleaned up after.
     try rig.start(.a)
     try rig.turn { rig.a?.isListening ?? false }
@@ -163,6 +164,7 @@ struct ServerTests {
     try rig.stop(.a)
     #expect(FileFacts(path: rig.path(.a)) == nil, "the last one removes it")
     try rig.folder.write([1], to: "b.nbd")
+    patience = 50_000_000
     try rig.start(.b)
     try rig.turn { rig.b?.isStopped ?? true }
     #expect(rig.b?.failure?.code == .busy)
