@@ -71,15 +71,16 @@ struct StayingTests {
   func takeover() throws {
     for (isStaying, isAnswered) in [(true, true), (false, true), (false, false)] {
       let laboratory = try Laboratory(units: [isAnswered ? "mem:64k" : "fault:delay=2ms:%/file:64k"])
+      let read = Request(.read, length: 4096)
       let raw = try attached(laboratory)
       let toB = try raw.attach(laboratory, to: .b)
       #expect(try reply(over: toB, laboratory) == .attached)
       // Some before it, so that the lines are not as they were at the start.
       for sequence in UInt64(1)...5 {
-        raw.line(0).submit(Self.read, .submitted(sequence), next: 1, mayStay: true)
+        raw.line(0).submit(read, .submitted(sequence), next: 1, mayStay: true)
         try laboratory.turn { raw.flag(0).isAnswered }
       }
-      raw.line(0).submit(Self.read, .submitted(6), next: 4, mayStay: true)
+      raw.line(0).submit(read, .submitted(6), next: 4, mayStay: true)
       if isAnswered {
         try laboratory.turn { raw.flag(0).isAnswered }
       } else {
@@ -88,11 +89,11 @@ struct StayingTests {
       }
       laboratory.drop(.a)
       let slot = isStaying ? 0 : 4
-      raw.line(slot).submit(Self.read, .submitted(7), next: 5)
+      raw.line(slot).submit(read, .submitted(7), next: 5)
       try laboratory.turn { raw.flag(slot).isAnswered && raw.flag(0).isAnswered }
       #expect(raw.flag(slot) == .answered(7, .success))
       if !isStaying { #expect(raw.flag(0) == .answered(6, .success)) }
-      raw.line(5).submit(Self.read, .submitted(8), next: 6)
+      raw.line(5).submit(read, .submitted(8), next: 6)
       try laboratory.turn { raw.flag(5).isAnswered }
       #expect(raw.flag(5) == .answered(8, .success))
     }

@@ -47,7 +47,7 @@ struct TakeoverTests {
     [0, 1, 2, 5, 40])
   func everyAnswerOnce(unit: String, turns: Int) throws {
     let laboratory = try Laboratory(units: [unit])
-    #expect(try laboratory.perform(Request(.write, length: 512), on: .a).status == .success)
+    #expect(try laboratory.perform(Request(.write, length: 4096), on: .a).status == .success)
     for cookie in UInt64(0)..<32 {
       let offset = cookie * 4096
       let isRead = cookie % 3 == 0
@@ -102,7 +102,7 @@ struct TakeoverTests {
     for round in 0..<20 {
       let dying: ControllerIdentity = round % 2 == 0 ? .a : .b
       for cookie in UInt64(0)..<20 {
-        let request = Request(.write, unit: UInt32(cookie % 2), offset: cookie * 512, length: 512)
+        let request = Request(.write, unit: UInt32(cookie % 2), offset: cookie * 4096, length: 4096)
         #expect(host.submit(request, to: cookie % 3 == 0 ? .a : .b, cookie: cookie))
       }
       for _ in 0..<round { laboratory.poll() }
@@ -111,7 +111,7 @@ struct TakeoverTests {
       try laboratory.start(dying)
       try laboratory.turn { host.isAttached(to: dying) }
       for controller in [dying, dying.peer, dying] {
-        let completion = try laboratory.perform(Request(.write, unit: 1, length: 512), on: controller)
+        let completion = try laboratory.perform(Request(.write, unit: 1, length: 4096), on: controller)
         #expect(
           completion.status == .success && completion.service.controller == controller,
           "round \(round): \(laboratory.region.membership.current)")
@@ -128,7 +128,7 @@ struct TakeoverTests {
     let second = try laboratory.attach()
     for round in 0..<6 {
       for cookie in UInt64(0)..<24 {
-        let request = Request(.write, unit: UInt32(cookie / 12), offset: cookie * 512, length: 512)
+        let request = Request(.write, unit: UInt32(cookie / 12), offset: cookie * 4096, length: 4096)
         let controller: ControllerIdentity = cookie < 12 ? .a : .b
         #expect(host.submit(request, to: controller, cookie: cookie))
         #expect(second.submit(request, to: controller, cookie: cookie))
@@ -292,10 +292,10 @@ struct TakeoverTests {
     try laboratory.turn { laboratory.count(.takeovers, of: .b) == 1 }
     #expect(laboratory.count(.recovered, of: .b) == 8)
     // What overlaps waits, but not for ever.
-    #expect(try laboratory.perform(Request(.write, length: 512), on: .b).status == .success)
+    #expect(try laboratory.perform(Request(.write, length: 4096), on: .b).status == .success)
     try laboratory.start(.a)
     try laboratory.turn(turnsMax: 30_000_000) { laboratory.host.isAttached(to: .a) }
-    #expect(try laboratory.perform(Request(.write, length: 512), on: .a).status == .success)
+    #expect(try laboratory.perform(Request(.write, length: 4096), on: .a).status == .success)
     try laboratory.stop(.a)
     try laboratory.stop(.b)
   }
@@ -304,7 +304,7 @@ struct TakeoverTests {
   private func submitAndGo(_ laboratory: Laboratory) throws {
     let other = try laboratory.attach()
     for cookie in UInt64(0)..<8 {
-      #expect(other.submit(Request(.write, offset: cookie * 512, length: 512), to: .a, cookie: cookie))
+      #expect(other.submit(Request(.write, offset: cookie * 4096, length: 4096), to: .a, cookie: cookie))
     }
     laboratory.poll(.a)
     laboratory.kill(other)
