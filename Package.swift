@@ -101,7 +101,8 @@ let package = Package(
     // Tests: one target a floor, and one for the floors together. What several of them use lies in a target of its
     // own.
     .target(
-      name: "BatonTestSupport", dependencies: ["BatonSharedMemory"], path: "Tests/Support", swiftSettings: strict),
+      name: "BatonTestSupport", dependencies: ["BatonSharedMemory", "CBatonShims"], path: "Tests/Support",
+      swiftSettings: strict),
     .testTarget(
       name: "SharedMemoryTests", dependencies: ["BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
       path: "Tests/SharedMemory", swiftSettings: strict),

@@ -80,6 +80,13 @@ static inline void baton_prep_futex_wait(struct io_uring_sqe *sqe, void *word, u
   sqe->addr3 = 0xffffffffu;
 }
 
+// Ends all that waits in a ring, before it returns (IORING_REGISTER_SYNC_CANCEL, 6.0). IORING_ASYNC_CANCEL_ALL and _ANY
+// are (1U << n).
+static inline int baton_ring_cancel_all(struct io_uring *ring) {
+  struct io_uring_sync_cancel_reg everything = {.flags = 1u << 0 | 1u << 2, .timeout = {-1, -1}};
+  return io_uring_register_sync_cancel(ring, &everything);
+}
+
 // IORING_FSYNC_DATASYNC is (1U << 0).
 static inline void baton_prep_data_sync(struct io_uring_sqe *sqe, int fd) { io_uring_prep_fsync(sqe, fd, 1u); }
 

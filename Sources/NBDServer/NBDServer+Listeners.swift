@@ -11,9 +11,6 @@ extension NBDServer {
   /// How long the other controller may take to answer before an address is tried without it.
   private static var askNanosecondsMax: UInt64 { 1_000_000_000 }
   private static var askAgainNanoseconds: UInt64 { 20_000_000 }
-  /// How long an address may be in use before that is an error: the kernel takes a dead process's sockets apart in its
-  /// own time.
-  private static var busyNanosecondsMax: UInt64 { 3_000_000_000 }
   /// After an accept that failed: descriptors or memory are short.
   private static var restNanoseconds: UInt64 { 100_000_000 }
 
@@ -105,7 +102,7 @@ extension NBDServer {
       } catch {
         if acquisition.busySince == 0 { acquisition.busySince = now }
         // The kernel may still be taking an earlier life's socket apart; the other controller may have it.
-        let isPatient = error.code == .busy && now &- acquisition.busySince < Self.busyNanosecondsMax
+        let isPatient = error.code == .busy && now &- acquisition.busySince < options.busyNanosecondsMax
         if isPatient || error.code == .busy && !wasAnswered { return }
         failure = error
         options.logger.critical("controller \(identity): cannot listen: \(error)")

@@ -16,6 +16,9 @@ public struct NBDServerOptions: Sendable {
   public var messageNanosecondsMax: UInt64 = 60_000_000_000
   /// How long a client whose connection ends may leave its last replies unread.
   public var farewellNanosecondsMax: UInt64 = 2_000_000_000
+  /// How long an address may be somebody else's before that is an error: the kernel takes a dead process's sockets
+  /// apart in its own time.
+  public var busyNanosecondsMax: UInt64 = 3_000_000_000
   /// Where it says what happens. Never anything per request.
   public var logger = Logger(label: "baton.nbd")
 

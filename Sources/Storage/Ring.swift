@@ -58,6 +58,10 @@ public struct Ring: ~Copyable {
   }
 
   deinit {
+    // What waits in it holds on to its socket, and the kernel takes a ring down some time after it has been closed: a
+    // listening socket would let clients come meanwhile, and an accept would take them, for nobody. Where the kernel
+    // cannot do this (before 6.0) it is a matter of that time.
+    _ = baton_ring_cancel_all(ring)
     io_uring_queue_exit(ring)
     ring.deallocate()
   }

@@ -89,9 +89,10 @@ public struct Storage: ~Copyable {
     lockMillisecondsMax: Int = Storage.lockMillisecondsMax
   ) throws(BatonError) {
     let limit = baton_raise_open_file_limit()
-    if limit < UInt64(units.count) + 512 {
+    let files = units.count { $0.geometry.kind.isFile }
+    if limit < UInt64(files) + 512 {
       throw BatonError(
-        .exhausted, "open files", "the limit is \(limit) and \(units.count) units need \(units.count + 512)",
+        .exhausted, "open files", "the limit is \(limit) and \(files) units need \(files + 512)",
         mend: "raise it with 'ulimit -Hn'")
     }
     var opened: [Backend] = []

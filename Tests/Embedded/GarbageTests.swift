@@ -159,7 +159,8 @@ struct GarbageTests {
     }
     #expect(try reply(over: raw.socket, laboratory) == .ended)
     #expect(laboratory.count(.hostsRefused, of: .a) == 1)
-    #expect(laboratory.count(.requests, of: .a) <= 8)
+    let answered = laboratory.count(.answered, of: .a)
+    #expect(laboratory.count(.requests, of: .a) <= answered + 8, "no more at a time than it has lines")
     #expect(try laboratory.perform(Request(.write, unit: 1, length: 512), on: .a).status == .success)
   }
 }

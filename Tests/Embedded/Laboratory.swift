@@ -29,6 +29,8 @@ final class Laboratory {
   static var controllerOptions: ControllerOptions {
     var options = ControllerOptions()
     options.logger.logLevel = getenv("BATON_TEST_LOG") == nil ? .critical : .debug
+    // Whoever is not turned for a while is not to be taken for dead.
+    options.deadlineNanoseconds = 60_000_000_000
     return options
   }
 
@@ -162,6 +164,8 @@ final class Laboratory {
   /// Lets go of a controller where it stands: as if it had died, except that its I/O has ended.
   func drop(_ controller: ControllerIdentity) {
     if controller == .a { a = nil } else { b = nil }
+    // A test that wants it free finds out if it is not.
+    _ = eventually { !isSeatTaken(of: controller) }
   }
 
   /// Starts a controller that is not there.
@@ -197,6 +201,7 @@ final class TestHost {
   var outstanding: Int { host.outstanding }
   var rerouted: UInt64 { host.rerouted }
   var strayAnswers: UInt64 { host.strayAnswers }
+  var hasAnswer: Bool { host.hasAnswer }
   var unitCount: Int { host.unitCount }
   func isAttached(to controller: ControllerIdentity) -> Bool { host.isAttached(to: controller) }
   func room(to controller: ControllerIdentity) -> Int { host.room(to: controller) }

@@ -22,18 +22,26 @@ final class TurningThread: Sendable {
     let failure = pthread_create(
       &thread, nil,
       { argument in
-        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-        while !start.owner.isOver.load(ordering: .acquiring) { start.turn() }
-        start.owner.hasEnded.store(true, ordering: .releasing)
+        // What was turned is gone when that returns.
+        let owner = TurningThread.turn(Unmanaged<Start>.fromOpaque(argument!))
+        owner.hasEnded.store(true, ordering: .releasing)
         return nil
       }, box.toOpaque())
     precondition(failure == 0, "a thread can be had")
     pthread_detach(thread)
   }
 
-  /// Ends it, after the turn that is under way.
-  func end() {
+  private static func turn(_ box: Unmanaged<Start>) -> TurningThread {
+    let start = box.takeRetainedValue()
+    let owner = start.owner
+    while !owner.isOver.load(ordering: .acquiring) { start.turn() }
+    return owner
+  }
+
+  /// Ends it, after the turn that is under way; `wake` ends that if it sleeps.
+  func end(_ wake: () -> Void = {}) {
     isOver.store(true, ordering: .releasing)
+    wake()
     while !hasEnded.load(ordering: .acquiring) { sched_yield() }
   }
 }

@@ -275,7 +275,7 @@ private struct ExpectedRequests {
     guard operation.kind == kinds[asked.type], operation.offset == asked.offset else {
       return "\(operation) for \(asked.type) at \(asked.offset)"
     }
-    guard asked.type == 1 ? asked.payload.elementsEqual(payload) : true else { return "another payload" }
+    guard asked.type == 1 ? areSame(asked.payload, payload[...]) : true else { return "another payload" }
     guard operation.isDurable == ([1, 4, 6].contains(asked.type) && asked.flags & 1 != 0),
       operation.keepsAllocation == (asked.flags & 2 != 0), operation.mustBeFast == (asked.flags & 16 != 0)
     else { return "other flags: \(operation)" }
@@ -315,7 +315,7 @@ private struct ExpectedRequests {
       let answer = answers[answerAt]
       if answer.cookie == reply.cookie, answer.errors.contains(reply.error) {
         if reply.error == 0 {
-          if let data = answer.data, data != reply.data { return "other data than was read" }
+          if let data = answer.data, !areSame(data, reply.data) { return "other data than was read" }
           if answer.isStatus {
             let total = reply.extents.reduce(0) { $0 + UInt64($1[0]) }
             if reply.context != 1 || reply.extents.isEmpty || reply.extents.contains(where: { $0[0] == 0 })

@@ -1,4 +1,5 @@
 import BatonNBD
+import BatonTestSupport
 import Glibc
 
 /// A server around one connection, without sockets: what a client sends is fed to it, in pieces of any size, operations
@@ -9,7 +10,8 @@ final class NBDRig {
   var exports: NBDExports
   /// Contents of the units, where a test looks at them.
   var disks: [[UInt8]]
-  private let area: UnsafeMutableRawPointer
+  /// The connection's memory, between two guards.
+  private let area: PatternMemory
   private let memory: UnsafeMutableRawPointer
   private static let guardSize = 65536
 
@@ -48,22 +50,17 @@ final class NBDRig {
     self.limits = limits
     self.exports = try NBDExports(exports)
     disks = exports.map { [UInt8](repeating: 0, count: Int(min($0.size, 16 << 20))) }
-    let size = limits.memorySize + 2 * Self.guardSize
-    area = .allocate(byteCount: size, alignment: NBDLimits.memoryAlignment)
-    memset(area, 0xa5, size)
-    memory = area + Self.guardSize
+    area = try PatternMemory(
+      count: limits.memorySize + 2 * Self.guardSize, alignment: NBDLimits.memoryAlignment)
+    memory = area.base + Self.guardSize
     connection = NBDConnection(memory: memory, limits: limits)
     connection.begin()
   }
 
-  deinit { area.deallocate() }
-
   /// Whether the memory on both sides of the connection's is as it was.
   var isGuardIntact: Bool {
-    let after = memory + limits.memorySize
-    return (0..<Self.guardSize).allSatisfy {
-      area.load(fromByteOffset: $0, as: UInt8.self) == 0xa5 && after.load(fromByteOffset: $0, as: UInt8.self) == 0xa5
-    }
+    let after = Self.guardSize + limits.memorySize
+    return area.isUntouched(0..<Self.guardSize) && area.isUntouched(after..<after + Self.guardSize)
   }
 
   /// The client says something.
@@ -120,11 +117,10 @@ final class NBDRig {
       }
     case .write:
       guard isHere else { return }
-      disks[operation.unit].replaceSubrange(
-        range, with: UnsafeRawBufferPointer(start: buffer, count: range.count))
+      disks[operation.unit].put(UnsafeRawBufferPointer(start: buffer, count: range.count), at: range.lowerBound)
     case .trim, .writeZeroes:
       guard isHere else { return }
-      disks[operation.unit].replaceSubrange(range, with: repeatElement(0, count: range.count))
+      disks[operation.unit].clear(range)
     case .flush, .cache: break
     case .blockStatus:
       for (length, isHole, readsZero) in extents(operation)

@@ -154,6 +154,7 @@ final class ServerRig {
 /// A client's socket, which never blocks.
 final class StreamClient {
   private let socket: CInt
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 64)
   /// What could not be sent yet.
   private var unsent: [UInt8] = []
   /// What came and was not looked at.
@@ -165,7 +166,10 @@ final class StreamClient {
     socket = try Self.connect(path)
   }
 
-  deinit { close(socket) }
+  deinit {
+    close(socket)
+    buffer.deallocate()
+  }
 
   private static func connect(_ path: String) throws -> CInt {
     let socket = Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
@@ -209,14 +213,13 @@ final class StreamClient {
   /// Takes what has come.
   func hear() {
     flush()
-    var buffer = [UInt8](repeating: 0, count: 65536)
     while !isEnded {
-      let count = recv(socket, &buffer, buffer.count, CInt(MSG_DONTWAIT))
+      let count = recv(socket, buffer.baseAddress, buffer.count, CInt(MSG_DONTWAIT))
       if count < 0, errno == EAGAIN { return }
       if count <= 0 {
         isEnded = true
       } else {
-        heard += buffer[..<count]
+        heard += UnsafeRawBufferPointer(rebasing: buffer[..<count])
       }
     }
   }

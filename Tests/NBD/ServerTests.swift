@@ -58,13 +58,14 @@ struct ServerTests {
   func multiConn(_ unit: String) throws {
     let rig = try ServerRig(units: [unit])
     let clients = [try rig.client(.a), try rig.client(.b)]
+    var random = SeededRandom(seed: 1)
     for round in 0..<2000 {
-      let offset = UInt64(round % 16) * 512
-      let data = (0..<64).flatMap { [UInt8](big: UInt64(round) << 8 | $0) }
+      let offset = UInt64(round % 16) * 4096
+      let data = random.bytes(4096)
       let writer = clients[round % 2]
       try rig.ask(writer, Say.request(1, cookie: 2, offset: offset, payload: data))
       #expect(try rig.ask(writer, Say.request(3, cookie: 3)).error == 0)
-      guard try rig.read(clients[1 - round % 2], offset: offset, count: 512) == data else {
+      guard areSame(try rig.read(clients[1 - round % 2], offset: offset, count: 4096), data) else {
         Issue.record("round \(round): not what was written and flushed")
         return
       }
@@ -132,7 +133,7 @@ struct ServerTests {
 
   @Test("An address that somebody else listens at is an error that names it, and the controller leaves")
   func stranger() throws {
-    let rig = try ServerRig(starting: [])
+    let rig = try ServerRig(starting: []) { $0.busyNanosecondsMax = 50_000_000 }
     let listener = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
     defer { close(listener) }
     var address = sockaddr_un()
@@ -152,7 +153,8 @@ struct ServerTests {
 
   @Test("A socket that nobody listens at is removed; a file is not")
   func stale() throws {
-    let rig = try ServerRig(starting: [])
+    var patience = NBDServerOptions().busyNanosecondsMax
+    let rig = try ServerRig(starting: []) { $0.busyNanosecondsMax = patience }
     // Left by a life that nobody cleaned up after.
     try rig.start(.a)
     try rig.turn { rig.a?.isListening ?? false }
@@ -163,6 +165,7 @@ struct ServerTests {
     try rig.stop(.a)
     #expect(FileFacts(path: rig.path(.a)) == nil, "the last one removes it")
     try rig.folder.write([1], to: "b.nbd")
+    patience = 50_000_000
     try rig.start(.b)
     try rig.turn { rig.b?.isStopped ?? true }
     #expect(rig.b?.failure?.code == .busy)

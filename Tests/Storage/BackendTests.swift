@@ -152,11 +152,22 @@ struct BackendTests {
       #expect(rig.buffer[position] == (position >= 65536 && position < 65536 + 1 << 19 ? 0 : 0xff), "at \(position)")
     }
     let isFast = rig.storage.zeroesFast(unit: 0, keepsAllocation: true)
-    #expect(isFast == !onTmpfs)
+    #expect(isFast == (try Self.canZeroRanges(rig.folder)))
     let isFastWithHoles = rig.storage.zeroesFast(unit: 0, keepsAllocation: false)
     #expect(isFastWithHoles)
     #expect(try rig.perform(.discard, offset: 65536, length: 1 << 19) == 0)
     #expect(allocated() < before)
+  }
+
+  /// Whether the file system there makes a stretch of a file zero and leaves it allocated, by fallocate(2) itself.
+  private static func canZeroRanges(_ folder: ScratchFolder) throws -> Bool {
+    let path = try folder.file("zeroes", count: 65536)
+    let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening"))
+    // By its name: it is declared under _GNU_SOURCE, and so not imported.
+    typealias Fallocate = @convention(c) (CInt, CInt, off_t, off_t) -> CInt
+    let fallocate = unsafeBitCast(try #require(dlsym(nil, "fallocate")), to: Fallocate.self)
+    // FALLOC_FL_ZERO_RANGE with FALLOC_FL_KEEP_SIZE, linux/falloc.h.
+    return fallocate(file.number, 0x10 | 0x01, 0, 4096) == 0
   }
 
   @Test("A file on tmpfs: a short transfer is over when it was started, what is long, durable or faulty is the ring's")
@@ -397,7 +408,8 @@ struct BadStorageTests {
     #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
     #expect(!new.isDrained(unit: 0, controllerIndex: 0, before: 2))
     first = nil
-    #expect(survivor.isDrained(unit: 0, controllerIndex: 0, before: 2))
+    // The thread of the ring that did the read may still have to let go of the file.
+    #expect(eventually { survivor.isDrained(unit: 0, controllerIndex: 0, before: 2) })
     #expect(!survivor.isDrained(unit: 0, controllerIndex: 0, before: 3), "the new life uses the file")
     #expect(new.isDrained(unit: 0, controllerIndex: 0, before: 2))
   }

@@ -32,9 +32,9 @@ struct DamageTests {
   func errorWith(_ change: (inout [UInt8]) -> Void) throws -> BatonError? {
     var bytes = sound
     change(&bytes)
-    try writeBytes(bytes, to: path)
+    try writeBytes(bytes, to: path, over: sound)
     let error = errorOf { try open() }
-    try writeBytes(sound, to: path)
+    try writeBytes(sound, to: path, over: bytes)
     return error
   }
 

@@ -78,14 +78,25 @@ package func readBytes(of path: String) throws -> [UInt8] {
 
 /// Writes a file anew: its inode stays if it is there.
 package func writeBytes(_ bytes: [UInt8], to path: String) throws {
-  let number = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+  try write(bytes, 0..<bytes.count, to: path, O_CREAT | O_TRUNC)
+}
+
+/// The same for a file that holds `old`: writes what has changed.
+package func writeBytes(_ bytes: [UInt8], to path: String, over old: [UInt8]) throws {
+  guard bytes.count == old.count else { return try writeBytes(bytes, to: path) }
+  let pages = stride(from: 0, to: bytes.count, by: 4096).map { $0..<min($0 + 4096, bytes.count) }
+  for page in pages where !areSame(bytes[page], old[page]) { try write(bytes, page, to: path, 0) }
+}
+
+private func write(_ bytes: [UInt8], _ range: Range<Int>, to path: String, _ flags: CInt) throws {
+  let number = open(path, O_RDWR | O_CLOEXEC | flags, 0o600)
   let file = OwnedDescriptor(try check(number < 0 ? -errno : number, path, doing: "opening"))
-  var done = 0
-  while done < bytes.count {
+  var done = range.lowerBound
+  while done < range.upperBound {
     let count = bytes.withUnsafeBytes {
-      pwrite(file.number, $0.baseAddress! + done, $0.count - done, off_t(done))
+      pwrite(file.number, $0.baseAddress! + done, range.upperBound - done, off_t(done))
     }
-    guard count > 0 else { throw BatonError(.system, path, "writing ended at \(done) of \(bytes.count)") }
+    guard count > 0 else { throw BatonError(.system, path, "writing ended at \(done) of \(range.upperBound)") }
     done += count
   }
 }

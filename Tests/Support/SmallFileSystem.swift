@@ -4,7 +4,7 @@ import Glibc
 /// A file system of 1 MiB that a test may fill: tmpfs, mounted on a folder of the test's own.
 ///
 /// Mounting takes root. A file size limit would do without, but it fails with EFBIG and a signal, not with
-/// ENOSPC.
+/// ENOSPC. By mount(2), because a command would be a child, and children hold on to what other tests close meanwhile.
 package final class SmallFileSystem {
   /// Where it is mounted.
   package let folder: ScratchFolder
@@ -12,12 +12,12 @@ package final class SmallFileSystem {
   /// Mounts it, or nil where that is not allowed.
   package init?() {
     guard geteuid() == 0, let folder = try? ScratchFolder(),
-      system("mount -t tmpfs -o size=1M,mode=0700 baton-test '\(folder.path)' 2>/dev/null") == 0
+      mount("baton-test", folder.path, "tmpfs", 0, "size=1M,mode=0700") == 0
     else { return nil }
     self.folder = folder
   }
 
-  deinit { _ = system("umount -l '\(folder.path)' 2>/dev/null") }
+  deinit { umount2(folder.path, CInt(MNT_DETACH)) }
 
   /// Whether this process may mount one.
   package static let isPossible = SmallFileSystem() != nil
