@@ -58,6 +58,8 @@ public struct Backend {
   /// Whether short transfers are done where they are started, by pread(2) and pwrite(2). Files on tmpfs: the ring hands
   /// each of their transfers to a thread of its own, which takes ten times as long as the copy.
   @usableFromInline let copiesAtOnce: Bool
+  /// Operations of the ring that have not ended and may hold the file's lock for long, see `Storage.copy`.
+  @usableFromInline var lengthy: Int32 = 0
   /// Whether the life's lock is held: taken before the first operation.
   @usableFromInline var isLocked = false
   @usableFromInline var operations: UInt64 = 0

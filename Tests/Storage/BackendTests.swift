@@ -180,6 +180,35 @@ struct BackendTests {
     #expect(try rig.next().result < 0)
   }
 
+  /// The file's lock is the ring's for as long as it discards: a write from here would wait for it, and so the loop.
+  @Test(
+    "A file on tmpfs that the ring discards: writes are the ring's as well, reads and other units' writes are not",
+    arguments: [Storage.Operation.discard, .writeZeroes, .fillZeroes])
+  func doesNotWaitForTheRing(operation: Storage.Operation) throws {
+    let rig = try StorageRig(["%/file:1M", "%/other:1M"], onTmpfs: true)
+    for _ in 0..<3 {
+      let (token, result) = rig.start(operation, length: 1 << 19)
+      #expect(result == nil)
+      // It is not known to have ended: nothing has been taken from the ring.
+      let (written, over) = rig.start(.write, offset: 1 << 19, length: 4096)
+      try #require(over == nil)
+      #expect(rig.start(.read, offset: 1 << 19, length: 4096, at: 131_072).result == 0)
+      #expect(rig.start(.write, unit: 1, length: 4096).result == 0)
+      let ended = [try rig.next(), try rig.next()]
+      #expect(Set(ended.map(\.token)) == [token, written])
+      #expect(ended.allSatisfy { $0.result == 0 })
+      #expect(rig.start(.write, offset: 1 << 19, length: 4096).result == 0)
+    }
+    // What holds the lock for a moment keeps nothing from being done at once.
+    for (operation, length, isDurable): (Storage.Operation, UInt64, Bool) in [
+      (.flush, 0, false), (.read, 131_072, false), (.write, 131_072, false), (.write, 4096, true),
+    ] {
+      #expect(rig.start(operation, length: length, isDurable: isDurable).result == nil)
+    }
+    #expect(rig.start(.write, length: 4096, at: 131_072).result == 0)
+    for _ in 0..<4 { #expect(try rig.next().result == 0) }
+  }
+
   @Test("As many operations at once as there may be, and all of them end")
   func manyAtOnce() throws {
     // With faults, which leave these transfers as they are, or the file's would be over when they were started.
