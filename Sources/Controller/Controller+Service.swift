@@ -50,6 +50,7 @@ extension Controller {
       return true
     case .completed(let result):
       complete(request, result, term: term)
+      beatWithinTurn()
       return false
     }
   }
