@@ -143,7 +143,9 @@ extension Controller {
       count(.terms)
       worked += 1
       state.pointee.owed = state.pointee.pendingCount
-      state.pointee.residency.began(contended: word.isRequested)
+      let isContended = word.isRequested
+      state.pointee.residency.began(
+        contended: isContended, grantedAt: isContended ? takeGrantTime(function) : 0)
     }
     // A request that was withdrawn meanwhile: there is nobody to relinquish to, and admission goes on.
     if !word.isRequested { state.pointee.isRelinquishing = false }
@@ -205,6 +207,9 @@ extension Controller {
     // asks for nothing: they go back to their hosts, which ask the other one.
     if stop != .running { refusePending(function, .leaving) }
     let asking = state.pointee.hasPending
+    // Before the grant, after which the line is the peer's: the CAS releases it.
+    let isWantedHere = asking || state.pointee.residency.isContended
+    region.grantTimes.word(function.index).storeRelaxed(isWantedHere ? monotonicNanoseconds() : 0)
     reach(.grantBefore)
     let granted = arbiter.grant(region.ownership.word(function.index), asking: asking)
     reach(.grantAfter)
@@ -222,6 +227,15 @@ extension Controller {
       sendHint(function)
     }
     return true
+  }
+
+  /// When the function was granted to this controller, if both wanted it then; reading clears it, so that a term that
+  /// begins without a grant takes no earlier one for its own.
+  private func takeGrantTime(_ function: Function) -> UInt64 {
+    let word = region.grantTimes.word(function.index)
+    let time = word.loadRelaxed()
+    if time != 0 { word.storeRelaxed(0) }
+    return time
   }
 
   private func markTransferred(_ function: Function) {

@@ -24,8 +24,12 @@ extension Controller {
   /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
   public mutating func park() {
     if !hasJoined { return waitToJoin() }
-    // A function that waits for its residency is work that is due in no time.
-    if awaitsResidency || stop != .running { return }
+    if stop != .running { return }
+    // A function that waits for its residency is work that is due in no time; who is served by it may need the core.
+    if awaitsResidency {
+      sched_yield()
+      return
+    }
     lieDown()
     if findsNothing(), !storage.mustSubmit, listen() {
       count(.parks)

@@ -47,6 +47,7 @@ extension Controller {
     case .started:
       count(.storageOperations)
       if request.pointee.changesUnit { enlistWrite(request, index: index) }
+      if storage.hasBatch { submit() }
       return true
     case .completed(let result):
       complete(request, result, term: term)

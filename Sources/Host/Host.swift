@@ -69,6 +69,9 @@ public struct Host: ~Copyable {
   @usableFromInline var looksLeft: UInt32 = 1
   /// Polls with nothing in its turn until answers out of turn are looked for.
   private var missesLeft: UInt32 = 0
+  private var waiter: Waiter
+  /// Requests whose controller slept when they were submitted, and that has not been woken yet.
+  private var submissionsUnrung: UInt32 = 0
   private var tendedAt: UInt64 = 0
   /// Requests that a controller handed back and the other one had no room for, oldest first.
   private var deferred: [Deferred] = [] {
@@ -110,6 +113,8 @@ public struct Host: ~Copyable {
   private static let tendAttachingNanoseconds: UInt64 = 100_000
   /// Nanoseconds between two attempts to reach a controller that is not there.
   private static let reconnectNanoseconds: UInt64 = 50_000_000
+  /// Submissions to controllers that sleep, from which on each wakes its controller by itself.
+  private static let submissionsUnrungMax: UInt32 = 32
   /// The longest sleep: a controller that died wakes nobody.
   private static let sleepNanosecondsMax: Int64 = 100_000_000
 
@@ -132,6 +137,7 @@ public struct Host: ~Copyable {
     self.memory = memory
     location = subsystem.location
     self.options = options
+    waiter = Waiter(options.waiting)
     queueA = channelA.queue
     queueB = channelB.queue
     turn = channelA.queue
@@ -158,7 +164,8 @@ public struct Host: ~Copyable {
 
   /// Submits a request to that controller, or to the other one where that one is not attached; nil: to either.
   ///
-  /// Cost: one line moved; a system call only when the controller sleeps.
+  /// Cost: one line moved; a system call only when the controller sleeps. With others outstanding, that call is left to
+  /// the next `next` that finds nothing, or to `wait`.
   ///
   /// - Returns: false when there is no room, or no controller: poll and try again.
   @discardableResult @inlinable
@@ -175,9 +182,24 @@ public struct Host: ~Copyable {
     return true
   }
 
+  /// A request has been submitted to a controller that may sleep. A lone one wakes it at once. One of several waits for
+  /// those that come with it: a controller that is woken on this host's core takes the core from it, serves what it
+  /// finds, and sleeps again, so that each of them would pay for a sleep of its own.
   @usableFromInline @inline(never)
   mutating func ring(_ controller: ControllerIdentity) {
-    if controller == .a { channelA.ring() } else { channelB.ring() }
+    let isA = controller == .a
+    if (isA ? queueA : queueB).pointee.outstanding > 1, submissionsUnrung < Self.submissionsUnrungMax {
+      submissionsUnrung += 1
+      return
+    }
+    if isA { channelA.ring() } else { channelB.ring() }
+  }
+
+  /// Wakes controllers that sleep over requests that came together.
+  private mutating func ringForAll() {
+    submissionsUnrung = 0
+    if channelA.outstanding > 0 { channelA.ring() }
+    if channelB.outstanding > 0 { channelB.ring() }
   }
 
   /// Asks the other controller: where the one that was meant is not attached or, if that was left open, has no room.
@@ -208,6 +230,7 @@ public struct Host: ~Copyable {
   mutating func nextOutOfTurn() -> Completion? {
     turn = turn == queueA ? queueB : queueA
     if let completion = turn.pointee.nextInTurn() { return completion }
+    if submissionsUnrung > 0 { ringForAll() }
     if !queueA.pointee.isOldestAnswered, !queueB.pointee.isOldestAnswered {
       if queueA.pointee.outstanding &+ queueB.pointee.outstanding < 2 { return nil }
       // A look at a line that a controller is about to answer takes the line from it. While answers come in their turn
@@ -239,6 +262,7 @@ public struct Host: ~Copyable {
     turn = turn == queueA ? queueB : queueA
     rounds &+= 1
     looksLeft = Self.pollsPerLook
+    if submissionsUnrung > 0 { ringForAll() }
     if rounds % Self.looksPerTend != 0, !mustTend { return nil }
     tend()
     rouse()
@@ -343,11 +367,11 @@ public struct Host: ~Copyable {
   mutating func wait(nanoseconds: Int64, unless isCalled: () -> Bool) {
     // Whatever ends the wait, the poll after it looks at everything.
     missesLeft = 0
-    var waiter = Waiter(options.waiting)
+    if submissionsUnrung > 0 { ringForAll() }
     let deadline = monotonicNanoseconds() &+ UInt64(max(nanoseconds, 0))
     var looks = 0
     while true {
-      if hasAnswer || isCalled() { return }
+      if hasAnswer || isCalled() { return waiter.worked() }
       if waiter.idle(expecting: outstanding > 0) == .park { break }
       looks += 1
       if looks % 1024 == 0 {

@@ -24,7 +24,9 @@ public struct Residency {
   private var since: UInt64 = 0
   /// When the owner stopped admitting, with something still in flight; 0 when there was nothing.
   private var drainingSince: UInt64 = 0
-  /// What a change of owner costs: a moving average over the last ones, in nanoseconds.
+  /// How long the present term was under way to here: granted, and not noticed yet.
+  private var arrivingNanoseconds: UInt64 = 0
+  /// What a change of owner and back costs: a moving average over the last ones, in nanoseconds.
   public private(set) var handoffNanoseconds: UInt64 = 0
 
   /// No change of owner is cheaper than its lines moved and a turn of both loops.
@@ -33,8 +35,16 @@ public struct Residency {
   /// A function that has not moved yet.
   public init() {}
 
-  /// A term begins here.
-  public mutating func began(contended: Bool) { since = contended ? max(monotonicNanoseconds(), 1) : 0 }
+  /// Whether the peer wanted the function too when the term began.
+  public var isContended: Bool { since != 0 }
+
+  /// A term begins here. `grantedAt` is when the peer granted it, in monotonic nanoseconds, or 0 where that is not
+  /// known: until now nobody could serve. Where both controllers run on cores of their own that is a fraction of a
+  /// microsecond; where this one had to be woken, or waited for a core, it is what the change of owner costs.
+  public mutating func began(contended: Bool, grantedAt: UInt64) {
+    since = contended ? max(monotonicNanoseconds(), 1) : 0
+    arrivingNanoseconds = grantedAt != 0 && since > grantedAt ? since - grantedAt : 0
+  }
 
   /// Whether the owner has kept the function long enough.
   public func isOver(policy: ResidencyPolicy) -> Bool {
@@ -51,10 +61,11 @@ public struct Residency {
   /// The owner stops admitting; `isBusy` says whether something is in flight that it must wait for.
   public mutating func draining(_ isBusy: Bool) { drainingSince = isBusy ? monotonicNanoseconds() : 0 }
 
-  /// The function has been granted away. What draining cost on this side it will cost on the other: the change of
-  /// owner and back costs twice that. A quarter of the newest, three of the past: follows the load in a few turns.
+  /// The function has been granted away. What arriving and draining cost on this side they will cost on the other:
+  /// the change of owner and back costs twice that. A quarter of the newest, three of the past: follows the load in a
+  /// few turns.
   public mutating func ended() {
     let drained = drainingSince == 0 ? 0 : monotonicNanoseconds() &- drainingSince
-    handoffNanoseconds = (handoffNanoseconds &* 3 &+ drained &* 2) / 4
+    handoffNanoseconds = (handoffNanoseconds &* 3 &+ (drained &+ arrivingNanoseconds) &* 2) / 4
   }
 }

@@ -37,6 +37,10 @@ public enum WaitStrategy: Sendable, Equatable {
 ///
 /// The clock is read every `looksPerClock` idle looks and never while there is work, so that waiting costs the hot
 /// path nothing.
+///
+/// An adaptive loop learns whether its spins pay. They never do where it spins on the core that those need for whom it
+/// waits, and seldom where a disk takes longer than the longest spin: such a loop spins for a moment only, and now and
+/// then for the whole time, to see whether that has changed. It must be kept from wait to wait.
 public struct Waiter {
   /// What an idle loop does next.
   public enum Step { case lookAgain, park }
@@ -46,17 +50,33 @@ public struct Waiter {
   private var idleSince: UInt64 = 0
   /// The spin is over, and an answer is under way: look, let others run, look.
   private var isYielding = false
+  /// How much the last whole spins have paid: one up for work that came, one down for a spin that ended in vain.
+  private var credit: UInt8
+  /// Idle times that began without credit.
+  private var idleTimesWithoutCredit: UInt8 = 0
+  /// Whether this spin is a moment only.
+  private var isShort = false
+  private static var creditMax: UInt8 { 8 }
+  /// Of the idle times that begin without credit each so manieth is spun for the whole time.
+  private static var idleTimesPerAttempt: UInt8 { 16 }
+  /// A moment: longer than two processes with a core each need for an answer without storage.
+  private static var shortSpinNanoseconds: UInt64 { 2_000 }
   /// How long an answer that is under way is looked for before parking: about what a slow disk takes.
   private static let yieldNanosecondsMax: UInt64 = 1_000_000
   private static let looksPerClock: UInt32 = 64
   /// From this many idle looks on, a spinning loop lets others run: a machine may have fewer cores than spinners.
   private static let looksBeforeYield: UInt32 = 4096
 
-  /// A loop that waits this way.
-  public init(_ strategy: WaitStrategy) { self.strategy = strategy }
+  /// A loop that waits this way. With `spinsPay` false it begins as one whose spins have been in vain.
+  public init(_ strategy: WaitStrategy, spinsPay: Bool = true) {
+    self.strategy = strategy
+    credit = spinsPay ? Self.creditMax : 0
+  }
 
   /// There was work: the spin starts anew.
   public mutating func worked() {
+    if idleLooks == 0 { return }
+    if !isYielding, credit < Self.creditMax { credit += 1 }
     idleLooks = 0
     isYielding = false
   }
@@ -77,7 +97,14 @@ public struct Waiter {
       }
       return .lookAgain
     case .adaptive(let spinNanoseconds):
-      if idleLooks == 0 { idleSince = monotonicNanoseconds() }
+      if idleLooks == 0 {
+        idleSince = monotonicNanoseconds()
+        isShort = credit == 0
+        if isShort {
+          idleTimesWithoutCredit &+= 1
+          if idleTimesWithoutCredit % Self.idleTimesPerAttempt == 0 { isShort = false }
+        }
+      }
       idleLooks &+= 1
       if isYielding {
         sched_yield()
@@ -85,7 +112,8 @@ public struct Waiter {
         return .lookAgain
       }
       let idle = monotonicNanoseconds() &- idleSince
-      if idle < spinNanoseconds { return .lookAgain }
+      if idle < (isShort ? min(Self.shortSpinNanoseconds, spinNanoseconds) : spinNanoseconds) { return .lookAgain }
+      if !isYielding, !isShort, credit > 0 { credit -= 1 }
       isYielding = expecting && idle < Self.yieldNanosecondsMax
       if isYielding { return .lookAgain }
       idleLooks = 0

@@ -265,6 +265,13 @@ public struct Storage: ~Copyable {
   @inlinable @inline(__always)
   public var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
 
+  /// Whether as many operations are prepared as should be given to the kernel in one call.
+  ///
+  /// Two: of more than two (`IO_PLUG_THRESHOLD` in io_uring/io_uring.c) the kernel keeps all back until the last one is
+  /// prepared (`blk_start_plug`), and gives them to the device together. A disk then does nothing while a batch is
+  /// being made, and works on a whole batch while nobody makes one: at depth 32 that costs more than system calls do.
+  public var hasBatch: Bool { ring.prepared >= 2 }
+
   /// Whether something found no room in the ring, and waits for `submit`.
   public var hasStalled: Bool { firstStalled >= 0 }
 

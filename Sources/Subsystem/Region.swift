@@ -23,6 +23,10 @@ public struct Region: ~Copyable {
   public let header: baton_region_header
   /// One ownership word a function.
   public let ownership: SharedWords
+  /// When each function was granted last, if both controllers wanted it then, in monotonic nanoseconds; 0 if not.
+  /// Written by the owner before its grant, cleared by the next one. It lies in the line of the ownership word and goes
+  /// over with it. It decides nothing but how long a function is kept: one that is wrong costs time and no more.
+  public let grantTimes: SharedWords
   /// Who takes part.
   public let membership: Membership<SharedWord>
   /// One state a unit, see `UnitStateWord`.
@@ -153,6 +157,10 @@ extension Region {
     let ownership = SharedWords(
       base: mapping.base + Int(header.functions_offset), stride: MemoryLayout<baton_function_record>.stride,
       count: Int(header.unit_count) + 1)
+    let grantTimes = SharedWords(
+      base: mapping.base + Int(header.functions_offset)
+        + MemoryLayout<baton_function_record>.offset(of: \baton_function_record.granted_at)!,
+      stride: MemoryLayout<baton_function_record>.stride, count: Int(header.unit_count) + 1)
     let unitStates = SharedWords(
       base: mapping.base + Int(header.units_offset)
         + MemoryLayout<baton_unit_record>.offset(of: \baton_unit_record.state)!,
@@ -191,6 +199,7 @@ extension Region {
     self.header = header
     self.location = location
     self.ownership = ownership
+    self.grantTimes = grantTimes
     self.unitStates = unitStates
   }
 

@@ -1,12 +1,13 @@
 import Baton
 import BatonController
-import BatonHost
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
 import BatonTestSupport
 import Glibc
 import Logging
+
+@testable import BatonHost
 
 /// A subsystem with both controllers and hosts, in one process and on one thread: the test's own loop polls
 /// them.
@@ -201,7 +202,10 @@ final class TestHost {
   func room(to controller: ControllerIdentity) -> Int { host.room(to: controller) }
   func next() -> Completion? { host.next() }
   func maintain() { host.maintain() }
-  func wait() { host.wait() }
+  func wait(nanoseconds: Int64 = 100_000_000) { host.wait(nanoseconds: nanoseconds) }
+  func controllerParked(_ controller: ControllerIdentity) -> SharedSleepWord {
+    host.memory.controllerParked(controller)
+  }
 
   func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool {
     host.submit(request, to: controller, cookie: cookie)

@@ -171,6 +171,45 @@ struct ParkingTests {
       #expect((count(.doorbells) > 0) == (listens && Self.canListen))
     }
   }
+
+  @Test("A request that is alone wakes its controller at once, one of several with those that come with it")
+  func ringsTogether() throws {
+    let laboratory = try Laboratory(units: ["null:1M"])
+    let host = laboratory.host
+    let word = host.controllerParked(.a)
+    func submit() { #expect(host.submit(Request(.read, unit: 0, length: 512), to: .a)) }
+    // As a controller does that sleeps. This one is turned by hand, and knows nothing of it.
+    func sleeps() { word.say(.asleep) }
+    func isRung() -> Bool { !word.saysAsleep }
+
+    sleeps()
+    submit()
+    #expect(isRung())
+    sleeps()
+    for _ in 0..<8 { submit() }
+    #expect(!isRung(), "there may be more to come")
+    #expect(host.next() == nil)
+    #expect(isRung(), "no more came")
+    sleeps()
+    submit()
+    #expect(!isRung())
+    host.wait(nanoseconds: 0)
+    #expect(isRung(), "the host is about to sleep")
+    // Of many it is not the last that wakes, and who never looks for answers is served too.
+    sleeps()
+    var submitted = 0
+    while !isRung(), submitted < 40 {
+      submit()
+      submitted += 1
+    }
+    #expect(submitted < 40)
+    var answers = 0
+    for _ in 0..<1000 {
+      laboratory.poll()
+      while host.next() != nil { answers += 1 }
+    }
+    #expect(answers == 10 + submitted)
+  }
 }
 
 extension RawHost {

@@ -148,7 +148,7 @@ struct ResidencyTests {
     ] {
       var residency = Residency()
       #expect(residency.isOver(policy: policy))
-      residency.began(contended: false)
+      residency.began(contended: false, grantedAt: 0)
       #expect(residency.isOver(policy: policy))
     }
   }
@@ -156,21 +156,21 @@ struct ResidencyTests {
   @Test("A contended term lasts as its policy says, as far as that can be said without a clock")
   func contended() {
     var residency = Residency()
-    residency.began(contended: true)
+    residency.began(contended: true, grantedAt: 0)
     #expect(residency.isOver(policy: .pendingOnly))
     #expect(residency.isOver(policy: .fixed(nanoseconds: 0)))
     #expect(!residency.isOver(policy: .fixed(nanoseconds: .max)))
     #expect(residency.isOver(policy: .adaptive(factor: 1, nanosecondsMax: 0)))
     // 500 ns at the least, times a factor that reaches for ever.
     #expect(!residency.isOver(policy: .adaptive(factor: 1 << 50, nanosecondsMax: .max)))
-    residency.began(contended: false)
+    residency.began(contended: false, grantedAt: 0)
     #expect(residency.isOver(policy: .fixed(nanoseconds: .max)))
   }
 
   @Test("A change of owner that had nothing in flight costs nothing")
   func cheapHandoff() {
     var residency = Residency()
-    residency.began(contended: true)
+    residency.began(contended: true, grantedAt: 0)
     residency.draining(false)
     residency.ended()
     #expect(residency.handoffNanoseconds == 0)

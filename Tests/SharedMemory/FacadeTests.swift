@@ -128,6 +128,27 @@ struct FacadeTests {
     #expect(looks(.adaptive(spinNanoseconds: 0), max: 1000, afterWork: 20) == 63)
     #expect(looks(.adaptive(spinNanoseconds: .max), max: 1000) == 1000)
   }
+
+  @Test("An adaptive loop whose spins are in vain spins for a moment, and for long again when one has paid")
+  func learningWaiter() {
+    /// Whether an idle time ends by parking: a spin of this strategy that is not cut short never does.
+    func parks(_ waiter: inout Waiter) -> Bool {
+      for _ in 0..<1_000_000 where waiter.idle() == .park { return true }
+      return false
+    }
+    var waiter = Waiter(.adaptive(spinNanoseconds: .max), spinsPay: false)
+    // Now and then it tries.
+    for _ in 1..<16 { #expect(parks(&waiter)) }
+    #expect(!parks(&waiter))
+    // Work came during the attempt: that is some credit.
+    waiter.worked()
+    #expect(!parks(&waiter))
+    // Spins of no length are all in vain, the first ones too: what was learned is used up, and no more than that.
+    waiter = Waiter(.adaptive(spinNanoseconds: 0))
+    for _ in 0..<1000 { #expect(parks(&waiter)) }
+    waiter.worked()
+    #expect(parks(&waiter))
+  }
 }
 
 @Suite("Errors: the thing, the problem, the mend")

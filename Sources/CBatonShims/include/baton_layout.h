@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 5 };
+enum { BATON_LAYOUT_VERSION = 6 };
 
 // ---- The controllers' region ----
 
@@ -86,8 +86,9 @@ struct baton_accepted_request {
 
 // One a function: the ownership word alone on two lines, because processors fetch lines in pairs.
 struct baton_function_record {
-  uint64_t ownership;  // word
-  uint64_t unused[15];
+  uint64_t ownership;   // word
+  uint64_t granted_at;  // word: monotonic nanoseconds of the last grant, if both controllers wanted the function; or 0
+  uint64_t unused[14];
 };
 
 struct baton_unit_record {
