@@ -216,6 +216,8 @@ extension Backend {
           .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
           mend: "enlarge it again, or create the subsystem anew")
       }
+      // Of a device's blocks the limit does not speak.
+      if geometry.kind == .file { try OwnedDescriptor.checkSizeLimit(geometry.size, subject: path) }
       var attempts = 0
       while try check(UnitLock.isUsedElsewhere(file.number, by: life), path, doing: "looking at its locks") != 0 {
         guard attempts < lockMillisecondsMax else {

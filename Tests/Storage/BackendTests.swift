@@ -276,6 +276,48 @@ struct FaultTests {
   }
 }
 
+/// The limit is the whole process's: these tests run one after the other, and keep it above what any other test writes.
+@Suite("Backends: the limit on the size of files, which is a signal where it is met", .serialized)
+final class FileSizeLimitTests {
+  private static let low: rlim_t = 1 << 40
+  private var before = rlimit()
+
+  init() { getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before) }
+  deinit { setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before) }
+
+  private func limit(soft: rlim_t, hard: rlim_t) throws {
+    var limit = rlimit(rlim_cur: soft, rlim_max: hard)
+    try #require(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+  }
+
+  @Test("A soft limit below a unit's size is raised, also for a controller that only opens the unit")
+  func soft() throws {
+    try limit(soft: Self.low, hard: before.rlim_max)
+    let rig = try StorageRig(["%/file:2T"], onTmpfs: true)
+    try limit(soft: Self.low, hard: before.rlim_max)
+    let other = try StorageRig([], life: StorageLife(controllerIndex: 1, incarnation: 1, subsystem: 7), besides: rig)
+    #expect(try other.perform(.write, offset: 1 << 40, length: 4096) == 0)
+    #expect(try other.perform(.write, offset: (1 << 40) + 4096, length: 131_072) == 0)
+  }
+
+  @Test("A hard limit below a unit's size is an error, before anything is made", .enabled(if: geteuid() == 0))
+  func hard() throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    let specification = try UnitSpecification(parsing: "\(folder.path)/file:2T")
+    let geometry = try Backend.prepare(specification, memoryPath: "")
+    try limit(soft: Self.low, hard: Self.low)
+    expectError(.exhausted, naming: folder("file")) {
+      _ = try Storage(units: [(geometry, folder("file"), FaultPlan())], life: .first, lockMillisecondsMax: 0)
+    }
+    expectError(.exhausted, naming: folder("other")) {
+      try Backend.prepare(UnitSpecification(parsing: "\(folder.path)/other:2T"), memoryPath: "")
+    }
+    expectError(.exhausted, naming: folder("memory")) {
+      try Backend.prepare(UnitSpecification(parsing: "mem:2T"), memoryPath: folder("memory"))
+    }
+  }
+}
+
 @Suite("Backends: what is not as it should be")
 struct BadStorageTests {
   let folder: ScratchFolder
