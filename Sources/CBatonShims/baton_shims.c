@@ -448,3 +448,13 @@ uint64_t baton_raise_open_file_limit(void) {
   }
   return limit.rlim_cur;
 }
+
+uint64_t baton_raise_file_size_limit(uint64_t wanted) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit)) return 0;
+  if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
+    struct rlimit raised = {limit.rlim_max, limit.rlim_max};
+    if (setrlimit(RLIMIT_FSIZE, &raised) == 0) return raised.rlim_cur;
+  }
+  return limit.rlim_cur;
+}

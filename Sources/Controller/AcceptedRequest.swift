@@ -25,7 +25,7 @@ extension baton_accepted_request {
     static let orphaned: UInt8 = 32
     /// What an entry keeps when somebody else recovers it.
     static let lasting = durable | transferred | orphaned
-    /// The planted defect `replayTwice` has executed it again.
+    /// The planted defect `replayTwice` executes it again at present.
     static let twice: UInt8 = 64
   }
 
@@ -62,6 +62,9 @@ extension baton_accepted_request {
 
   /// Recovered, and over.
   var isDone: Bool { flags & Flag.done != 0 }
+
+  /// Recovered, over, and on the storage once more, by the planted defect.
+  var isRepeating: Bool { flags & Flag.twice != 0 }
 
   /// Recovered, and something that overlaps it must still wait.
   var isStanding: Bool { flags & (Flag.done | Flag.orphaned) == 0 }

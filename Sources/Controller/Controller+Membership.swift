@@ -184,8 +184,8 @@ extension Controller {
 
   /// Whether the other one has left a doorbell unanswered for the whole deadline while this controller listened.
   ///
-  /// A loop that turns answers by turning: its beat grows. One that sleeps is rung in good time. When this
-  /// controller's own loop stood still meanwhile, it has not listened, and begins anew.
+  /// A loop that turns answers by turning: its beat grows, within a turn that moves blocks as well. One that sleeps is
+  /// rung in good time. When this controller's own loop stood still meanwhile, it has not listened, and begins anew.
   private mutating func isPeerSilent(at now: UInt64, nextLook: UInt64) -> Bool {
     let deadline = max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin)
     let stoodStill = now > peer.nextLookDue &+ deadline / 4

@@ -319,8 +319,10 @@ extension Controller {
   /// A recovered request's operation has ended.
   mutating func finishRecovered(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32) {
     let place = Int(request.pointee.channel) >> 1
-    if request.pointee.flags & AcceptedRequest.Flag.twice != 0 {
-      end(request)
+    if request.pointee.isRepeating {
+      // Over for good: it is not to be chosen again.
+      request.pointee.flags &= ~(AcceptedRequest.Flag.twice | AcceptedRequest.Flag.replaying)
+      takeover.hasDone = true
       return
     }
     if channels[Int(request.pointee.channel)].phase == .closing {
@@ -361,7 +363,7 @@ extension Controller {
     while index >= 0 {
       let request = requests.base + Int(index)
       let following = request.pointee.next
-      if request.pointee.isDone, !repeatsOnPurpose(index) {
+      if request.pointee.isDone, !request.pointee.isRepeating, !repeatsOnPurpose(index) {
         if before >= 0 { requests.base[Int(before)].next = following } else { takeover.recoveringHead = following }
         let wasOrphaned = request.pointee.flags & AcceptedRequest.Flag.orphaned != 0
         if !wasOrphaned { functions[request.pointee.function.index].recovering -= 1 }
@@ -375,19 +377,19 @@ extension Controller {
     }
   }
 
-  /// The planted defect: a write that was answered is executed once more.
+  /// The planted defect: a write that was answered is executed once more. That alone is the mistake: the place is kept
+  /// until the storage has done with it.
   private mutating func repeatsOnPurpose(_ index: Int32) -> Bool {
     let request = requests.base + Int(index)
-    guard options.defect == .replayTwice, request.pointee.kind == .write,
-      request.pointee.flags & AcceptedRequest.Flag.replaying != 0,
-      request.pointee.flags & AcceptedRequest.Flag.twice == 0, hasRoom(request.pointee.function)
+    guard options.defect == .replayTwice, request.pointee.kind == .write, request.pointee.isReplaying,
+      hasRoom(request.pointee.function)
     else { return false }
-    request.pointee.flags |= AcceptedRequest.Flag.twice
     let address = channels[Int(request.pointee.channel)].arena + Int(request.pointee.buffer)
     let disposition = storage.start(
       .write, unit: Int(request.pointee.unit), offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: false, token: UInt64(truncatingIfNeeded: index))
     guard case .started = disposition else { return false }
+    request.pointee.flags |= AcceptedRequest.Flag.twice
     enlistWrite(request, index: index)
     functions[request.pointee.function.index].inFlight += 1
     return true

@@ -51,6 +51,7 @@ extension Controller {
       return true
     case .completed(let result):
       complete(request, result, term: term)
+      beatWithinTurn()
       return false
     }
   }

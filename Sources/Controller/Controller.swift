@@ -140,7 +140,7 @@ public struct Controller: ~Copyable {
   static var requestsReserved: Int { Storage.operationsMax }
   /// Turns between two looks at everything, and at the clock for the other controller's sake. A power of two.
   static var lookTurns: UInt64 { 64 }
-  /// Turns between two looks at what no hint tells of.
+  /// Turns between two looks at what no hint tells of. A multiple of `lookTurns`.
   static var housekeepingTurns: UInt64 { 1024 }
 
   /// Opens a subsystem as controller `identity`: takes the seat, opens every unit, listens for hosts.
@@ -333,6 +333,15 @@ public struct Controller: ~Copyable {
   /// hardly ever changes. Sync point "membership".
   @inline(__always)
   var isStillMember: Bool { memberHalf.loadRelaxed() == memberHalfDue || ignoresFence }
+
+  /// Something that may have taken its time has been done within a turn: the beat goes on, or the other controller
+  /// would take a turn full of large transfers for silence. By as many turns as shift nothing that is done every so
+  /// many turns. One store to a line that the other one looks at now and then.
+  @inline(__always)
+  mutating func beatWithinTurn() {
+    turns &+= Self.housekeepingTurns
+    record.beat.storeRelaxed(turns)
+  }
 
   /// Passes a protocol point: the place where this controller may have been told to stop itself.
   @inline(__always)

@@ -11,8 +11,21 @@ public struct OwnedDescriptor: ~Copyable {
 
   deinit { if number >= 0 { close(number) } }
 
+  /// Sees that this process may write a file up to that size, before anything of it is written: the limit on the size
+  /// of files (RLIMIT_FSIZE, setrlimit(2)) is no error where it is met, but a signal, SIGXFSZ, that ends the process.
+  /// And with that the next one, which does in its place what it had begun. A soft limit that is in the way is raised.
+  public static func checkSizeLimit(_ bytes: UInt64, subject: String) throws(BatonError) {
+    let limit = baton_raise_file_size_limit(bytes)
+    guard limit >= bytes else {
+      throw BatonError(
+        .exhausted, subject, "has \(bytes) bytes, and the limit on the size of files is \(limit)",
+        mend: "raise it with 'ulimit -f', or LimitFSIZE= in a systemd unit")
+    }
+  }
+
   /// Sets the size of the file behind it.
   public func setSize(_ bytes: UInt64, subject: String) throws(BatonError) {
+    try Self.checkSizeLimit(bytes, subject: subject)
     if ftruncate(number, off_t(bytes)) != 0 {
       throw BatonError(result: -Int(errno), subject, doing: "setting its size to \(bytes)")
     }
@@ -21,6 +34,7 @@ public struct OwnedDescriptor: ~Copyable {
   /// Sets the size of the file behind it, and takes the room for it now. Memory that is mapped and turns out
   /// not to be there is a SIGBUS at the first touch; this fails with `.exhausted` before.
   public func reserve(_ bytes: UInt64, subject: String) throws(BatonError) {
+    try Self.checkSizeLimit(bytes, subject: subject)
     let failure = posix_fallocate(number, 0, off_t(bytes))
     if failure != 0 {
       throw BatonError(

@@ -58,6 +58,8 @@ public struct Backend {
   /// Whether short transfers are done where they are started, by pread(2) and pwrite(2). Files on tmpfs: the ring hands
   /// each of their transfers to a thread of its own, which takes ten times as long as the copy.
   @usableFromInline let copiesAtOnce: Bool
+  /// Operations of the ring that have not ended and may hold the file's lock for long, see `Storage.copy`.
+  @usableFromInline var lengthy: Int32 = 0
   /// Whether the life's lock is held: taken before the first operation.
   @usableFromInline var isLocked = false
   @usableFromInline var operations: UInt64 = 0
@@ -214,6 +216,8 @@ extension Backend {
           .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
           mend: "enlarge it again, or create the subsystem anew")
       }
+      // Of a device's blocks the limit does not speak.
+      if geometry.kind == .file { try OwnedDescriptor.checkSizeLimit(geometry.size, subject: path) }
       var attempts = 0
       while try check(UnitLock.isUsedElsewhere(file.number, by: life), path, doing: "looking at its locks") != 0 {
         guard attempts < lockMillisecondsMax else {

@@ -10,7 +10,12 @@ import Glibc
 public struct Storage: ~Copyable {
   /// What can be done to a unit.
   @frozen
-  public enum Operation: UInt8 { case read, write, flush, discard, writeZeroes, fillZeroes }
+  public enum Operation: UInt8 {
+    case read, write, flush, discard, writeZeroes, fillZeroes
+
+    /// Whether its extent may be large, with no data behind it.
+    fileprivate var isLengthy: Bool { self == .discard || self == .writeZeroes || self == .fillZeroes }
+  }
 
   /// How `start` went.
   @frozen
@@ -220,7 +225,7 @@ public struct Storage: ~Copyable {
         return .completed(0)
       case .file, .blockDevice:
         if backend.pointee.copiesAtOnce, !isDurable, length <= Self.copyAtOnceMax,
-          Self.copy(operation, backend.pointee.descriptor, offset, length, address)
+          Self.copy(operation, backend.pointee, offset, length, address)
         {
           return .completed(0)
         }
@@ -241,6 +246,7 @@ public struct Storage: ~Copyable {
     step.pointee.address = address
     step.pointee.phase = isDelayed ? .delay : .transfer
     step.pointee.zeroing = backend.pointee.zeroing
+    if operation.isLengthy { backend.pointee.lengthy += 1 }
     if isDelayed {
       step.pointee.delay = __kernel_timespec(
         tv_sec: Int64(faults.delayNanoseconds / 1_000_000_000),
@@ -496,6 +502,7 @@ public struct Storage: ~Copyable {
   }
 
   private mutating func end(_ index: Int32, _ result: Int32) -> Event {
+    if steps[Int(index)].operation.isLengthy { backends[Int(steps[Int(index)].unit)].lengthy -= 1 }
     steps[Int(index)].next = firstFree
     firstFree = index
     freeSteps += 1
@@ -506,16 +513,22 @@ public struct Storage: ~Copyable {
   /// longer ones several are copied at a time, by threads of the ring.
   private static var copyAtOnceMax: UInt64 { 65536 }
 
-  /// Reads or writes a file that lies in memory.
+  /// Reads or writes a file that lies in memory, in this thread.
+  ///
+  /// Not a write while the ring discards or zeroes. tmpfs takes the file's lock for each change (inode_lock in
+  /// shmem_file_write_iter and shmem_fallocate, mm/shmem.c), and holds it for as long as the change takes: milliseconds
+  /// at the most for a transfer, some 60 ms for a discarded gigabyte. The whole loop would wait for it, and the other
+  /// controller take this one for dead. A read takes no such lock (shmem_file_read_iter).
   ///
   /// - Returns: false when it is something else, or not all of it was done: the ring then does all of it, and finds out
   ///   why.
   private static func copy(
-    _ operation: Operation, _ descriptor: CInt, _ offset: UInt64, _ length: UInt64, _ address: UnsafeMutableRawPointer?
+    _ operation: Operation, _ backend: Backend, _ offset: UInt64, _ length: UInt64, _ address: UnsafeMutableRawPointer?
   ) -> Bool {
     switch operation {
-    case .read: pread(descriptor, address, Int(length), off_t(offset)) == Int(length)
-    case .write: pwrite(descriptor, address, Int(length), off_t(offset)) == Int(length)
+    case .read: pread(backend.descriptor, address, Int(length), off_t(offset)) == Int(length)
+    case .write:
+      backend.lengthy == 0 && pwrite(backend.descriptor, address, Int(length), off_t(offset)) == Int(length)
     case .discard, .writeZeroes, .fillZeroes, .flush: false
     }
   }

@@ -31,4 +31,21 @@ struct DispatchTests {
       }
     }
   }
+
+  /// The other controller takes a loop that does not turn for dead, and transfers may fill a turn for longer than it
+  /// waits.
+  @Test("Within a turn the beat goes on with each transfer that is done in it")
+  func beatsWithinTurn() throws {
+    let laboratory = try Laboratory(units: ["mem:1M"])
+    #expect(try laboratory.perform(Request(.write, length: 4096), on: .a).status == .success)
+    for cookie in UInt64(0)..<16 {
+      let operation: Operation = cookie % 4 == 0 ? .discard : .write
+      #expect(laboratory.host.submit(Request(operation, offset: cookie * 4096, length: 4096), to: .a, cookie: cookie))
+    }
+    let beat = laboratory.region.controller(.a).beat
+    let before = beat.loadRelaxed()
+    laboratory.poll(.a)
+    #expect(laboratory.count(.answered, of: .a) == 17)
+    #expect(beat.loadRelaxed() &- before > 16)
+  }
 }

@@ -62,6 +62,49 @@ struct TakeoverTests {
     try laboratory.turn { laboratory.owner(of: Function(unit: 0)).owner == .b }
   }
 
+  @Test("The planted defect that executes writes twice does just that: every answer still comes, each once")
+  func executesTwice() throws {
+    var options = Laboratory.controllerOptions
+    options.defect = .replayTwice
+    // While the writes of one unit are on the storage for the second time, those of the other end for the first time,
+    // and others take and give back places.
+    let laboratory = try Laboratory(
+      units: ["fault:delay=10ms:mem:1M", "fault:delay=15ms:mem:1M", "fault:delay=1ms:mem:1M"], controllers: options)
+    let host = laboratory.host
+    laboratory.fill(0..<512, with: 1)
+    for cookie in UInt64(0)..<8 {
+      #expect(
+        host.submit(
+          Request(.write, unit: UInt32(cookie % 2), offset: cookie * 512, length: 512), to: .a, cookie: cookie))
+    }
+    for _ in 0..<4 { laboratory.poll(.a) }
+    laboratory.drop(.a)
+    var answered: Set<UInt64> = []
+    var cookie: UInt64 = 8
+    try laboratory.turn {
+      while cookie < 400, host.outstanding < 16 {
+        #expect(host.submit(Request(.write, unit: 2, offset: cookie * 512, length: 512), to: .b, cookie: cookie))
+        cookie += 1
+      }
+      while let completion = host.next() {
+        let isFirst = answered.insert(completion.cookie).inserted
+        #expect(isFirst && completion.status == .success, "request \(completion.cookie)")
+        // What a host does with a buffer once it has been answered gets into the blocks.
+        if completion.cookie == 0 { laboratory.fill(0..<512, with: 2) }
+      }
+      return answered.count == 400
+    }
+    #expect(laboratory.count(.replayed, of: .b) == 8)
+    #expect(host.strayAnswers == 0)
+    var reads = 0
+    repeat {
+      reads += 1
+      #expect(try laboratory.perform(Request(.read, length: 512, buffer: 4096), on: .b).status == .success)
+    } while !host.holds(4096..<4608, 2) && reads < 100
+    #expect(host.holds(4096..<4608, 2), "executed once")
+    try laboratory.stop(.b)
+  }
+
   @Test("Every kind of block request survives the death of its controller in flight", arguments: each)
   func everyKind(request: Request) throws {
     let laboratory = try Laboratory(units: ["fault:delay=2ms:%/file:1M"])

@@ -191,6 +191,35 @@ struct BackendTests {
     #expect(try rig.next().result < 0)
   }
 
+  /// The file's lock is the ring's for as long as it discards: a write from here would wait for it, and so the loop.
+  @Test(
+    "A file on tmpfs that the ring discards: writes are the ring's as well, reads and other units' writes are not",
+    arguments: [Storage.Operation.discard, .writeZeroes, .fillZeroes])
+  func doesNotWaitForTheRing(operation: Storage.Operation) throws {
+    let rig = try StorageRig(["%/file:1M", "%/other:1M"], onTmpfs: true)
+    for _ in 0..<3 {
+      let (token, result) = rig.start(operation, length: 1 << 19)
+      #expect(result == nil)
+      // It is not known to have ended: nothing has been taken from the ring.
+      let (written, over) = rig.start(.write, offset: 1 << 19, length: 4096)
+      try #require(over == nil)
+      #expect(rig.start(.read, offset: 1 << 19, length: 4096, at: 131_072).result == 0)
+      #expect(rig.start(.write, unit: 1, length: 4096).result == 0)
+      let ended = [try rig.next(), try rig.next()]
+      #expect(Set(ended.map(\.token)) == [token, written])
+      #expect(ended.allSatisfy { $0.result == 0 })
+      #expect(rig.start(.write, offset: 1 << 19, length: 4096).result == 0)
+    }
+    // What holds the lock for a moment keeps nothing from being done at once.
+    for (operation, length, isDurable): (Storage.Operation, UInt64, Bool) in [
+      (.flush, 0, false), (.read, 131_072, false), (.write, 131_072, false), (.write, 4096, true),
+    ] {
+      #expect(rig.start(operation, length: length, isDurable: isDurable).result == nil)
+    }
+    #expect(rig.start(.write, length: 4096, at: 131_072).result == 0)
+    for _ in 0..<4 { #expect(try rig.next().result == 0) }
+  }
+
   @Test("As many operations at once as there may be, and all of them end")
   func manyAtOnce() throws {
     // With faults, which leave these transfers as they are, or the file's would be over when they were started.
@@ -255,6 +284,48 @@ struct FaultTests {
     rig.fill(0..<262_144, with: 0)
     #expect(try rig.perform(.read, offset: 4096, length: 131_072) == 0)
     #expect(rig.buffer[..<131_072].elementsEqual(written[4096..<4096 + 131_072]))
+  }
+}
+
+/// The limit is the whole process's: these tests run one after the other, and keep it above what any other test writes.
+@Suite("Backends: the limit on the size of files, which is a signal where it is met", .serialized)
+final class FileSizeLimitTests {
+  private static let low: rlim_t = 1 << 40
+  private var before = rlimit()
+
+  init() { getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before) }
+  deinit { setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before) }
+
+  private func limit(soft: rlim_t, hard: rlim_t) throws {
+    var limit = rlimit(rlim_cur: soft, rlim_max: hard)
+    try #require(setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0)
+  }
+
+  @Test("A soft limit below a unit's size is raised, also for a controller that only opens the unit")
+  func soft() throws {
+    try limit(soft: Self.low, hard: before.rlim_max)
+    let rig = try StorageRig(["%/file:2T"], onTmpfs: true)
+    try limit(soft: Self.low, hard: before.rlim_max)
+    let other = try StorageRig([], life: StorageLife(controllerIndex: 1, incarnation: 1, subsystem: 7), besides: rig)
+    #expect(try other.perform(.write, offset: 1 << 40, length: 4096) == 0)
+    #expect(try other.perform(.write, offset: (1 << 40) + 4096, length: 131_072) == 0)
+  }
+
+  @Test("A hard limit below a unit's size is an error, before anything is made", .enabled(if: geteuid() == 0))
+  func hard() throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    let specification = try UnitSpecification(parsing: "\(folder.path)/file:2T")
+    let geometry = try Backend.prepare(specification, memoryPath: "")
+    try limit(soft: Self.low, hard: Self.low)
+    expectError(.exhausted, naming: folder("file")) {
+      _ = try Storage(units: [(geometry, folder("file"), FaultPlan())], life: .first, lockMillisecondsMax: 0)
+    }
+    expectError(.exhausted, naming: folder("other")) {
+      try Backend.prepare(UnitSpecification(parsing: "\(folder.path)/other:2T"), memoryPath: "")
+    }
+    expectError(.exhausted, naming: folder("memory")) {
+      try Backend.prepare(UnitSpecification(parsing: "mem:2T"), memoryPath: folder("memory"))
+    }
   }
 }
 

@@ -123,6 +123,9 @@ int baton_open(const char *path, bool writable, bool direct, bool create);
 
 // Raises the soft limit on open files to the hard one; returns the limit then in force.
 uint64_t baton_raise_open_file_limit(void);
+// Raises the soft limit on the size of files to the hard one if it is below `wanted`; returns the limit then in force,
+// in bytes (RLIM_INFINITY is the largest number).
+uint64_t baton_raise_file_size_limit(uint64_t wanted);
 
 // errno is a macro over a function call in C; Swift's overlay of it is fine, but these shims return -errno instead
 // so that no library call can come between the failure and the reading of it.
