@@ -36,7 +36,7 @@ struct LayoutTests {
 
   @Test("A change of the layout is a new version")
   func version() {
-    #expect(BATON_LAYOUT_VERSION == 5, "when this fails, look whether the pins below have changed with it")
+    #expect(BATON_LAYOUT_VERSION == 6, "when this fails, look whether the pins below have changed with it")
     #expect(baton_region_magic == 0x4e4f_4947_4552_424a)
     #expect(baton_host_magic == 0x5453_4f48_4e4f_5442)
     #expect(BATON_LINK_CAPACITY == 1024)
@@ -109,7 +109,7 @@ struct LayoutTests {
   @Test func functionRecord() {
     pin(
       baton_function_record.self, count: 128,
-      [Field("ownership", \.ownership), Field("unused", \.unused)], at: [0, 8])
+      [Field("ownership", \.ownership), Field("granted_at", \.granted_at), Field("unused", \.unused)], at: [0, 8, 16])
   }
 
   @Test func unitRecord() {

@@ -235,6 +235,7 @@ BATON_PIN_FIELD(baton_accepted_request, operation, 16);
 BATON_PIN_FIELD(baton_accepted_request, slot, 18);
 BATON_PIN_FIELD(baton_accepted_request, sequence, 24);
 BATON_PIN(baton_function_record, 128);
+BATON_PIN_FIELD(baton_function_record, granted_at, 8);
 BATON_PIN(baton_unit_record, 128);
 BATON_PIN_FIELD(baton_unit_record, state, 64);
 BATON_PIN_FIELD(baton_unit_record, set_by, 80);
