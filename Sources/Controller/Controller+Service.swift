@@ -40,12 +40,13 @@ extension Controller {
     let operation = Storage.Operation(rawValue: request.pointee.operation &- Operation.read.rawValue)
     precondition(operation != nil, "management has been served above")
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
+    // Before it begins: who is stopped in the middle of one has counted it.
+    if storage.needsStep(unit: unit) { count(.storageOperations) }
     let disposition = storage.start(
       operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: request.pointee.isDurable, token: UInt64(truncatingIfNeeded: index))
     switch disposition {
     case .started:
-      count(.storageOperations)
       if request.pointee.changesUnit { enlistWrite(request, index: index) }
       if storage.hasBatch { submit() }
       return true

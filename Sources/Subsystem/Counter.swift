@@ -38,7 +38,7 @@ public enum Counter: Int, CaseIterable, Sendable {
   case hosts
   /// Hosts refused, and hosts put out for breaking the protocol.
   case hostsRefused
-  /// Operations given to the storage that were not over at once.
+  /// Operations begun on files and devices, and on units with faults: by the ring, or over at once.
   case storageOperations
   /// Times this controller got the fence over the other one.
   case fences

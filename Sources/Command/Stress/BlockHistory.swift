@@ -9,8 +9,8 @@
 ///   to have taken effect before the read was submitted. Any other write that was submitted is right.
 /// - Blocks are no atoms: each sector of 512 bytes is judged by itself, and a read that overlaps writes may find
 ///   sectors of several. Only a read that found one write in all sectors says that the write has taken effect.
-/// - Direct I/O does not tear sectors. The page cache does, while they are written: there a read that overlaps a write
-///   may find a sector of parts.
+/// - Direct I/O does not tear sectors. The page cache and tmpfs do, while they are written: there a read that overlaps
+///   a write may find a sector of parts.
 ///
 /// It never accuses a subsystem that keeps these promises. For a block with one write outstanding at a time it is
 /// exact but for sectors of a write that is under way.
