@@ -520,6 +520,9 @@ public struct Storage: ~Copyable {
   /// at the most for a transfer, some 60 ms for a discarded gigabyte. The whole loop would wait for it, and the other
   /// controller take this one for dead. A read takes no such lock (shmem_file_read_iter).
   ///
+  /// Why nothing of it lands late, whoever is killed or frozen in the middle of it: docs/takeover.md, "I/O in the
+  /// controller's own thread".
+  ///
   /// - Returns: false when it is something else, or not all of it was done: the ring then does all of it, and finds out
   ///   why.
   private static func copy(
