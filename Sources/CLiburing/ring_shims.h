@@ -60,6 +60,8 @@ static inline struct io_uring_cqe *baton_ring_peek(struct io_uring *ring) {
 static inline void baton_sqe_set_rw_flags(struct io_uring_sqe *sqe, int flags) { sqe->rw_flags = flags; }
 static inline void baton_sqe_set_token(struct io_uring_sqe *sqe, unsigned long long token) { sqe->user_data = token; }
 
+// IORING_RECVSEND_POLL_FIRST, linux/io_uring.h (5.19), in the field that sends and receives have their flags in.
+static inline void baton_sqe_poll_first(struct io_uring_sqe *sqe) { sqe->ioprio |= 1u << 0; }
 static inline int baton_rwf_dsync(void) { return 0x00000002; }  // RWF_DSYNC, linux/fs.h; needs _GNU_SOURCE otherwise
 
 // FALLOC_FL_* of linux/falloc.h, with KEEP_SIZE: <fcntl.h> shows them only under _GNU_SOURCE.

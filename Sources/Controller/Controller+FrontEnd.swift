@@ -57,16 +57,16 @@ extension Controller {
 
   /// Begins a receive, see `Storage.receive`; it goes to the kernel at the end of the next turn, with all the others.
   public mutating func receive(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, isEmpty: Bool, kind: UInt8, index: UInt32
   ) -> Bool {
-    storage.receive(descriptor, message, kind: kind, index: index)
+    storage.receive(descriptor, message, isEmpty: isEmpty, kind: kind, index: index)
   }
 
   /// Begins a send, see `Storage.send`.
   public mutating func send(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, endsAtOnce: Bool, kind: UInt8, index: UInt32
   ) -> Bool {
-    storage.send(descriptor, message, kind: kind, index: index)
+    storage.send(descriptor, message, endsAtOnce: endsAtOnce, kind: kind, index: index)
   }
 
   /// Begins to accept one connection, see `Storage.accept`.
@@ -119,6 +119,9 @@ extension Controller {
   public func zeroesFast(unit: Int, keepsAllocation: Bool) -> Bool {
     storage.zeroesFast(unit: unit, keepsAllocation: keepsAllocation)
   }
+
+  /// Whether a read of a unit takes no longer than its copy, see `Storage.liesInMemory`.
+  public func liesInMemory(unit: Int) -> Bool { storage.liesInMemory(unit: unit) }
 
   /// Whether a unit's blocks lie nowhere, see `Storage.readsNothing`.
   public func readsNothing(unit: Int) -> Bool { storage.readsNothing(unit: unit) }

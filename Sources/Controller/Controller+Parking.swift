@@ -33,10 +33,7 @@ extension Controller {
     lieDown()
     if findsNothing(), !storage.mustSubmit, listen() {
       count(.parks)
-      var nanoseconds = attentionCount > 0 ? Self.grantWaitNanoseconds : Self.idleWaitNanoseconds
-      if !sleep.isHeeded { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
-      nanoseconds = min(nanoseconds, nanosecondsUntilPeerLook(at: monotonicNanoseconds()))
-      storage.ring.wait(nanoseconds: nanoseconds)
+      storage.wait(nanoseconds: sleepNanoseconds(Self.idleWaitNanoseconds, at: monotonicNanoseconds()))
       lookAtPeer(at: monotonicNanoseconds())
       if attentionCount == 0 { sweep(all: true) }
       keepHouse()
@@ -44,27 +41,37 @@ extension Controller {
     getUp()
   }
 
-  /// The same for a moment, with what is prepared given to the kernel by the call that sleeps: between two messages of
-  /// a front end's clients. What need not be done after each of them is done now and then.
+  /// The same between two messages of a front end's clients, with what is prepared given to the kernel by the call that
+  /// sleeps. What need not be done after each of them is done now and then.
   ///
   /// - Returns: false when nothing happened meanwhile.
   mutating func rest() -> Bool {
-    if awaitsResidency || stop != .running || spinBeforeRest() { return true }
+    if awaitsResidency || stop != .running { return true }
+    let now = monotonicNanoseconds()
+    if now &- restLookedAt >= Self.restLookNanoseconds {
+      restLookedAt = now
+      lookAtPeer(at: now)
+      keepHouse()
+      // What has come of that is seen to before the sleep.
+      return true
+    }
     var hasWoken = true
     lieDown()
     if findsNothing(), isStillMember, listen() {
       count(.parks)
-      storage.ring.wait(nanoseconds: Self.restNanosecondsMax)
-      let now = monotonicNanoseconds()
-      if now &- restLookedAt >= UInt64(Self.restNanosecondsMax) {
-        restLookedAt = now
-        lookAtPeer(at: now)
-        keepHouse()
-      }
+      storage.wait(nanoseconds: sleepNanoseconds(Self.restNanosecondsMax, at: now))
       hasWoken = storage.hasCompletion
     }
     getUp()
     return hasWoken
+  }
+
+  /// How long it may sleep at present before it looks by itself at what should have woken it; `most` otherwise.
+  private mutating func sleepNanoseconds(_ most: Int64, at now: UInt64) -> Int64 {
+    var nanoseconds = min(most, nanosecondsUntilPeerLook(at: now))
+    if attentionCount > 0 { nanoseconds = min(nanoseconds, Self.grantWaitNanoseconds) }
+    if !sleep.isHeeded { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
+    return nanoseconds
   }
 
   /// The look at everything that is published, for one that lies down and has said so. Whether it is to sleep then:
@@ -74,32 +81,12 @@ extension Controller {
       && frontEnd.isEmpty && sleep.isLyingDown
   }
 
-  /// Looks for a completion for a moment where that has paid lately: with a client that asks again sooner than a sleep
-  /// and its wake-up take, and not with any other.
-  ///
-  /// - Returns: whether there is one.
-  private mutating func spinBeforeRest() -> Bool {
-    guard options.waiting != .park, restSpins.isWorthwhile(after: requestsTaken, whileStoring: storage.inFlight > 0)
-    else { return false }
-    defersSubmission = false
-    if storage.mustSubmit { submit() }
-    defersSubmission = true
-    let began = monotonicNanoseconds()
-    repeat {
-      for _ in 0..<RestSpins.looksPerClock {
-        if storage.hasCompletion {
-          restSpins.ended(hasPaid: true)
-          return true
-        }
-        baton_spin_hint()
-      }
-    } while monotonicNanoseconds() &- began < RestSpins.nanosecondsMax
-    restSpins.ended(hasPaid: false)
-    return false
-  }
-
-  /// How long it rests at the most: then it sleeps as it always does.
-  private static var restNanosecondsMax: Int64 { 1_000_000 }
+  /// How long it rests at the most: then it sleeps as it always does. Longer than the kernel's tick (4 ms where
+  /// CONFIG_HZ is 250): a sleep that is to end before the tick has the CPU's timer set and set back, and on a virtual
+  /// machine each time leaves the guest for that. Measured as a fifth of what a request costs.
+  private static var restNanosecondsMax: Int64 { 20_000_000 }
+  /// Between two looks at what nobody tells of, while it rests and works in turn.
+  private static var restLookNanoseconds: UInt64 { 1_000_000 }
 
   // MARK: Sync point "sleep", the sleeper's side
 

@@ -18,6 +18,7 @@ import Logging
 /// the link and the functions that want attention; then what a takeover asks for; then one submission of everything;
 /// then those who sleep and have something to see are woken.
 public struct Controller: ~Copyable {
+  private let place = HeldInPlace()
   /// Which of the two.
   public let identity: ControllerIdentity
   /// Which life of this controller.
@@ -117,8 +118,6 @@ public struct Controller: ~Copyable {
   /// Whether what is prepared waits for the sleep that is about to come, which gives it to the kernel: one system call
   /// for both.
   var defersSubmission = false
-  /// Whether to spin before a rest.
-  var restSpins = RestSpins()
   /// When a controller that sleeps for moments only has last looked after what nobody tells of.
   var restLookedAt: UInt64 = 0
   /// What a front end has had done on the ring, see Controller+FrontEnd.

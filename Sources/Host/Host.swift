@@ -50,6 +50,7 @@ public struct Completion: Sendable {
 /// One thread, no locks. `submit` and `next` make no system call and allocate nothing while the controllers are
 /// awake. Data moves through the arena, memory that the host shares with the two controllers and nobody else.
 public struct Host: ~Copyable {
+  private let place = HeldInPlace()
   let memory: HostMemory
   let location: SubsystemLocation
   let options: HostOptions

@@ -22,7 +22,7 @@ extension NBDConnection {
         guard skipping == 0 else { return nil }
         messages += 1
       }
-      guard stagingEnd - stagingBegin >= WireLength.request else { return nil }
+      guard stagingEnd - stagingBegin >= WireLength.request, readAhead < readAheadMax else { return nil }
       switch takeHeader() {
       case .execute(let slot): return operation(slot)
       case .nothingToExecute: break
@@ -72,7 +72,7 @@ extension NBDConnection {
         hangUp()
         return .nothingTaken
       }
-      let index = freeSlots.removeFirst(slots)
+      let index = takeSlot()
       slot.pointee.cookie = header.big(8)
       // Which kind of reply it gets.
       slot.pointee.command = command ?? .disconnect
@@ -90,7 +90,7 @@ extension NBDConnection {
       slot.pointee.page = Int32(truncatingIfNeeded: page)
       slot.pointee.pageCount = Int32(truncatingIfNeeded: pageCount)
     }
-    let index = freeSlots.removeFirst(slots)
+    let index = takeSlot()
     slot.pointee.cookie = header.big(8)
     slot.pointee.command = command
     slot.pointee.flags = flags
@@ -102,6 +102,7 @@ extension NBDConnection {
     expectsLarge = command == .write && isLarge(length)
     guard command == .write else {
       messages += 1
+      if command == .read { tookRead(length) }
       return .execute(index)
     }
     let part = min(Int(length), stagingEnd - stagingBegin)

@@ -1,3 +1,4 @@
+import BatonSharedMemory
 import Glibc
 
 /// One client's connection: the NBD protocol as a state machine that does no I/O, reads no clock and, after `init`,
@@ -26,6 +27,7 @@ import Glibc
 /// - nothing that a client says is an index, a length or an address before it has been checked;
 /// - each request that `next` has handed out comes back by `finish`, whatever became of the client meanwhile.
 public struct NBDConnection: ~Copyable {
+  private let place = HeldInPlace()
   enum Phase: UInt8 {
     /// No client.
     case vacant
@@ -72,6 +74,11 @@ public struct NBDConnection: ~Copyable {
   var freeSlots = SlotList()
   var continuing = SlotList()
   var answered = SlotList()
+  /// Requests taken whose reply has not gone to the last byte: slots that are not free.
+  private(set) var outstanding = 0
+  /// Bytes of reads that were taken and have not gone to the last byte, and from how many on none is taken.
+  private(set) var readAhead = 0
+  var readAheadMax = Int.max
   /// Operations handed out and not finished.
   public internal(set) var executing = 0
 
@@ -145,6 +152,7 @@ public struct NBDConnection: ~Copyable {
       slots[slot] = RequestSlot()
       freeSlots.append(slot, slots)
     }
+    (outstanding, readAhead, readAheadMax) = (0, 0, Int.max)
     continuing = SlotList()
     answered = SlotList()
     (stagingBegin, stagingEnd, incoming, skipping, expectsLarge) = (0, 0, -1, 0, false)
@@ -202,6 +210,17 @@ public struct NBDConnection: ~Copyable {
 
   /// Whether there is anything to send.
   public var hasOutput: Bool { phase != .broken && (outBegin < outEnd || !answered.isEmpty) }
+
+  /// Whether one request is being executed or answered and nothing else has come: so it is with a client that asks one
+  /// thing after the other, which says nothing before it has read the reply.
+  public var awaitsReply: Bool { outstanding == 1 && incoming < 0 && stagingBegin == stagingEnd }
+
+  /// Whether the send under way is short and the last thing that the client waits for. It has read all replies before,
+  /// or it would not have asked again: its socket has room.
+  public var sendsLast: Bool {
+    isSending && outstanding == 1 && answered.first >= 0 && sentOfFirst == 0
+      && slots[Int(answered.first)].payloadCount <= UInt32(limits.stagingSize / 2)
+  }
 
   /// Whether what is in staging is not enough to go on.
   var isShortOfBytes: Bool {
@@ -334,11 +353,25 @@ public struct NBDConnection: ~Copyable {
     pages + Int(slot.pointee.page) * PagePool.pageSize
   }
 
+  /// A slot for a request; -1: none is free.
+  mutating func takeSlot() -> Int {
+    let slot = freeSlots.removeFirst(slots)
+    if slot >= 0 { outstanding += 1 }
+    return slot
+  }
+
+  /// A read has been taken, with pages for its data.
+  mutating func tookRead(_ length: UInt32) { readAhead += Int(length) }
+
   /// A request is over: its slot and pages are free.
   mutating func release(_ slot: Int) {
-    if slots[slot].page >= 0 { pool.giveBack(Int(slots[slot].page), Int(slots[slot].pageCount)) }
+    if slots[slot].page >= 0 {
+      pool.giveBack(Int(slots[slot].page), Int(slots[slot].pageCount))
+      if slots[slot].command == .read { readAhead -= Int(slots[slot].length) }
+    }
     slots[slot].page = -1
     slots[slot].state = .free
+    outstanding -= 1
     freeSlots.append(slot, slots)
   }
 }

@@ -80,7 +80,10 @@ extension NBDServer {
     let connection = connections + place
     var hasWorked = false
     if connection.pointee.isNegotiating {
-      for unit in 0..<exports.count { exports.setReadOnly(controller.isReadOnly(unit: unit), unit: unit) }
+      for unit in 0..<exports.count {
+        exports.setReadOnly(controller.isReadOnly(unit: unit), unit: unit)
+        exports.setLiesInMemory(controller.liesInMemory(unit: unit), unit: unit)
+      }
       connection.pointee.negotiate(exports)
     }
     while true {
@@ -176,7 +179,10 @@ extension NBDServer {
     if !connection.pointee.takesMore { endMovement(place) }
     let index = UInt32(truncatingIfNeeded: place)
     if state.pointee.owesSend {
-      if controller.send(state.pointee.socket, messages + (2 * place + 1), kind: Kind.send, index: index) {
+      let endsAtOnce = connection.pointee.sendsLast && !state.pointee.isFull
+      if controller.send(
+        state.pointee.socket, messages + (2 * place + 1), endsAtOnce: endsAtOnce, kind: Kind.send, index: index)
+      {
         state.pointee.owesSend = false
         underWay += 1
         hasWorked = true
@@ -185,8 +191,19 @@ extension NBDServer {
       }
     }
     if state.pointee.owesReceive {
-      if controller.receive(state.pointee.socket, messages + 2 * place, kind: Kind.receive, index: index) {
+      if connection.pointee.awaitsReply, connection.pointee.executing > 0, !state.pointee.hasPutOff {
+        // What the storage does at once is answered in the next turn, and the reply goes first: to arm a receive takes
+        // time, which whoever waits for the reply would lose.
+        state.pointee.hasPutOff = true
+        markDirty(place)
+        return hasWorked
+      }
+      if controller.receive(
+        state.pointee.socket, messages + 2 * place, isEmpty: connection.pointee.awaitsReply, kind: Kind.receive,
+        index: index)
+      {
         state.pointee.owesReceive = false
+        state.pointee.hasPutOff = false
         underWay += 1
         hasWorked = true
       } else {

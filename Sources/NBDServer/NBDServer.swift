@@ -24,6 +24,7 @@ import Logging
 /// - each operation that a connection hands out is finished once: at once, or when its request is answered;
 /// - when its process dies, no request of it is executed by anybody else: the other controller never sees its memory.
 public struct NBDServer: ~Copyable {
+  private let place = HeldInPlace()
   /// What is known of a place beside its connection.
   struct Place {
     /// The client's; -1: none.
@@ -35,6 +36,10 @@ public struct NBDServer: ~Copyable {
     /// Begun with the connection, and not given to the ring yet.
     var owesReceive = false
     var owesSend = false
+    /// Whether the receive that is owed has been put off for a turn.
+    var hasPutOff = false
+    /// Whether its socket took nothing of a send that was not to wait: the next one waits.
+    var isFull = false
     /// What has been shut down of the socket: 0 nothing, 1 the client's direction, 2 both.
     var shut = 0
     var since: UInt64 = 0
@@ -223,6 +228,7 @@ public struct NBDServer: ~Copyable {
     case Kind.send:
       underWay -= 1
       markDirty(index)
+      places[index].isFull = event.result == -EAGAIN
       if event.result == -EAGAIN || event.result == -EINTR {
         places[index].owesSend = true
       } else {

@@ -125,15 +125,15 @@ public struct Ring: ~Copyable {
     return completion
   }
 
-  /// Submits, and sleeps until there is a completion or the time is over. One system call.
-  public func wait(nanoseconds: Int64?) {
+  /// Submits, and sleeps until there are so many completions or the time is over. One system call.
+  public func wait(nanoseconds: Int64?, completions: UInt32 = 1) {
     var cqe: UnsafeMutablePointer<baton_uring_cqe>?
     if let nanoseconds {
       var timeout = __kernel_timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
       // -ETIME and -EINTR are as good as a completion: the loop turns.
-      _ = io_uring_submit_and_wait_timeout(ring, &cqe, 1, &timeout, nil)
+      _ = io_uring_submit_and_wait_timeout(ring, &cqe, completions, &timeout, nil)
     } else {
-      _ = io_uring_submit_and_wait(ring, 1)
+      _ = io_uring_submit_and_wait(ring, completions)
     }
   }
 }

@@ -9,26 +9,40 @@ extension Storage {
 
   /// Receives into what `message` points at, as much as there is at once (recvmsg(2)). All of it stays until the event.
   ///
-  /// The socket must not be non-blocking: the ring would not wait for it.
+  /// The socket must not be non-blocking: the ring would not wait for it. With `isEmpty`, as far as one can know,
+  /// nothing has come yet, and it is not tried before something has: an attempt for nothing costs as much as one that
+  /// brings something.
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func receive(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, isEmpty: Bool, kind: UInt8, index: UInt32
   ) -> Bool {
     guard let sqe = ring.entry() else { return false }
-    io_uring_prep_recvmsg(sqe, descriptor, message, 0)
+    if message.pointee.msg_iovlen == 1 {
+      // One piece needs none of the structures that describe several, and the kernel none of them copied and checked.
+      io_uring_prep_recv(sqe, descriptor, message.pointee.msg_iov[0].iov_base, message.pointee.msg_iov[0].iov_len, 0)
+    } else {
+      io_uring_prep_recvmsg(sqe, descriptor, message, 0)
+    }
+    if isEmpty { baton_sqe_poll_first(sqe) }
     return tag(sqe, kind, index)
   }
 
   /// Sends what `message` points at, as much as the socket takes (sendmsg(2)). All of it stays until the event.
   ///
+  /// With `endsAtOnce` it ends with the submission: what the socket does not take at once is not sent, and where it
+  /// takes nothing the result is -EAGAIN. For a short one to a client that has read everything before: `wait` then does
+  /// not end for this.
+  ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func send(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, endsAtOnce: Bool, kind: UInt8, index: UInt32
   ) -> Bool {
     guard let sqe = ring.entry() else { return false }
+    if endsAtOnce { endingAtOnce += 1 }
     // A client that is gone is an error of this send, not a signal for this process.
-    io_uring_prep_sendmsg(sqe, descriptor, message, UInt32(MSG_NOSIGNAL))
+    let flags = MSG_NOSIGNAL | (endsAtOnce ? MSG_DONTWAIT : 0)
+    io_uring_prep_sendmsg(sqe, descriptor, message, UInt32(flags))
     return tag(sqe, kind, index)
   }
 
@@ -48,6 +62,14 @@ extension Storage {
     guard let sqe = ring.entry() else { return false }
     io_uring_prep_poll_add(sqe, descriptor, UInt32(POLLIN))
     return tag(sqe, kind, index)
+  }
+
+  /// Submits what is prepared and sleeps until something happens, beside what ends with the submission: a loop that is
+  /// woken by the end of its own send has nothing to do but go to sleep again. One system call.
+  public mutating func wait(nanoseconds: Int64) {
+    let ending = endingAtOnce
+    endingAtOnce = 0
+    ring.wait(nanoseconds: nanoseconds, completions: 1 + ending)
   }
 
   private func tag(_ sqe: UnsafeMutablePointer<baton_uring_sqe>, _ kind: UInt8, _ index: UInt32) -> Bool {
@@ -80,6 +102,12 @@ extension Storage {
   /// has refused every better way.
   public func zeroesFast(unit: Int, keepsAllocation: Bool) -> Bool {
     keepsAllocation ? backends[unit].zeroing == .zeroRange : backends[unit].zeroing != .writeZeroes
+  }
+
+  /// Whether a read of a unit takes no longer than its copy: its blocks lie in memory.
+  public func liesInMemory(unit: Int) -> Bool {
+    let backend = backends[unit]
+    return !backend.hasFaults && (backend.geometry.kind == .memory || backend.copiesAtOnce)
   }
 
   /// Whether a unit's blocks lie nowhere: what is read is what the buffer held.

@@ -69,6 +69,8 @@ public struct Storage: ~Copyable {
   @usableFromInline var firstFree: Int32
   /// Steps for which the ring had no room, a list.
   @usableFromInline var firstStalled: Int32 = -1
+  /// Sends prepared since the last submission that end with it, see `wait`.
+  var endingAtOnce: UInt32 = 0
   /// Operations that can be started before one must complete.
   public private(set) var freeSteps: Int
   /// Where write-zeroes comes from when the file system has no better way.
@@ -278,6 +280,7 @@ public struct Storage: ~Copyable {
 
   /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
   public mutating func submit() -> CInt {
+    endingAtOnce = 0
     let result = ring.submit()
     while firstStalled >= 0, ring.hasRoom {
       let index = firstStalled
@@ -509,9 +512,9 @@ public struct Storage: ~Copyable {
     return .completed(token: steps[Int(index)].token, result: result)
   }
 
-  /// Bytes that are copied where a transfer is started: as much as takes no longer than it takes to hand it over. Of
-  /// longer ones several are copied at a time, by threads of the ring.
-  private static var copyAtOnceMax: UInt64 { 65536 }
+  /// Bytes that are copied where a transfer is started. Twice what clients copy disks in: a thread of the ring, which
+  /// copies longer ones beside the loop, takes about as long to be woken as so much takes to be copied.
+  private static var copyAtOnceMax: UInt64 { 262_144 }
 
   /// Reads or writes a file that lies in memory, in this thread.
   ///

@@ -68,6 +68,73 @@ struct LimitTests {
     #expect(rig.waiting.count == 10)
   }
 
+  @Test("Of a unit in memory little is read ahead of what has gone; of others all that was asked for")
+  func readAhead() throws {
+    for liesInMemory in [true, false] {
+      var limits = NBDLimits()
+      limits.readAheadInMemory = 8192
+      var export = NBDExport(size: 1 << 20, blockSize: 512)
+      export.liesInMemory = liesInMemory
+      let rig = try NBDRig(exports: [export], limits: limits)
+      rig.enter()
+      rig.holdsSend = { true }
+      rig.say((1...16).flatMap { Say.request(0, cookie: $0, length: 4096) } + Say.request(3, cookie: 17))
+      #expect(rig.log.count == (liesInMemory ? 2 : 17))
+      #expect(!rig.isMidMessage)
+      rig.holdsSend = { false }
+      rig.run()
+      let replies = rig.replies(reads: Dictionary(uniqueKeysWithValues: (1...16).map { ($0, 4096) }))
+      #expect(replies.map(\.cookie) == Array(1...17))
+      // A read of more than that is a matter of its own.
+      rig.say(Say.request(0, cookie: 18, length: 65536) + Say.request(0, cookie: 19, length: 65536))
+      #expect(rig.replies(reads: [18: 65536, 19: 65536]).map(\.cookie) == [18, 19])
+    }
+  }
+
+  @Test("Who asks one thing after the other awaits a reply that is the last there is; who asks more does not")
+  func oneAfterTheOther() throws {
+    let rig = try rig(size: 4 << 20)
+    rig.isPrompt = false
+    rig.holdsSend = { true }
+    #expect(!rig.awaitsReply && !rig.sendsLast, "nothing was asked")
+    rig.say(Say.request(0, cookie: 1, length: 4096))
+    #expect(rig.awaitsReply && !rig.sendsLast)
+    rig.completeAll()
+    #expect(rig.awaitsReply && rig.sendsLast)
+    rig.say(Say.request(0, cookie: 2, length: 4096))
+    #expect(!rig.awaitsReply && !rig.sendsLast, "it did not wait")
+    rig.completeAll()
+    rig.holdsSend = { false }
+    rig.run()
+    #expect(!rig.awaitsReply && !rig.sendsLast)
+    // The beginning of another message.
+    rig.holdsSend = { true }
+    rig.say(Say.request(0, cookie: 3, length: 4096) + [0x25])
+    #expect(!rig.awaitsReply)
+    rig.say(Array(Say.request(0, cookie: 4, length: 4096).dropFirst()))
+    rig.holdsSend = { false }
+    rig.completeAll()
+    // More than a socket is sure to have room for, and the rest of what it had none for.
+    rig.holdsSend = { true }
+    rig.say(Say.request(0, cookie: 5, length: 1 << 20))
+    rig.completeAll()
+    #expect(rig.isSending && !rig.sendsLast)
+    rig.holdsSend = { false }
+    rig.run()
+    _ = rig.heard()
+    rig.say(Say.request(0, cookie: 6, length: 4096))
+    var sends = 0
+    rig.sendCount = { _ in 100 }
+    rig.holdsSend = {
+      sends += 1
+      return sends == 2
+    }
+    rig.waiting.indices.forEach { rig.complete($0) }
+    _ = rig.step()
+    _ = rig.step()
+    #expect(rig.isSending && !rig.sendsLast, "the rest of a reply")
+  }
+
   // MARK: Memory
 
   @Test("Requests wait for pages, in order; buffers lie in the memory, aligned, and none in another")

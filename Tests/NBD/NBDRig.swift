@@ -220,6 +220,8 @@ final class NBDRig {
   var memoryInUse: Int { connection.memoryInUse }
   var executing: Int { connection.executing }
   var isSending: Bool { connection.isSending }
+  var awaitsReply: Bool { connection.awaitsReply }
+  var sendsLast: Bool { connection.sendsLast }
   var bytesReceived: UInt64 { connection.bytesReceived }
   var bytesSent: UInt64 { connection.bytesSent }
 

@@ -94,6 +94,33 @@ struct ServerLimitTests {
     #expect(seen == 200 && heard == 200 * (16 + 1 << 20))
   }
 
+  @Test("A client that asks one thing after the other and reads no reply costs nobody else anything, and loses nothing")
+  func lateReader() throws {
+    let rig = try ServerRig(units: ["mem:1M"])
+    let data = ServerTests.pattern(32768, 5)
+    let other = try rig.client()
+    try rig.ask(other, Say.request(1, cookie: 1, payload: data))
+    let late = try rig.client()
+    // Its socket is full after some of them.
+    for number in 0..<24 {
+      late.say(Say.request(0, cookie: UInt64(number), length: 32768))
+      #expect(try rig.read(other, offset: 512, count: 512) == Array(data[512..<1024]))
+    }
+    var seen: [UInt64] = []
+    let reads = Dictionary(uniqueKeysWithValues: (0..<24).map { (UInt64($0), 32768) })
+    try rig.turn {
+      late.hear()
+      var listener = Listener(late.heard)
+      while let reply = listener.reply(reads: reads) {
+        #expect(reply.error == 0 && areSame(reply.data, data))
+        seen.append(reply.cookie)
+      }
+      late.heard.removeFirst(listener.at)
+      return seen.count == 24 || late.isEnded
+    }
+    #expect(seen == (0..<24).map { UInt64($0) })
+  }
+
   @Test("Bad messages: answered as the protocol says or disconnected, and nobody else notices")
   func badMessages() throws {
     let rig = try ServerRig(units: ["mem:1M"])

@@ -111,7 +111,7 @@ struct ServerTakeoverTests {
   func farewellUnheard() throws {
     let rig = try ServerRig(units: ["mem:16M"]) { $0.farewellNanosecondsMax = 1_000_000 }
     let client = try rig.client()
-    client.say((0..<64).flatMap { Say.request(0, cookie: $0, length: 1 << 20) })
+    client.say((0..<64).flatMap { Say.request(0, cookie: $0, length: 64 << 10) })
     try rig.turn { try rig.count(.nbdRequests, of: .a) >= 4 }
     rig.a?.beginStop()
     try rig.turn { rig.a?.isStopped ?? true }

@@ -180,7 +180,7 @@ struct BackendTests {
     #expect(rig.buffer[..<65536].allSatisfy { $0 == 0xa5 })
     #expect(rig.storage.inFlight == 0)
     for (operation, unit, length, isDurable): (Storage.Operation, Int, UInt64, Bool) in [
-      (.read, 0, 131072, false), (.write, 0, 4096, true), (.flush, 0, 0, false), (.read, 1, 8192, false),
+      (.read, 0, 1 << 19, false), (.write, 0, 4096, true), (.flush, 0, 0, false), (.read, 1, 8192, false),
     ] {
       #expect(rig.start(operation, unit: unit, length: length, isDurable: isDurable).result == nil)
       #expect(try rig.next().result == 0)
@@ -212,7 +212,7 @@ struct BackendTests {
     }
     // What holds the lock for a moment keeps nothing from being done at once.
     for (operation, length, isDurable): (Storage.Operation, UInt64, Bool) in [
-      (.flush, 0, false), (.read, 131_072, false), (.write, 131_072, false), (.write, 4096, true),
+      (.flush, 0, false), (.read, 1 << 19, false), (.write, 1 << 19, false), (.write, 4096, true),
     ] {
       #expect(rig.start(operation, length: length, isDurable: isDurable).result == nil)
     }
