@@ -17,7 +17,7 @@ extension Storage {
   public mutating func receive(
     _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, isEmpty: Bool, kind: UInt8, index: UInt32
   ) -> Bool {
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     if message.pointee.msg_iovlen == 1 {
       // One piece needs none of the structures that describe several, and the kernel none of them copied and checked.
       io_uring_prep_recv(sqe, descriptor, message.pointee.msg_iov[0].iov_base, message.pointee.msg_iov[0].iov_len, 0)
@@ -38,7 +38,7 @@ extension Storage {
   public mutating func send(
     _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, endsAtOnce: Bool, kind: UInt8, index: UInt32
   ) -> Bool {
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     if endsAtOnce { endingAtOnce += 1 }
     // A client that is gone is an error of this send, not a signal for this process.
     let flags = MSG_NOSIGNAL | (endsAtOnce ? MSG_DONTWAIT : 0)
@@ -50,7 +50,7 @@ extension Storage {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     io_uring_prep_accept(sqe, listener, nil, nil, CInt(SOCK_CLOEXEC.rawValue))
     return tag(sqe, kind, index)
   }
@@ -59,7 +59,7 @@ extension Storage {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     io_uring_prep_poll_add(sqe, descriptor, UInt32(POLLIN))
     return tag(sqe, kind, index)
   }

@@ -303,9 +303,15 @@ public struct Storage: ~Copyable {
     return backend.geometry.kind == .null && !backend.hasFaults
   }
 
+  /// A blank entry, see `Ring.entry`; what is prepared is submitted when there is no room for one.
+  mutating func entry() -> UnsafeMutablePointer<baton_uring_sqe>? {
+    if !ring.hasRoom { endingAtOnce = 0 }
+    return ring.entry()
+  }
+
   /// Prepares the entry for a step's present phase. False when the ring takes nothing.
   private mutating func issue(_ index: Int32) -> Bool {
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     let step = steps.baseAddress! + Int(index)
     let backend = backends.baseAddress! + Int(step.pointee.unit)
     let descriptor = backend.pointee.descriptor
@@ -366,7 +372,7 @@ public struct Storage: ~Copyable {
   /// - Returns: false when the ring takes nothing at present.
   public mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
     precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     baton_prep_poll_multishot(sqe, descriptor, UInt32(POLLIN))
     baton_sqe_set_token(sqe, Self.token(kind, index))
     return true
@@ -381,7 +387,7 @@ public struct Storage: ~Copyable {
     _ address: UnsafeMutableRawPointer, while expected: UInt32, kind: UInt8, index: UInt32
   ) -> Bool {
     precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     baton_prep_futex_wait(sqe, address, UInt64(expected))
     baton_sqe_set_token(sqe, Self.token(kind, index))
     return true
@@ -391,7 +397,7 @@ public struct Storage: ~Copyable {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     io_uring_prep_poll_remove(sqe, Self.token(kind, index))
     baton_sqe_set_token(sqe, Self.nobodysToken)
     return true
@@ -402,7 +408,7 @@ public struct Storage: ~Copyable {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = ring.entry() else { return false }
+    guard let sqe = entry() else { return false }
     io_uring_prep_cancel64(sqe, Self.token(kind, index), 0)
     baton_sqe_set_token(sqe, Self.nobodysToken)
     return true
