@@ -102,7 +102,7 @@ extension NBDConnection {
     expectsLarge = command == .write && isLarge(length)
     guard command == .write else {
       messages += 1
-      if command == .read { tookRead(length) }
+      if command == .read { readAhead += Int(length) }
       return .execute(index)
     }
     let part = min(Int(length), stagingEnd - stagingBegin)

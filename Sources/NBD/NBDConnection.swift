@@ -28,6 +28,7 @@ import Glibc
 /// - each request that `next` has handed out comes back by `finish`, whatever became of the client meanwhile.
 public struct NBDConnection: ~Copyable {
   private let place = HeldInPlace()
+
   enum Phase: UInt8 {
     /// No client.
     case vacant
@@ -77,7 +78,7 @@ public struct NBDConnection: ~Copyable {
   /// Requests taken whose reply has not gone to the last byte: slots that are not free.
   private(set) var outstanding = 0
   /// Bytes of reads that were taken and have not gone to the last byte, and from how many on none is taken.
-  private(set) var readAhead = 0
+  var readAhead = 0
   var readAheadMax = Int.max
   /// Operations handed out and not finished.
   public internal(set) var executing = 0
@@ -359,9 +360,6 @@ public struct NBDConnection: ~Copyable {
     if slot >= 0 { outstanding += 1 }
     return slot
   }
-
-  /// A read has been taken, with pages for its data.
-  mutating func tookRead(_ length: UInt32) { readAhead += Int(length) }
 
   /// A request is over: its slot and pages are free.
   mutating func release(_ slot: Int) {

@@ -25,6 +25,7 @@ import Logging
 /// - when its process dies, no request of it is executed by anybody else: the other controller never sees its memory.
 public struct NBDServer: ~Copyable {
   private let place = HeldInPlace()
+
   /// What is known of a place beside its connection.
   struct Place {
     /// The client's; -1: none.

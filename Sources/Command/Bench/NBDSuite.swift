@@ -25,24 +25,42 @@ extension Bench {
   /// Written anew for each folder. A quarter of a GiB is 65,536 places for 4 KiB.
   private static var nbdFileSize: UInt64 { 256 << 20 }
 
+  /// Which CPUs client and servers run on. Left to itself a scheduler puts them on one or on two, and then it is that
+  /// which is measured.
+  private enum Placement: CaseIterable {
+    /// fio has a CPU of its own, and the servers share the others.
+    case apart
+    /// All of them on one: nobody waits for a CPU that sleeps to wake up. The quickest way where only one of them has
+    /// something to do at a time, and what two programs on a busy machine get.
+    case together
+  }
+
   private struct Transfer {
     let pattern: AccessPattern
     let blockSize: Int
     let depth: Int
+    var placement = Placement.apart
 
     var name: String {
       let what = pattern == .read || pattern == .randread ? "reads" : "writes"
-      return "\(blockSize >> 10) KiB \(pattern.isRandom ? "random" : "sequential") \(what), depth \(depth)"
+      let how = "\(blockSize >> 10) KiB \(pattern.isRandom ? "random" : "sequential") \(what), depth \(depth)"
+      return placement == .together ? "\(how), one CPU" : how
     }
 
     /// At the most this ratio is aimed at beside each of the other servers: 1.5 times the requests a second of the best
     /// of them where many are outstanding, 1.1 times where one is.
     var goal: Double { depth == 1 ? 1 / 1.1 : 1 / 1.5 }
 
-    static let all =
-      [.randread, .randwrite].flatMap { pattern in
-        [1, 32].map { Transfer(pattern: pattern, blockSize: 4096, depth: $0) }
-      } + [.read, .write].map { Transfer(pattern: $0, blockSize: 128 << 10, depth: 32) }
+    static func all(_ placement: Placement) -> [Transfer] {
+      let short = [AccessPattern.randread, .randwrite]
+      return switch placement {
+      case .apart:
+        short.flatMap { pattern in [1, 32].map { Transfer(pattern: pattern, blockSize: 4096, depth: $0) } }
+          + [.read, .write].map { Transfer(pattern: $0, blockSize: 128 << 10, depth: 32) }
+      case .together:
+        short.map { Transfer(pattern: $0, blockSize: 4096, depth: 1, placement: .together) }
+      }
+    }
 
     /// Of the short form.
     static let few = [1, 32].map { Transfer(pattern: .randread, blockSize: 4096, depth: $0) }
@@ -50,8 +68,6 @@ extension Bench {
 
   private mutating func nbd(in directory: String) throws {
     let scratch = try ScratchDirectory(in: directory, name: "nbd")
-    // Of their own: the path of a socket must be short.
-    let sockets = try ScratchDirectory(in: ScratchDirectory.parent, name: "nbd-sockets")
     let fileSystem = FileSystem(of: scratch.path)?.name ?? "unknown file system"
     let (path, log) = ("\(scratch.path)/file", "\(scratch.path)/log")
     progress.begin("nbd: writing a file of \(ByteCount.describe(Self.nbdFileSize)) on \(fileSystem)")
@@ -59,29 +75,32 @@ extension Bench {
     try Self.withSubsystem("nbd", [UnitSpecification(.path(path))]) { subsystem in
       let isDirect = try subsystem.status().units[0].isDirect
       let place = "\(fileSystem), \(isDirect ? "O_DIRECT" : "page cache")"
-      try nbd(on: subsystem, path, isDirect, place, sockets: sockets.path, log: log)
+      // In the short form there is time for one placement, and where there is one CPU there is but one.
+      for placement in isQuick || isCrowded ? [.apart] : Placement.allCases {
+        try nbd(placement, on: subsystem, path, isDirect, place, log: log)
+      }
     }
   }
 
-  /// All servers run all the time, and those that are not asked sleep. fio has a CPU of its own, and the servers share
-  /// the others: left to itself a scheduler puts client and server on one CPU or on two, and then it is that which is
-  /// measured.
+  /// All servers run all the time, and those that are not asked sleep.
   private mutating func nbd(
-    on subsystem: Subsystem, _ path: String, _ isDirect: Bool, _ place: String, sockets: String, log: String
+    _ placement: Placement, on subsystem: Subsystem, _ path: String, _ isDirect: Bool, _ place: String, log: String
   ) throws {
     progress.begin("nbd: starting the servers on \(place)")
-    let address = try NBDAddress(parsing: "unix:\(sockets)/baton")
+    // In a folder of their own: the path of a socket must be short, and not every server removes its own.
+    let sockets = try ScratchDirectory(in: ScratchDirectory.parent, name: "nbd-sockets")
+    let address = try NBDAddress(parsing: "unix:\(sockets.path)/baton")
     var servers = NBDRivals(isDirect: isDirect, onDisk: !place.hasPrefix("tmpfs"))
-    var a = try Self.beside(cpus.here) {
+    var a = try placed(placement) {
       try ControllerProcess(.a, of: subsystem, arguments: ["--nbd", "\(address)"], log: log)
     }
-    var b = try Self.beside(cpus.here) { try ControllerProcess(.b, of: subsystem, log: log) }
-    try Self.beside(cpus.here) { try servers.start(on: path, sockets: sockets, log: log) }
+    var b = try placed(placement) { try ControllerProcess(.b, of: subsystem, log: log) }
+    try placed(placement) { try servers.start(on: path, sockets: sockets.path, log: log) }
     try a.waitUntilServing(subsystem, log: log)
     try b.waitUntilServing(subsystem, log: log)
     try NBDRivals.waitUntilAnswered(address, log: log)
     let own = [ProcessFigures(of: a.pid), ProcessFigures(of: b.pid)]
-    for transfer in isQuick ? Transfer.few : Transfer.all {
+    for transfer in isQuick ? Transfer.few : Transfer.all(placement) {
       try nbd(transfer, at: address, own, &servers, path, isDirect, place)
     }
     try a.stop()
@@ -105,8 +124,9 @@ extension Bench {
         depth: transfer.depth, size: Self.nbdFileSize, seconds: seconds, seed: round + 1)
       return [figures.rate, Double(try processorTime() - before) / 1000 / figures.requests]
     }
+    let name = "\(transfer.name), \(place)"
     let measured = try pinned {
-      try interleaved("nbd: \(transfer.name), \(place)", trials: 2 + running.count, control: control, rounds: rounds) {
+      try interleaved("nbd: \(name)", trials: 2 + running.count, control: control, rounds: rounds) {
         trial, round in
         switch trial {
         case 0: return try measure(address, own, round)
@@ -124,7 +144,6 @@ extension Bench {
     func rivals(_ value: Int, goal: Double) -> [Interleaved.Rival] {
       servers.rivals(of: running) { name, place in .thing(name, 3 + 2 * place + value, goal: goal) }
     }
-    let name = "\(transfer.name), \(place)"
     report.append(
       measured.row(
         .nbd, name, metric: "rate", unit: "requests/s", ours: 0, floor: ("the file without a server", 2),
@@ -138,10 +157,10 @@ extension Bench {
         .nbd, of: "Baton, \(name)", metric: "rate", unit: "requests/s", better: .more, waiting: .adaptive))
   }
 
-  /// With this process, and all that it starts meanwhile, on every CPU but that one; -1: on any.
-  private static func beside<Outcome: ~Copyable>(_ cpu: Int, _ body: () throws -> Outcome) throws -> Outcome {
-    if cpu < 0 { return try body() }
-    try check(baton_pin_beside_cpu(CInt(cpu)), "CPU \(cpu)", doing: "keeping this process from it")
+  /// With this process, and all that it starts meanwhile, where the servers run.
+  private func placed<Outcome: ~Copyable>(_ placement: Placement, _ body: () throws -> Outcome) throws -> Outcome {
+    if placement == .together || isCrowded { return try pinned(body) }
+    try check(baton_pin_beside_cpu(CInt(cpus.here)), "CPU \(cpus.here)", doing: "keeping this process from it")
     defer { _ = baton_unpin() }
     return try body()
   }
