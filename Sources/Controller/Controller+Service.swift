@@ -169,7 +169,7 @@ extension Controller {
 
   private func status(of result: Int32) -> Status {
     switch -result {
-    case ENOSPC, EDQUOT: .noSpace
+    case ENOSPC, EDQUOT, EFBIG: .noSpace
     case EOPNOTSUPP, ENOSYS: .unsupported
     case EROFS, EPERM: .readOnly
     case EBUSY: .inUse

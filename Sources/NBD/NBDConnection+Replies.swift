@@ -16,7 +16,11 @@ extension NBDConnection {
     case .withdrawn:
       release(index)
       hangUp()
-    case .failed(let error): answer(index, refusal(error, slot.pointee.flags))
+    case .failed(let error):
+      // Nothing of it goes.
+      readAhead -= Int(slot.pointee.ahead)
+      slot.pointee.ahead = 0
+      answer(index, refusal(error, slot.pointee.flags))
     case .done:
       if slot.pointee.remaining > limits.extentMax, isInPieces(slot.pointee.command) {
         slot.pointee.offset += limits.extentMax

@@ -9,6 +9,10 @@ extension NBDConnection {
   public mutating func next() -> NBDOperation? {
     let piece = continuing.removeFirst(slots)
     if piece >= 0 { return operation(piece) }
+    if readAhead < readAheadMax {
+      let read = held.removeFirst(slots)
+      if read >= 0 { return begunRead(read) }
+    }
     while phase == .transmission {
       if incoming >= 0 {
         guard slots[incoming].received == slots[incoming].length else { return nil }
@@ -21,10 +25,11 @@ extension NBDConnection {
         skip()
         guard skipping == 0 else { return nil }
         messages += 1
+        answerRefused()
       }
-      guard stagingEnd - stagingBegin >= WireLength.request, readAhead < readAheadMax else { return nil }
+      guard stagingEnd - stagingBegin >= WireLength.request else { return nil }
       switch takeHeader() {
-      case .execute(let slot): return operation(slot)
+      case .execute(let slot): return slots[slot].command == .read ? begunRead(slot) : operation(slot)
       case .nothingToExecute: break
       case .nothingTaken: return nil
       }
@@ -77,8 +82,15 @@ extension NBDConnection {
       // Which kind of reply it gets.
       slot.pointee.command = command ?? .disconnect
       stagingBegin += WireLength.request
-      if command == .write { skipping = length }
-      if skipping == 0 { messages += 1 }
+      if command == .write, length > 0 {
+        // Answered when all of it has come: there are clients that look for no answer before they have said all.
+        skipping = length
+        slot.pointee.state = .receiving
+        refused = index
+        self.refusal = refusal
+        return .nothingToExecute
+      }
+      messages += 1
       answer(index, refusal)
       return .nothingToExecute
     }
@@ -102,8 +114,11 @@ extension NBDConnection {
     expectsLarge = command == .write && isLarge(length)
     guard command == .write else {
       messages += 1
-      if command == .read { readAhead += Int(length) }
-      return .execute(index)
+      guard command == .read, readAhead >= readAheadMax else { return .execute(index) }
+      // What follows it is taken nevertheless: a client may say all that it has to say before it reads anything.
+      slot.pointee.state = .held
+      held.append(index, slots)
+      return .nothingToExecute
     }
     let part = min(Int(length), stagingEnd - stagingBegin)
     memcpy(address(slot), memory + stagingBegin, part)
@@ -128,6 +143,20 @@ extension NBDConnection {
     case .blockStatus: flags & CommandFlag.requestOne != 0 ? 0 : 1
     case .disconnect, .flush, .trim, .cache, .writeZeroes: 0
     }
+  }
+
+  /// Answers the write whose payload has been read over, or will not come.
+  mutating func answerRefused() {
+    let index = refused
+    refused = -1
+    answer(index, refusal)
+  }
+
+  /// Hands a read out: from now on it is read ahead, until its data has gone.
+  private mutating func begunRead(_ index: Int) -> NBDOperation {
+    slots[index].ahead = slots[index].length
+    readAhead += Int(slots[index].length)
+    return operation(index)
   }
 
   /// Hands a slot's next piece out.

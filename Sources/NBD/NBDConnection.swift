@@ -74,12 +74,16 @@ public struct NBDConnection: ~Copyable {
   // Requests.
   var freeSlots = SlotList()
   var continuing = SlotList()
+  var held = SlotList()
   var answered = SlotList()
   /// Requests taken whose reply has not gone to the last byte: slots that are not free.
   private(set) var outstanding = 0
-  /// Bytes of reads that were taken and have not gone to the last byte, and from how many on none is taken.
+  /// Bytes of reads that were handed out and have not gone to the last byte, and from how many on none is handed out.
   var readAhead = 0
   var readAheadMax = Int.max
+  /// The write whose payload is being read over, and what it is answered then; -1: there is none.
+  var refused = -1
+  var refusal = Refusal(.invalid, "")
   /// Operations handed out and not finished.
   public internal(set) var executing = 0
 
@@ -154,8 +158,8 @@ public struct NBDConnection: ~Copyable {
       freeSlots.append(slot, slots)
     }
     (outstanding, readAhead, readAheadMax) = (0, 0, Int.max)
-    continuing = SlotList()
-    answered = SlotList()
+    (continuing, held, answered) = (SlotList(), SlotList(), SlotList())
+    refused = -1
     (stagingBegin, stagingEnd, incoming, skipping, expectsLarge) = (0, 0, -1, 0, false)
     (outBegin, outEnd, sentOfFirst) = (0, 0, 0)
     outPage = pool.take(1)
@@ -173,9 +177,6 @@ public struct NBDConnection: ~Copyable {
 
   // MARK: How it stands
 
-  /// Whether a client has this place.
-  public var isOccupied: Bool { phase != .vacant }
-
   /// Whether more is taken from the client: not once either side has ended it.
   public var takesMore: Bool { isNegotiating || phase == .transmission }
 
@@ -185,12 +186,15 @@ public struct NBDConnection: ~Copyable {
   /// Whether the handshake lasts: `negotiate` takes what came.
   public var isNegotiating: Bool { phase == .greeting || phase == .options }
 
+  /// Whether the storage has something to do for the client: it is not the client who keeps others waiting.
+  public var isWorking: Bool { executing > 0 || !continuing.isEmpty }
+
   /// Whether everything has ended: the socket is to be closed, and `end` called.
   public var isFinished: Bool {
     switch phase {
     case .vacant, .greeting, .options, .transmission: false
     case .draining:
-      executing == 0 && !isReceiving && !isSending && continuing.isEmpty && answered.isEmpty && outBegin == outEnd
+      !isWorking && !isReceiving && !isSending && held.isEmpty && answered.isEmpty && outBegin == outEnd
     case .broken: executing == 0 && !isReceiving && !isSending
     }
   }
@@ -201,7 +205,7 @@ public struct NBDConnection: ~Copyable {
     switch phase {
     case .greeting: true
     case .options: skipping > 0 || stagingEnd > stagingBegin && isShortOfBytes
-    case .transmission: incoming >= 0 || skipping > 0 || stagingEnd > stagingBegin && isShortOfBytes
+    case .transmission: (incoming >= 0 || skipping > 0 || stagingEnd > stagingBegin) && isShortOfBytes
     case .vacant, .draining, .broken: false
     }
   }
@@ -209,19 +213,20 @@ public struct NBDConnection: ~Copyable {
   /// Bytes of the pool that requests hold, and the handshake's answers.
   public var memoryInUse: Int { (pool.count - pool.free) * PagePool.pageSize }
 
-  /// Whether there is anything to send.
-  public var hasOutput: Bool { phase != .broken && (outBegin < outEnd || !answered.isEmpty) }
-
   /// Whether one request is being executed or answered and nothing else has come: so it is with a client that asks one
   /// thing after the other, which says nothing before it has read the reply.
   public var awaitsReply: Bool { outstanding == 1 && incoming < 0 && stagingBegin == stagingEnd }
 
-  /// Whether the send under way is short and the last thing that the client waits for. It has read all replies before,
-  /// or it would not have asked again: its socket has room.
+  /// Whether the send under way is short and the last thing that the client waits for, and nothing else can go on when
+  /// it has ended: the next thing that happens comes from the client. It has read all replies before, or it would not
+  /// have asked again: its socket has room.
   public var sendsLast: Bool {
-    isSending && outstanding == 1 && answered.first >= 0 && sentOfFirst == 0
-      && slots[Int(answered.first)].payloadCount <= UInt32(limits.stagingSize / 2)
+    isSending && awaitsReply && phase == .transmission && answered.first >= 0 && sentOfFirst == 0
+      && slots[Int(answered.first)].payloadCount <= Self.lastPayloadMax
   }
+
+  /// What every socket has room for that is empty: TCP begins with 46 KB at the least (tcp_init_buffer_space).
+  private static var lastPayloadMax: UInt32 { 16384 }
 
   /// Whether what is in staging is not enough to go on.
   var isShortOfBytes: Bool {
@@ -303,6 +308,7 @@ public struct NBDConnection: ~Copyable {
   public mutating func hangUp() {
     guard phase == .greeting || phase == .options || phase == .transmission else { return }
     phase = .draining
+    if refused >= 0 { answerRefused() }
     dropIncoming()
     freeOut()
   }
@@ -329,6 +335,15 @@ public struct NBDConnection: ~Copyable {
     while slot >= 0 {
       release(slot)
       slot = continuing.removeFirst(slots)
+    }
+    if refused >= 0 {
+      release(refused)
+      refused = -1
+    }
+    slot = held.removeFirst(slots)
+    while slot >= 0 {
+      release(slot)
+      slot = held.removeFirst(slots)
     }
     if isSending { return }
     slot = answered.removeFirst(slots)
@@ -365,8 +380,9 @@ public struct NBDConnection: ~Copyable {
   mutating func release(_ slot: Int) {
     if slots[slot].page >= 0 {
       pool.giveBack(Int(slots[slot].page), Int(slots[slot].pageCount))
-      if slots[slot].command == .read { readAhead -= Int(slots[slot].length) }
     }
+    readAhead -= Int(slots[slot].ahead)
+    slots[slot].ahead = 0
     slots[slot].page = -1
     slots[slot].state = .free
     outstanding -= 1

@@ -53,12 +53,14 @@ public enum NBDOutcome: Sendable, Equatable {
 struct RequestSlot {
   enum State: UInt8 {
     case free
-    /// A write whose payload is being received.
+    /// A write whose payload is being received, or read over.
     case receiving
     /// Handed out by `next`, until `finish`.
     case executing
     /// Its next piece waits for `next`.
     case continuing
+    /// A read that waits until less has been read ahead.
+    case held
     /// Its reply waits to be sent, or is.
     case answered
   }
@@ -77,6 +79,8 @@ struct RequestSlot {
   var pageCount: Int32 = 0
   /// What the client asked for.
   var length: UInt32 = 0
+  /// Bytes that it counts for in `NBDConnection.readAhead`.
+  var ahead: UInt32 = 0
   /// Of a write's payload.
   var received: UInt32 = 0
   /// Bytes that follow the reply's header, from `payload` on.

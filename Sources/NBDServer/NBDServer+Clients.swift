@@ -15,6 +15,9 @@ extension NBDServer {
   /// uses.
   private static var bytesKept: UInt64 { 1 << 20 }
 
+  /// Receives in which a socket that is to be closed is emptied, more than a socket's buffer holds.
+  private static var readsOverMax: Int { 64 }
+
   /// The place is to be looked at before this turn ends.
   @inline(__always)
   mutating func markDirty(_ place: Int) {
@@ -262,6 +265,7 @@ extension NBDServer {
   /// Everything of a client has ended.
   private mutating func vacate(_ place: Int, _ controller: inout Controller) {
     // Closed and not shut down: the last replies are still on their way.
+    if !connections[place].isBroken { readOver(place) }
     close(places[place].socket)
     if connections[place].bytesReceived + connections[place].bytesSent > Self.bytesKept {
       // Where the kernel does not do it the pages stay: they are bounded.
@@ -276,6 +280,17 @@ extension NBDServer {
     mustTend = true
   }
 
+  /// Reads over what the client has sent and nobody takes any more. To close a socket in which something has not been
+  /// read resets the connection, and what is still on its way to the client is lost (RFC 9293, 3.10.4).
+  private func readOver(_ place: Int) {
+    // Nobody else uses its memory any more.
+    let memory = arena + place * options.limits.memorySize
+    shutdown(places[place].socket, CInt(SHUT_WR))
+    for _ in 0..<Self.readsOverMax {
+      if recv(places[place].socket, memory, options.limits.stagingSize, CInt(MSG_DONTWAIT)) <= 0 { return }
+    }
+  }
+
   /// Ends those that keep others waiting: handshakes that do not come to their end, half messages, replies that nobody
   /// reads at the end. A client that is idle between two requests may be so for ever.
   mutating func tendClients(at now: UInt64) {
@@ -286,7 +301,11 @@ extension NBDServer {
         places[place].progress = progress
         places[place].progressAt = now
       }
-      let silence = now &- min(places[place].progressAt, now)
+      // What the storage takes its time for is no silence of the client's, nor is the time before it was to end.
+      if !connection.pointee.takesMore, places[place].workedAt == 0 || connection.pointee.isWorking {
+        places[place].workedAt = now
+      }
+      let silence = now &- min(max(places[place].progressAt, places[place].workedAt), now)
       let limit: UInt64? =
         if !connection.pointee.takesMore {
           options.farewellNanosecondsMax
@@ -315,6 +334,10 @@ extension NBDServer {
       }
     } else if now &- leavingSince > options.farewellNanosecondsMax {
       for place in 0..<options.connectionsMax where places[place].socket >= 0 {
+        // What the storage took longer for has the same time to go.
+        if connections[place].isWorking || now &- min(places[place].workedAt, now) <= options.farewellNanosecondsMax {
+          continue
+        }
         connections[place].abandon()
         markDirty(place)
       }

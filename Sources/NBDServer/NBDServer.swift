@@ -44,6 +44,8 @@ public struct NBDServer: ~Copyable {
     /// What has been shut down of the socket: 0 nothing, 1 the client's direction, 2 both.
     var shut = 0
     var since: UInt64 = 0
+    /// When it was last seen, after the end of its requests, that the storage still works on one; 0: never.
+    var workedAt: UInt64 = 0
     /// Bytes moved so far, and when they had last grown.
     var progress: UInt64 = 0
     var progressAt: UInt64 = 0

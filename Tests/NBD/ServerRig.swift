@@ -210,6 +210,9 @@ final class StreamClient {
     }
   }
 
+  /// Says that nothing more comes, and hears on.
+  func sayNoMore() { shutdown(socket, CInt(SHUT_WR)) }
+
   /// Takes what has come.
   func hear() {
     flush()

@@ -107,6 +107,44 @@ struct ServerTakeoverTests {
     try rig.turn { rig.a?.isStopped ?? true }
   }
 
+  @Test("What the storage takes longer for than a client may is answered all the same, whoever ends it")
+  func farewellToSlowStorage() throws {
+    for end in 0..<3 {
+      let rig = try ServerRig(units: ["fault:delay=600ms:mem:1M"]) { $0.farewellNanosecondsMax = 200_000_000 }
+      let client = try rig.client()
+      client.say(Say.request(1, cookie: 1, payload: [UInt8](repeating: 0x25, count: 512)))
+      try rig.turn { try rig.count(.storageOperations, of: .a) >= 1 }
+      switch end {
+      case 0: client.say(Say.request(2, cookie: 2))
+      case 1: client.sayNoMore()
+      default: rig.a?.beginStop()
+      }
+      try rig.turn {
+        client.hear()
+        return client.isEnded
+      }
+      var listener = Listener(client.heard)
+      #expect(listener.reply(reads: [:]) == Reply(cookie: 1))
+    }
+  }
+
+  @Test("What was answered arrives, whatever the client has said that nobody takes any more")
+  func endsWithUnreadInput() throws {
+    let rig = try ServerRig(units: ["mem:1M"])
+    let client = try rig.client()
+    let reads = (1...30).flatMap { Say.request(0, cookie: UInt64($0), length: 16384) }
+    client.say(reads + [UInt8](repeating: 0x25, count: 1 << 18))
+    try rig.turn {
+      client.hear()
+      return client.isEnded
+    }
+    var listener = Listener(client.heard)
+    let lengths = Dictionary(uniqueKeysWithValues: (1...30).map { (UInt64($0), 16384) })
+    var cookies: [UInt64] = []
+    while let reply = listener.reply(reads: lengths) { cookies.append(reply.cookie) }
+    #expect(cookies == (1...30).map { UInt64($0) })
+  }
+
   @Test("A client that reads nothing keeps no controller from leaving")
   func farewellUnheard() throws {
     let rig = try ServerRig(units: ["mem:16M"]) { $0.farewellNanosecondsMax = 1_000_000 }
