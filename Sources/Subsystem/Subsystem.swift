@@ -22,11 +22,6 @@ public struct Subsystem: Sendable, Equatable {
       throw BatonError(
         .invalid, "subsystem '\(name)'", "has \(units.count) units", mend: "name 1 to \(Region.unitsMax) with --unit")
     }
-    if FileFacts(path: location.region) != nil {
-      throw BatonError(
-        .busy, "subsystem '\(name)'", "is there already (\(location.directory))",
-        mend: "use it, or remove it first with 'baton destroy \(name)'")
-    }
     var names: Set<String> = []
     for unit in units where !unit.name.isEmpty && !names.insert(unit.name).inserted {
       throw BatonError(
@@ -34,8 +29,16 @@ public struct Subsystem: Sendable, Equatable {
     }
     var made: [String] = []
     var madeDirectories: [String] = []
+    var locked: CInt = -1
+    defer { if locked >= 0 { close(locked) } }
     do throws(BatonError) {
       try makeDirectories(location.directory, &madeDirectories)
+      locked = try lock(location.directory)
+      if FileFacts(path: location.region) != nil {
+        throw BatonError(
+          .busy, "subsystem '\(name)'", "is there already (\(location.directory))",
+          mend: "use it, or remove it first with 'baton destroy \(name)'")
+      }
       var prepared: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
       var seen: Set<FileFacts.Identity> = []
       for (index, unit) in units.enumerated() {
@@ -48,7 +51,9 @@ public struct Subsystem: Sendable, Equatable {
           made.append(path)
         case .path(let named):
           path = named
-          if FileFacts(path: named) == nil { made.append(named) }
+          // Not what a link that leads nowhere stands for: the link is somebody's.
+          var facts = stat()
+          if lstat(named, &facts) != 0, errno == ENOENT { made.append(named) }
         case .null: break
         }
         let geometry = try Backend.prepare(unit, memoryPath: memoryPath)
@@ -98,6 +103,28 @@ public struct Subsystem: Sendable, Equatable {
       // Memory units may have any number: the folder is empty when all are gone.
       if rmdir(location.directory) == 0 { break }
     }
+  }
+
+  /// Locks a subsystem's folder, flock(2): of two who make a subsystem of one name the second one waits until the first
+  /// one has it, and takes nothing of it away.
+  private static func lock(_ directory: String) throws(BatonError) -> CInt {
+    let descriptor = try check(
+      open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), directory, doing: "opening the subsystem's folder")
+    while flock(descriptor, LOCK_EX) != 0 {
+      let reason = errno
+      if reason == EINTR { continue }
+      close(descriptor)
+      throw BatonError(result: -Int(reason), directory, doing: "locking the subsystem's folder")
+    }
+    // Whoever had it may have failed, and have removed the folder.
+    var (locked, present) = (stat(), stat())
+    guard fstat(descriptor, &locked) == 0, stat(directory, &present) == 0, locked.st_ino == present.st_ino,
+      locked.st_dev == present.st_dev
+    else {
+      close(descriptor)
+      throw BatonError(.busy, directory, "was removed by somebody else at the same time", mend: "try again")
+    }
+    return descriptor
   }
 
   private static func absolute(_ path: String) -> String {

@@ -35,7 +35,8 @@ public struct SubsystemLocation: Sendable, Equatable {
 
   /// The folder that named subsystems lie in.
   static var home: String {
-    getenv("BATON_HOME").map { String(cString: $0) } ?? "/dev/shm/baton-\(getuid())"
+    if let named = getenv("BATON_HOME"), named.pointee != 0 { return String(cString: named) }
+    return "/dev/shm/baton-\(getuid())"
   }
 
   /// The region's file.

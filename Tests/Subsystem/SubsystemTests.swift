@@ -85,6 +85,28 @@ struct SubsystemTests {
     #expect(folder.contents == ["subsystem"])
   }
 
+  @Test("Of two who make one of the same name at once one has it, whole")
+  func atOnce() async throws {
+    for round in 0..<20 {
+      let name = folder("round\(round)")
+      let made = await withTaskGroup(of: Bool.self) { group in
+        for _ in 0..<2 {
+          group.addTask { (try? Subsystem.create(name, units: [UnitSpecification(parsing: "mem:64k")])) != nil }
+        }
+        return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+      }
+      #expect(made == 1)
+      #expect(try FileFacts(path: Subsystem(name).location.memory(unit: 0))?.size == 65536)
+    }
+  }
+
+  @Test("A link that leads nowhere is no file of the subsystem's, and stays")
+  func danglingLink() throws {
+    try #require(symlink("nowhere/file", folder("link")) == 0)
+    #expect(throws: BatonError.self) { try create(["%/link:64k"]) }
+    #expect(folder.contents == ["link"])
+  }
+
   @Test("Two subsystems of one name are not the same")
   func generations() throws {
     let first = try create(["null:64k"])

@@ -22,7 +22,7 @@ struct DemoCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
 
   func validate() throws {
-    if let runtime, runtime <= 0 || runtime >= 1e6 { throw ValidationError("--runtime takes seconds, more than 0") }
+    if let runtime, !(runtime > 0 && runtime < 1e6) { throw ValidationError("--runtime takes seconds, more than 0") }
   }
 
   func run() throws {

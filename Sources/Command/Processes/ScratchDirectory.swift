@@ -17,7 +17,10 @@ struct ScratchDirectory: ~Copyable {
   }
 
   /// Where such files go when nobody says: TMPDIR, else /var/tmp, which lies on a disk where /tmp may not.
-  static var parent: String { getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp" }
+  static var parent: String {
+    if let named = getenv("TMPDIR"), named.pointee != 0 { return String(cString: named) }
+    return "/var/tmp"
+  }
 
   deinit {
     if let directory = opendir(path) {

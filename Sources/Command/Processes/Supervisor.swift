@@ -15,8 +15,9 @@ struct Backoff {
   static let delayMax: UInt64 = 1_000_000_000
   /// Who has lived so long did not die of its start.
   static let settledNanoseconds: UInt64 = 5_000_000_000
-  /// An error within this is an error of the start, and so many in a row are no accident.
-  static let startNanoseconds: UInt64 = 1_000_000_000
+  /// An error within this is an error of the start, and so many in a row are no accident. A controller waits 3 s for an
+  /// address that is in use, and 10 s for a unit that is.
+  static let startNanoseconds: UInt64 = 15_000_000_000
   static let failuresMax = 5
   /// EX_USAGE: the command line will not become better.
   private static let usage: CInt = 64

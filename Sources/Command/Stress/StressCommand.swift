@@ -37,7 +37,7 @@ struct StressCommand: ParsableCommand {
   @Option(help: .hidden) var logLevel = "info"
 
   func validate() throws {
-    if let runtime, runtime <= 0 || runtime >= 1e6 { throw ValidationError("--runtime takes seconds, more than 0") }
+    if let runtime, !(runtime > 0 && runtime < 1e6) { throw ValidationError("--runtime takes seconds, more than 0") }
     guard (1...16).contains(hosts) else { throw ValidationError("--hosts takes 1 to 16") }
     guard (1...1000).contains(iodepth) else { throw ValidationError("--iodepth takes 1 to 1000") }
     guard bs.bytes >= 512, bs.bytes % 512 == 0, bs.bytes <= 65536 else {

@@ -8,6 +8,9 @@ import Logging
 extension ControllerIdentity: ExpressibleByArgument {
   /// From the command line's word.
   public init?(argument: String) { self.init(argument) }
+
+  /// The words that there are, and not the raw values.
+  public static var allValueStrings: [String] { allCases.map { "\($0)" } }
 }
 
 struct ControllerCommand: ParsableCommand {

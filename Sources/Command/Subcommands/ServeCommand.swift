@@ -32,6 +32,7 @@ struct ServeCommand: ParsableCommand {
 
   func run() throws {
     let subsystem = try Subsystem(name)
+    try checkAddresses(subsystem)
     if FileFacts(path: subsystem.location.region) == nil {
       if unit.isEmpty {
         throw BatonError(
@@ -54,6 +55,22 @@ struct ServeCommand: ParsableCommand {
       }
       if isThere { report(status, subsystem) }
       return isThere
+    }
+  }
+
+  /// Sees that nobody answers at an address before the controllers do: it would be taken for one of them.
+  private func checkAddresses(_ subsystem: Subsystem) throws(BatonError) {
+    var seen: [NBDAddress] = []
+    for address in ControllerIdentity.allCases.flatMap({ addresses(of: $0, subsystem) }) {
+      if seen.contains(address) {
+        throw BatonError(
+          .invalid, "\(address)", "is named twice", mend: "name an address of its own for each controller")
+      }
+      seen.append(address)
+      if address.isAnswered {
+        throw BatonError(
+          .busy, "\(address)", "somebody else listens there", mend: "stop whoever does, or name another address")
+      }
     }
   }
 
