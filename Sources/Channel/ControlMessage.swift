@@ -13,14 +13,16 @@ public enum ControlMessage {
         mend: "start it with 'baton controller'"))
   }
 
-  /// Host or peer: asks to be attached, handing `descriptor` over (-1: none).
+  /// Host or peer: asks to be attached, handing `descriptor` over (-1: none). `generation` is that of the subsystem
+  /// which a host has been attached to before (0: it has not): another one of its name must not have its requests.
   public static func sendAttach(
-    over socket: borrowing OwnedDescriptor, kind: UInt32, descriptor: CInt
+    over socket: borrowing OwnedDescriptor, kind: UInt32, descriptor: CInt, generation: UInt64 = 0
   ) throws(BatonError) {
     var message = baton_attach_request()
     message.magic = baton_host_magic
     message.layout_version = UInt32(BATON_LAYOUT_VERSION)
     message.kind = kind
+    message.generation = generation
     try check(
       baton_socket_send(socket.number, &message, MemoryLayout<baton_attach_request>.size, descriptor),
       "control socket", doing: "sending the attach request")

@@ -129,7 +129,7 @@ extension Controller {
   private mutating func receiveMessages(_ connection: Int) {
     let descriptor = control.connections[connection].descriptor
     for _ in 0..<Self.messagesMax {
-      // The longest; an attach request is the beginning of it.
+      // As long as an attach request, and the same but for its end.
       var message = baton_listener_message()
       var passed: CInt = -1
       let count = baton_socket_receive(descriptor, &message, MemoryLayout<baton_listener_message>.size, &passed)
@@ -137,13 +137,13 @@ extension Controller {
       if count == -Int(EAGAIN) || count == -Int(EINTR) { return }
       switch (count, control.connections[connection].kind) {
       case (1, .host), (1, .peer): break  // the doorbell: being awake is the answer
-      case (MemoryLayout<baton_attach_request>.size, .unknown):
-        attach(connection, message, handed)
-        if control.connections[connection].descriptor < 0 { return }
       case (MemoryLayout<baton_listener_message>.size, .unknown) where isListener(message),
         (MemoryLayout<baton_listener_message>.size, .listeners) where isListener(message):
         control.connections[connection].kind = .listeners
         control.keepListener(handed, number: message.number)
+      case (MemoryLayout<baton_attach_request>.size, .unknown):
+        attach(connection, unsafeBitCast(message, to: baton_attach_request.self), handed)
+        if control.connections[connection].descriptor < 0 { return }
       default:
         disconnect(connection, count <= 0 ? nil : "a message of \(count) bytes that means nothing here")
         return
@@ -172,7 +172,7 @@ extension Controller {
   }
 
   private mutating func attach(
-    _ connection: Int, _ message: baton_listener_message, _ handed: borrowing OwnedDescriptor
+    _ connection: Int, _ message: baton_attach_request, _ handed: borrowing OwnedDescriptor
   ) {
     let descriptor = control.connections[connection].descriptor
     var pid: pid_t = 0
@@ -191,6 +191,10 @@ extension Controller {
       welcome(connection)
     case UInt32(BATON_ATTACH_ASK): answerAsk(connection)
     case UInt32(BATON_ATTACH_HOST):
+      // What it has outstanding was asked of another subsystem.
+      guard message.generation == 0 || message.generation == region.header.generation else {
+        return refuse(connection, "the subsystem that this host was attached to is gone; this one is another")
+      }
       do throws(BatonError) {
         let memory = try HostMemory(attaching: handed)
         let (place, refusal) = place(for: memory.header.identity)

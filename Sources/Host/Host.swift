@@ -352,8 +352,14 @@ public struct Host: ~Copyable {
     }
     if tendedAt < reconnectAt { return }
     reconnectAt = tendedAt + Self.reconnectNanoseconds
-    if case .detached = channelA.phase, options.controller != .b { _ = channelA.connect(memory, location) }
-    if case .detached = channelB.phase, options.controller != .a { _ = channelB.connect(memory, location) }
+    // Of two subsystems of one name, one after the other, the second must not have what was asked of the first.
+    let generation = channelA.generation != 0 ? channelA.generation : channelB.generation
+    if case .detached = channelA.phase, options.controller != .b {
+      _ = channelA.connect(memory, location, generation: generation)
+    }
+    if case .detached = channelB.phase, options.controller != .a {
+      _ = channelB.connect(memory, location, generation: generation)
+    }
   }
 
   // MARK: Waiting

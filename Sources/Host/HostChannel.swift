@@ -26,6 +26,8 @@ struct HostChannel: ~Copyable {
   }
   var socket: CInt = -1
   private(set) var incarnation: UInt64 = 0
+  /// Of the subsystem, once a controller has told it.
+  private(set) var generation: UInt64 = 0
   /// The first number that this life of the controller is asked with: smaller ones went to an earlier life.
   private var firstSequence: UInt64 = 1
   /// Why the controller refused, when it did.
@@ -70,12 +72,16 @@ struct HostChannel: ~Copyable {
 
   // MARK: Control
 
-  /// Connects and asks to be attached. Does not wait for the reply; returns what prevented it.
-  mutating func connect(_ memory: borrowing HostMemory, _ location: SubsystemLocation) -> BatonError? {
+  /// Connects and asks to be attached, to that subsystem and no other one of its name (0: to whichever there is). Does
+  /// not wait for the reply; returns what prevented it.
+  mutating func connect(
+    _ memory: borrowing HostMemory, _ location: SubsystemLocation, generation: UInt64 = 0
+  ) -> BatonError? {
     do throws(BatonError) {
       let connection = try ControlMessage.connect(path: location.socket(of: controller), to: controller)
       try ControlMessage.sendAttach(
-        over: connection, kind: UInt32(BATON_ATTACH_HOST), descriptor: memory.descriptor.number)
+        over: connection, kind: UInt32(BATON_ATTACH_HOST), descriptor: memory.descriptor.number,
+        generation: generation)
       socket = connection.release()
       phase = .attaching
       return nil
@@ -100,6 +106,7 @@ struct HostChannel: ~Copyable {
           phase = .attached
           if incarnation != reply.incarnation { firstSequence = queue.pointee.sequence }
           incarnation = reply.incarnation
+          generation = reply.generation
           refusal = nil
           unitCount = Int(reply.unit_count)
         } else {

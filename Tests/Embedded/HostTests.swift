@@ -174,6 +174,31 @@ struct HostTests {
     }
   }
 
+  @Test("A host does not go on with another subsystem of the same name: none of its writes lands there")
+  func anotherSubsystem() throws {
+    let laboratory = try Laboratory()
+    laboratory.fill(0..<4096, with: 0xa5)
+    for controller in ControllerIdentity.allCases {
+      #expect(laboratory.host.submit(Request(.write, length: 4096), to: controller))
+    }
+    laboratory.drop(.a)
+    laboratory.drop(.b)
+    try laboratory.subsystem.destroy()
+    let other = try Subsystem.create(
+      laboratory.subsystem.location.directory, units: [UnitSpecification(parsing: "mem:1M")])
+    try laboratory.start(.a)
+    try laboratory.start(.b)
+    func refused(_ controller: ControllerIdentity) throws -> UInt64 {
+      try other.status().controllers[Int(controller.rawValue)][.hostsRefused]
+    }
+    try laboratory.turn { try refused(.a) > 1 && refused(.b) > 1 }
+    #expect(!laboratory.host.isAttached(to: .a) && !laboratory.host.isAttached(to: .b))
+    #expect(laboratory.host.outstanding == 2)
+    let host = try laboratory.attach()
+    #expect(try laboratory.perform(Request(.read, length: 4096), on: .a, from: host).status == .success)
+    #expect(host.holds(0..<4096, 0))
+  }
+
   @Test("What is no memory of a host is refused with its reason, and costs nobody anything")
   func badMemory() throws {
     let laboratory = try Laboratory()
@@ -264,11 +289,13 @@ struct HostTests {
         change(&message)
         return withUnsafeBytes(of: &message) { [UInt8]($0) }
       }
-      for count in [1, 2, 15, 17, 4096] {
+      for count in [1, 2, 16, 23, 25, 4096] {
         #expect(try say((0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }) != .attached)
       }
       #expect(try say(message { $0.magic = 0 }) == .refused("that is no attach request"))
       #expect(try say(message { $0.kind = 7 }) == .refused("an attach request of kind 7"))
+      let isGone = "the subsystem that this host was attached to is gone; this one is another"
+      #expect(try say(message { $0.generation = 1 }) == .refused(isGone))
       guard case .refused(let reason) = try say(message { $0.layout_version = 99 }) else {
         Issue.record("another version was attached")
         continue

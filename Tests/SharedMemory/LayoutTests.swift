@@ -36,7 +36,7 @@ struct LayoutTests {
 
   @Test("A change of the layout is a new version")
   func version() {
-    #expect(BATON_LAYOUT_VERSION == 6, "when this fails, look whether the pins below have changed with it")
+    #expect(BATON_LAYOUT_VERSION == 7, "when this fails, look whether the pins below have changed with it")
     #expect(baton_region_magic == 0x4e4f_4947_4552_424a)
     #expect(baton_host_magic == 0x5453_4f48_4e4f_5442)
     #expect(BATON_LINK_CAPACITY == 1024)
@@ -156,9 +156,12 @@ struct LayoutTests {
 
   @Test func attachMessages() {
     pin(
-      baton_attach_request.self, count: 16,
-      [Field("magic", \.magic), Field("layout_version", \.layout_version), Field("kind", \.kind)],
-      at: [0, 8, 12])
+      baton_attach_request.self, count: 24,
+      [
+        Field("magic", \.magic), Field("layout_version", \.layout_version), Field("kind", \.kind),
+        Field("generation", \.generation),
+      ],
+      at: [0, 8, 12, 16])
     pin(
       baton_listener_message.self, count: 24,
       [

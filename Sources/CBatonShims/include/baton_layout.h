@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 6 };
+enum { BATON_LAYOUT_VERSION = 7 };
 
 // ---- The controllers' region ----
 
@@ -170,6 +170,7 @@ struct baton_attach_request {
   uint64_t magic;  // BATON_HOST_MAGIC
   uint32_t layout_version;
   uint32_t kind;  // 1: a host, with its memory's descriptor; 2: the peer controller; 4: asks for listening sockets
+  uint64_t generation;  // of the subsystem that the host has been attached to before; 0: it has not
 };
 
 // A socket that the peer controller listens on, with its descriptor; without one where there are none, and at the end
@@ -244,7 +245,8 @@ BATON_PIN_FIELD(baton_host_header, host_parked, 64);
 BATON_PIN_FIELD(baton_host_header, controller_parked_a, 128);
 BATON_PIN_FIELD(baton_host_header, controller_parked_b, 192);
 BATON_PIN(baton_request_line, 64);
-BATON_PIN(baton_attach_request, 16);
+BATON_PIN(baton_attach_request, 24);
+BATON_PIN_FIELD(baton_attach_request, generation, 16);
 BATON_PIN(baton_listener_message, 24);
 BATON_PIN(baton_attach_reply, 248);
 BATON_PIN(baton_identity, 48);

@@ -19,7 +19,7 @@ struct ControllerProcess: ~Copyable {
     wrapper: [String] = []
   ) throws(BatonError) {
     let pid = try OwnProgram.start(
-      ["controller", subsystem.location.name, "\(identity)", "--with-parent"] + arguments, log: log,
+      ["controller", subsystem.location.name, "\(identity)", "--with-parent", "\(getpid())"] + arguments, log: log,
       wrapper: wrapper)
     self.identity = identity
     self.pid = pid

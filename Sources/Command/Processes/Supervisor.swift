@@ -45,7 +45,9 @@ struct Supervisor {
   func run() throws {
     let interruption = try Interruption()
     // The same command line, for a controller alone that does not outlive this process.
-    let words = CommandLine.arguments.dropFirst().filter { $0 != "--supervise" } + ["--with-parent"]
+    let words =
+      ["controller", "--with-parent", "\(getpid())"]
+      + CommandLine.arguments.dropFirst(2).filter { $0 != "--supervise" }
     var backoff = Backoff()
     while true {
       let startedAt = monotonicNanoseconds()

@@ -27,11 +27,16 @@ struct ControllerCommand: ParsableCommand {
       valueName: "address"))
   var nbd: [NBDAddress] = []
   @Flag(help: "Run it as a child process, and start it again when it dies.") var supervise = false
-  @Flag(help: .hidden) var withParent = false
+  /// The process that it does not outlive.
+  @Option(help: .hidden) var withParent: Int32?
 
   func run() throws {
     if supervise { return try Supervisor(identity).run() }
-    if withParent { baton_die_with_parent() }
+    if let withParent {
+      baton_die_with_parent()
+      // It may have died before it was asked for its death.
+      if getppid() != withParent { return }
+    }
     var options = behaviour.options
     options.logger = Logger(label: "baton", factory: { StandardErrorLog(label: $0) })
     options.logger.logLevel = logLevel

@@ -44,8 +44,8 @@ struct ServeCommand: ParsableCommand {
     }
     let status = try subsystem.status()
     let pair = try ControllerPair { identity in
-      ["controller", name, "\(identity)", "--with-parent", "--wait", wait.name, "--log-level", logLevel.rawValue]
-        + addresses(of: identity, subsystem).flatMap { ["--nbd", "\($0)"] }
+      ["controller", name, "\(identity)", "--with-parent", "\(getpid())", "--wait", wait.name]
+        + ["--log-level", logLevel.rawValue] + addresses(of: identity, subsystem).flatMap { ["--nbd", "\($0)"] }
     }
     try pair.run {
       // Both serve, and somebody answers at each address.
