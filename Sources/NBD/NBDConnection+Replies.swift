@@ -18,8 +18,7 @@ extension NBDConnection {
       hangUp()
     case .failed(let error):
       // Nothing of it goes.
-      readAhead -= Int(slot.pointee.ahead)
-      slot.pointee.ahead = 0
+      endReadAhead(index)
       answer(index, refusal(error, slot.pointee.flags))
     case .done:
       if slot.pointee.remaining > limits.extentMax, isInPieces(slot.pointee.command) {

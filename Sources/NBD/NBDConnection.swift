@@ -331,28 +331,23 @@ public struct NBDConnection: ~Copyable {
   /// Pieces that are not to be executed and replies that are not to go out. Those of a send that is under way stay
   /// until it has ended.
   mutating func dropReplies() {
-    var slot = continuing.removeFirst(slots)
-    while slot >= 0 {
-      release(slot)
-      slot = continuing.removeFirst(slots)
-    }
+    continuing = released(continuing)
+    held = released(held)
     if refused >= 0 {
       release(refused)
       refused = -1
     }
-    slot = held.removeFirst(slots)
-    while slot >= 0 {
-      release(slot)
-      slot = held.removeFirst(slots)
-    }
     if isSending { return }
-    slot = answered.removeFirst(slots)
-    while slot >= 0 {
-      release(slot)
-      slot = answered.removeFirst(slots)
-    }
+    answered = released(answered)
     outBegin = outEnd
     freeOut()
+  }
+
+  /// Releases every slot of a list; what is left of it: nothing.
+  private mutating func released(_ list: SlotList) -> SlotList {
+    var list = list
+    while !list.isEmpty { release(list.removeFirst(slots)) }
+    return list
   }
 
   /// The handshake is over and its last answer has gone: its page is a request's now.
@@ -376,13 +371,18 @@ public struct NBDConnection: ~Copyable {
     return slot
   }
 
+  /// What was read for a request has gone, or will not go.
+  mutating func endReadAhead(_ slot: Int) {
+    readAhead -= Int(slots[slot].ahead)
+    slots[slot].ahead = 0
+  }
+
   /// A request is over: its slot and pages are free.
   mutating func release(_ slot: Int) {
     if slots[slot].page >= 0 {
       pool.giveBack(Int(slots[slot].page), Int(slots[slot].pageCount))
     }
-    readAhead -= Int(slots[slot].ahead)
-    slots[slot].ahead = 0
+    endReadAhead(slot)
     slots[slot].page = -1
     slots[slot].state = .free
     outstanding -= 1
