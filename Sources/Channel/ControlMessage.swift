@@ -55,12 +55,12 @@ public enum ControlMessage {
     return baton_socket_send(socket, &reply, MemoryLayout<baton_attach_reply>.size, -1) > 0
   }
 
-  /// A reply that refuses, for this reason.
-  public static func refusal(_ reason: String) -> baton_attach_reply {
+  /// A reply that refuses, for this reason; `kind` is what a program can tell it by.
+  public static func refusal(_ reason: String, kind: Int = BATON_REFUSED) -> baton_attach_reply {
     var reply = baton_attach_reply()
     reply.magic = baton_host_magic
     reply.layout_version = UInt32(BATON_LAYOUT_VERSION)
-    reply.refusal = 1
+    reply.refusal = UInt32(kind)
     withUnsafeMutableBytes(of: &reply.reason) { space in
       // The last byte stays zero.
       for (index, byte) in reason.utf8.prefix(space.count - 1).enumerated() { space[index] = byte }

@@ -193,7 +193,9 @@ extension Controller {
     case UInt32(BATON_ATTACH_HOST):
       // What it has outstanding was asked of another subsystem.
       guard message.generation == 0 || message.generation == region.header.generation else {
-        return refuse(connection, "the subsystem that this host was attached to is gone; this one is another")
+        return refuse(
+          connection, "the subsystem that this host was attached to is gone; this one is another",
+          kind: BATON_REFUSED_OTHER_SUBSYSTEM)
       }
       do throws(BatonError) {
         let memory = try HostMemory(attaching: handed)
@@ -271,10 +273,11 @@ extension Controller {
     }
   }
 
-  private mutating func refuse(_ connection: Int, _ reason: String) {
+  private mutating func refuse(_ connection: Int, _ reason: String, kind: Int = BATON_REFUSED) {
     options.logger.warning("controller \(identity): refuses to attach: \(reason)")
     count(.hostsRefused)
-    _ = ControlMessage.sendReply(over: control.connections[connection].descriptor, ControlMessage.refusal(reason))
+    _ = ControlMessage.sendReply(
+      over: control.connections[connection].descriptor, ControlMessage.refusal(reason, kind: kind))
     disconnect(connection, nil)
   }
 

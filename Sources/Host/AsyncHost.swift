@@ -22,7 +22,6 @@ public final class AsyncHost: Sendable {
     var freeBuffers: [UInt64] = []
     /// Tasks that wait for a buffer, oldest first.
     var waiting: [CheckedContinuation<UInt64, Never>] = []
-    var isClosed = false
   }
 
   /// What the thread hands out when it is attached. Both stay valid until it has ended.
@@ -111,7 +110,7 @@ public final class AsyncHost: Sendable {
       let delivered = start.delivered()
       if let owner = delivered?.value {
         backlog += owner.takeCalls()
-      } else if delivered != nil, host.outstanding == 0, backlog.isEmpty {
+      } else if delivered != nil, host.outstanding == 0 || host.isSubsystemGone, backlog.isEmpty {
         return
       }
       while let call = backlog.first {
@@ -135,6 +134,12 @@ public final class AsyncHost: Sendable {
         continuations[cookie] = call.continuation
         cookie &+= 1
         backlog.removeFirst()
+      }
+      if let loss = host.subsystemLoss {
+        for call in backlog { call.continuation.resume(throwing: loss) }
+        for continuation in continuations.values { continuation.resume(throwing: loss) }
+        backlog = []
+        continuations = [:]
       }
       var isIdle = true
       while let completion = host.next() {
@@ -162,7 +167,8 @@ public final class AsyncHost: Sendable {
 
   /// Performs a request whose buffer, if it has one, the caller has leased (`withBuffer`).
   ///
-  /// - Throws: when no controller is attached. An error of the request itself is in the completion's status.
+  /// - Throws: when no controller is attached, or the subsystem is gone. An error of the request itself is in the
+  ///   completion's status.
   public func perform(_ request: Request, on controller: ControllerIdentity? = nil) async throws -> Completion {
     try await withCheckedThrowingContinuation { continuation in
       desk.withLock { $0.calls.append(Call(request: request, controller: controller, continuation: continuation)) }

@@ -88,6 +88,7 @@ public struct Host: ~Copyable {
   public var strayAnswers: UInt64 { queueA.pointee.strayAnswers + queueB.pointee.strayAnswers }
   /// Requests that were asked of the other controller because theirs left.
   public private(set) var rerouted: UInt64 = 0
+  private(set) var isSubsystemGone = false
 
   private struct Deferred {
     let request: Request
@@ -314,7 +315,7 @@ public struct Host: ~Copyable {
         deferred.removeFirst()
       } else {
         let now = monotonicNanoseconds()
-        if now &- first.since < options.patienceNanoseconds {
+        if now &- first.since < options.patienceNanoseconds, !isSubsystemGone {
           // One that has just been started is reached in a moment.
           if now &- tendedAt > Self.tendAttachingNanoseconds { maintain() }
           return nil
@@ -350,7 +351,8 @@ public struct Host: ~Copyable {
       channelB.hasLost = false
       channelA.ringAlways()
     }
-    if tendedAt < reconnectAt { return }
+    if channelA.isOfOtherSubsystem || channelB.isOfOtherSubsystem { isSubsystemGone = true }
+    if tendedAt < reconnectAt || isSubsystemGone { return }
     reconnectAt = tendedAt + Self.reconnectNanoseconds
     // Of two subsystems of one name, one after the other, the second must not have what was asked of the first.
     let generation = channelA.generation != 0 ? channelA.generation : channelB.generation
@@ -360,6 +362,18 @@ public struct Host: ~Copyable {
     if case .detached = channelB.phase, options.controller != .a {
       _ = channelB.connect(memory, location, generation: generation)
     }
+    // No controller can be reached: while one runs, the subsystem is not destroyed.
+    if case .detached = channelA.phase, case .detached = channelB.phase {
+      isSubsystemGone = location.isKnownToHaveNoRegion
+    }
+  }
+
+  /// That the subsystem is no more, with or without another one of its name; nil: as far as is known it is there.
+  /// Nobody answers what is outstanding then, no request is taken any more, and no controller is looked for.
+  public var subsystemLoss: BatonError? {
+    if !isSubsystemGone { return nil }
+    let unanswered = outstanding > 0 ? ": \(outstanding) requests have no answer" : ""
+    return BatonError(.missing, "subsystem '\(location.name)'", "was destroyed" + unanswered)
   }
 
   // MARK: Waiting
@@ -427,8 +441,7 @@ public struct Host: ~Copyable {
     let deadline = monotonicNanoseconds() &+ min(nanoseconds, 1 << 62)
     while true {
       maintain()
-      if !isAttaching { break }
-      if monotonicNanoseconds() >= deadline { break }
+      if !isAttaching || monotonicNanoseconds() >= deadline { break }
       usleep(200)
     }
     if isAttached(to: .a) || isAttached(to: .b) { return }
@@ -438,6 +451,8 @@ public struct Host: ~Copyable {
   }
 
   /// Submits one request and waits for it. Nothing else may be outstanding.
+  ///
+  /// - Throws: `.missing` when no controller takes it within a minute, or the subsystem is gone.
   public mutating func perform(
     _ request: Request, on controller: ControllerIdentity? = nil
   ) throws(BatonError) -> Completion {
@@ -445,6 +460,7 @@ public struct Host: ~Copyable {
     let deadline = monotonicNanoseconds() + 60_000_000_000
     while !submit(request, to: controller) {
       maintain()
+      if let subsystemLoss { throw subsystemLoss }
       usleep(1000)
       if monotonicNanoseconds() > deadline {
         throw BatonError(.missing, "subsystem '\(location.name)'", "no controller is attached")
@@ -452,6 +468,7 @@ public struct Host: ~Copyable {
     }
     while true {
       if let completion = next() { return completion }
+      if let subsystemLoss { throw subsystemLoss }
       wait()
     }
   }

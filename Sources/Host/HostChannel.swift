@@ -32,6 +32,8 @@ struct HostChannel: ~Copyable {
   private var firstSequence: UInt64 = 1
   /// Why the controller refused, when it did.
   var refusal: String?
+  /// Whether it refused because it serves another subsystem than the one that this host was attached to.
+  private(set) var isOfOtherSubsystem = false
   /// The connection has ended with requests outstanding: the other controller should know.
   var hasLost = false
 
@@ -102,7 +104,7 @@ struct HostChannel: ~Copyable {
       // The other end closed with something unread; what it had sent before still follows (unix(7)).
       if count == -Int(ECONNRESET) { continue }
       if count == MemoryLayout<baton_attach_reply>.size, case .attaching = phase, reply.magic == baton_host_magic {
-        if reply.refusal == 0 {
+        if reply.refusal == UInt32(BATON_ATTACHED) {
           phase = .attached
           if incarnation != reply.incarnation { firstSequence = queue.pointee.sequence }
           incarnation = reply.incarnation
@@ -111,6 +113,7 @@ struct HostChannel: ~Copyable {
           unitCount = Int(reply.unit_count)
         } else {
           refusal = ControlMessage.reason(reply)
+          if reply.refusal == UInt32(BATON_REFUSED_OTHER_SUBSYSTEM) { isOfOtherSubsystem = true }
         }
       } else {
         disconnected()

@@ -203,6 +203,17 @@ extension Region {
     self.unitStates = unitStates
   }
 
+  /// Sees that a file begins as a region does, whatever may be wrong with the rest of it.
+  static func recognize(_ file: borrowing OwnedDescriptor, at location: SubsystemLocation) throws(BatonError) {
+    var magic: UInt64 = 0
+    let count = pread(file.number, &magic, MemoryLayout<UInt64>.size, 0)
+    if count < 0 { throw BatonError(result: -Int(errno), location.region, doing: "reading it") }
+    guard count == MemoryLayout<UInt64>.size, magic == baton_region_magic else {
+      throw BatonError(
+        .foreign, location.region, "is no region of a subsystem", mend: "name another, or remove the file")
+    }
+  }
+
   private static func anew(_ location: SubsystemLocation) -> String {
     "make it anew with 'baton destroy \(location.name)' and 'baton create'"
   }
@@ -331,14 +342,29 @@ extension Region {
   /// taken is asked for again for a moment.
   ///
   /// - Returns: false when a living process has it.
+  /// - Throws: `.missing` when the subsystem has been destroyed since the region was opened.
   public func takeSeat(of controller: ControllerIdentity) throws(BatonError) -> Bool {
-    for attempt in 0...Self.seatAttemptsMax {
+    guard try Self.takeSeat(of: controller, in: file, at: location) else { return false }
+    // Who destroys it holds both seats until the region's file is gone.
+    let present = FileFacts(path: location.region)?.identity
+    guard try present == FileFacts(of: file, subject: location.region).identity else {
+      throw BatonError(
+        .missing, "subsystem '\(location.name)'", "was destroyed", mend: "make it anew with 'baton create'")
+    }
+    return true
+  }
+
+  /// The same in a region's file, for who cannot or need not open the region.
+  static func takeSeat(
+    of controller: ControllerIdentity, in file: borrowing OwnedDescriptor, at location: SubsystemLocation
+  ) throws(BatonError) -> Bool {
+    for attempt in 0...seatAttemptsMax {
       let result = baton_ofd_try_lock(file.number, Int64(controller.index))
       if result >= 0 { return true }
       if result != -EAGAIN && result != -EACCES {
         try check(result, location.region, doing: "locking the seat of controller \(controller)")
       }
-      if attempt < Self.seatAttemptsMax { usleep(1000) }
+      if attempt < seatAttemptsMax { usleep(1000) }
     }
     return false
   }

@@ -29,8 +29,9 @@ public struct Subsystem: Sendable, Equatable {
     }
     var made: [String] = []
     var madeDirectories: [String] = []
-    var locked: CInt = -1
-    defer { if locked >= 0 { close(locked) } }
+    // Until the end, in whatever way that comes.
+    var locked: OwnedDescriptor?
+    defer { locked = nil }
     do throws(BatonError) {
       try makeDirectories(location.directory, &madeDirectories)
       locked = try lock(location.directory)
@@ -47,13 +48,14 @@ public struct Subsystem: Sendable, Equatable {
         switch unit.backing {
         case .memory:
           path = memoryPath
-          unlink(path)
+          guard Self.isNothingAt(path) else {
+            throw BatonError(
+              .busy, path, "is in the way: it is of no subsystem that is there", mend: "move it away, or remove it")
+          }
           made.append(path)
         case .path(let named):
           path = named
-          // Not what a link that leads nowhere stands for: the link is somebody's.
-          var facts = stat()
-          if lstat(named, &facts) != 0, errno == ENOENT { made.append(named) }
+          if Self.isNothingAt(named) { made.append(named) }
         case .null: break
         }
         let geometry = try Backend.prepare(unit, memoryPath: memoryPath)
@@ -74,54 +76,63 @@ public struct Subsystem: Sendable, Equatable {
     return subsystem
   }
 
-  /// Removes a subsystem: its region, sockets and memory units. Files and devices behind units stay as they are.
+  /// Whether there is nothing of that name; a link that leads nowhere is something, and somebody's.
+  private static func isNothingAt(_ path: String) -> Bool {
+    var facts = stat()
+    return lstat(path, &facts) != 0 && errno == ENOENT
+  }
+
+  /// Removes a subsystem: its memory units, sockets and region, the region last, so that one that was interrupted can
+  /// be done again. Files and devices behind units stay as they are, and so does whatever else lies in its folder.
   ///
-  /// - Throws: `.busy` while a controller runs.
+  /// - Throws: `.busy` while a controller runs, `.foreign` where what lies in the region's place is none.
   public func destroy() throws(BatonError) {
     guard FileFacts(path: location.region) != nil else {
       throw BatonError(.missing, "subsystem '\(location.name)'", "is not there (\(location.region))")
     }
-    // A region too damaged to open has nobody in it who could be disturbed: the seats are looked at by the file.
-    let number = OwnedDescriptor(
+    let locked = try Self.lock(location.directory)
+    defer { _ = locked }
+    let file = OwnedDescriptor(
       try check(
         baton_open(location.region, true, false, false), location.region, doing: "opening the region",
         mend: "it belongs to the user who created it"))
-    for controller in ControllerIdentity.allCases
-    where baton_ofd_is_locked_by_other(number.number, Int64(controller.index), 1) == 1 {
+    try Region.recognize(file, at: location)
+    // Both seats are kept until all is gone: no controller starts meanwhile. By the file and not through the region,
+    // which may be too damaged to be opened.
+    for controller in ControllerIdentity.allCases where try !Region.takeSeat(of: controller, in: file, at: location) {
       throw BatonError(
         .busy, "subsystem '\(location.name)'", "controller \(controller) runs", mend: "stop it first (SIGTERM)")
     }
-    unlink(location.region)
+    for unit in memoryUnits { unlink(location.memory(unit: unit)) }
     for controller in ControllerIdentity.allCases {
       unlink(location.socket(of: controller))
       unlink(location.nbdSocket(of: controller))
     }
-    var unit = 0
-    while unit < Region.unitsMax {
-      unlink(location.memory(unit: unit))
-      unit += 1
-      // Memory units may have any number: the folder is empty when all are gone.
-      if rmdir(location.directory) == 0 { break }
-    }
+    unlink(location.region)
+    rmdir(location.directory)
+  }
+
+  /// The units whose files the subsystem made in its folder: by its region, or, where that is damaged, all that could
+  /// be.
+  private var memoryUnits: [Int] {
+    guard let region = try? Region(opening: location, writable: false) else { return Array(0..<Region.unitsMax) }
+    return (0..<region.unitCount).filter { region.unit($0).geometry.kind == .memory }
   }
 
   /// Locks a subsystem's folder, flock(2): of two who make a subsystem of one name the second one waits until the first
   /// one has it, and takes nothing of it away.
-  private static func lock(_ directory: String) throws(BatonError) -> CInt {
-    let descriptor = try check(
-      open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), directory, doing: "opening the subsystem's folder")
-    while flock(descriptor, LOCK_EX) != 0 {
-      let reason = errno
-      if reason == EINTR { continue }
-      close(descriptor)
-      throw BatonError(result: -Int(reason), directory, doing: "locking the subsystem's folder")
+  private static func lock(_ directory: String) throws(BatonError) -> OwnedDescriptor {
+    let number = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if number < 0 { throw BatonError(result: -Int(errno), directory, doing: "opening the subsystem's folder") }
+    let descriptor = OwnedDescriptor(number)
+    while flock(descriptor.number, LOCK_EX) != 0 {
+      if errno != EINTR { throw BatonError(result: -Int(errno), directory, doing: "locking the subsystem's folder") }
     }
     // Whoever had it may have failed, and have removed the folder.
     var (locked, present) = (stat(), stat())
-    guard fstat(descriptor, &locked) == 0, stat(directory, &present) == 0, locked.st_ino == present.st_ino,
+    guard fstat(descriptor.number, &locked) == 0, stat(directory, &present) == 0, locked.st_ino == present.st_ino,
       locked.st_dev == present.st_dev
     else {
-      close(descriptor)
       throw BatonError(.busy, directory, "was removed by somebody else at the same time", mend: "try again")
     }
     return descriptor

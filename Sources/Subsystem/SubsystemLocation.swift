@@ -42,6 +42,9 @@ public struct SubsystemLocation: Sendable, Equatable {
   /// The region's file.
   public var region: String { "\(directory)/region" }
 
+  /// Whether there is certainly no region there: no subsystem, or no longer. One that cannot be looked at may be there.
+  public var isKnownToHaveNoRegion: Bool { access(region, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR) }
+
   /// A controller's control socket.
   public func socket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).socket" }
 

@@ -72,6 +72,21 @@ struct AsyncHostTests {
     #expect(tooLarge?.code == .invalid)
   }
 
+  @Test("A subsystem that is destroyed ends what waits for it, and says so")
+  func destroyed() async throws {
+    let folder = try ScratchFolder()
+    let subsystem = try Subsystem.create(
+      folder("subsystem"), units: [UnitSpecification(.memory, size: 1 << 20)])
+    let controllers = try turning(subsystem)
+    let host = try await AsyncHost(of: subsystem)
+    _ = try await host.read(unit: 0, offset: 0, count: 512)
+    controllers.end()
+    try subsystem.destroy()
+    let error = await #expect(throws: BatonError.self) { _ = try await host.read(unit: 0, offset: 0, count: 512) }
+    #expect(error?.code == .missing)
+    #expect(error?.problem.hasPrefix("was destroyed") == true)
+  }
+
   @Test("Management by name: identify, units, state, statistics")
   func managementByName() async throws {
     let folder = try ScratchFolder()

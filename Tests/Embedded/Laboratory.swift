@@ -202,6 +202,7 @@ final class TestHost {
   var rerouted: UInt64 { host.rerouted }
   var strayAnswers: UInt64 { host.strayAnswers }
   var hasAnswer: Bool { host.hasAnswer }
+  var subsystemLoss: BatonError? { host.subsystemLoss }
   var unitCount: Int { host.unitCount }
   func isAttached(to controller: ControllerIdentity) -> Bool { host.isAttached(to: controller) }
   func room(to controller: ControllerIdentity) -> Int { host.room(to: controller) }

@@ -180,6 +180,36 @@ struct SubsystemTests {
     expectError(.missing, naming: name, hasMend: false) { try subsystem.destroy() }
   }
 
+  @Test("What lies in a subsystem's folder and is not the subsystem's stays, and nothing is written over")
+  func strangers() throws {
+    mkdir(name, 0o700)
+    let location = try SubsystemLocation(name)
+    try writeBytes([1, 2, 3], to: location.memory(unit: 0))
+    expectError(.busy, naming: location.memory(unit: 0)) { try create(["mem:64k"]) }
+    let subsystem = try create(["null:64k", "mem:64k"])
+    try writeBytes([4], to: location.memory(unit: 2))
+    try subsystem.destroy()
+    #expect(try readBytes(of: location.memory(unit: 0)) == [1, 2, 3])
+    #expect(try readBytes(of: location.memory(unit: 2)) == [4])
+    #expect(FileFacts(path: location.region) == nil && FileFacts(path: location.memory(unit: 1)) == nil)
+    for stranger in [[], [1, 2, 3], [UInt8](repeating: 7, count: 8192)] {
+      try writeBytes(stranger, to: location.region)
+      expectError(.foreign, naming: location.region) { try subsystem.destroy() }
+      #expect(try readBytes(of: location.region) == stranger)
+      unlink(location.region)
+    }
+  }
+
+  @Test("A controller that has opened a region takes no seat in it when it has been destroyed")
+  func seatInDestroyed() throws {
+    let subsystem = try create(["null:64k"])
+    let region = try Region(opening: subsystem.location)
+    try subsystem.destroy()
+    expectError(.missing, naming: name) { try region.takeSeat(of: .a) }
+    _ = try create(["null:64k"])
+    expectError(.missing, naming: name) { try region.takeSeat(of: .b) }
+  }
+
   @Test("A subsystem is not destroyed while a controller has its seat", arguments: ControllerIdentity.allCases)
   func destroyWhileRunning(controller: ControllerIdentity) throws {
     let subsystem = try create(["mem:64k"])

@@ -186,7 +186,7 @@ struct baton_listener_message {
 struct baton_attach_reply {
   uint64_t magic;
   uint32_t layout_version;
-  uint32_t refusal;  // 0: attached
+  uint32_t refusal;  // BATON_ATTACHED, or why not
   uint64_t controller;
   uint64_t incarnation;
   uint64_t generation;
@@ -195,6 +195,7 @@ struct baton_attach_reply {
 };
 
 enum { BATON_ATTACH_HOST = 1, BATON_ATTACH_PEER = 2, BATON_ATTACH_LISTENER = 3, BATON_ATTACH_ASK = 4 };
+enum { BATON_ATTACHED = 0, BATON_REFUSED = 1, BATON_REFUSED_OTHER_SUBSYSTEM = 2 };
 enum { BATON_LISTENERS_MAX = 8 };  // sockets that one controller listens on for NBD
 // The one-byte message: a doorbell.
 enum { BATON_MESSAGE_DOORBELL = 'd' };
