@@ -360,6 +360,9 @@ static void termination_set(sigset_t *set) {
   sigemptyset(set);
   sigaddset(set, SIGTERM);
   sigaddset(set, SIGINT);
+  // Where it is ignored (nohup(1)) it stays so: one that is held back is kept and read even then.
+  struct sigaction hangup;
+  if (sigaction(SIGHUP, 0, &hangup) || hangup.sa_handler != SIG_IGN) sigaddset(set, SIGHUP);
 }
 
 int baton_termination_signals(void) {

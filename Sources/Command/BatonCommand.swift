@@ -25,6 +25,7 @@ struct BatonCommand: ParsableCommand {
     do {
       var command = try parseAsRoot()
       try command.run()
+      try Console.checkOutput()
     } catch let error as BatonError {
       Console.error("baton: \(error)")
       Glibc.exit(1)

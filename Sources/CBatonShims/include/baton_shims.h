@@ -90,7 +90,8 @@ bool baton_lies_in_memory(int fd);
 // madvise(2), MADV_REMOVE: gives pages of shared memory back; they read as zeroes. 0 or -errno.
 int baton_remove_pages(void *address, size_t count);
 
-// signalfd(2) with SIGTERM and SIGINT blocked in this thread: sigset_t macros. A new descriptor or -errno.
+// signalfd(2) with SIGTERM, SIGINT and SIGHUP (unless it is ignored) blocked in this thread: sigset_t macros. A new
+// descriptor or -errno.
 int baton_termination_signals(void);
 // Undoes the blocking that baton_termination_signals did.
 void baton_termination_signals_restore(void);

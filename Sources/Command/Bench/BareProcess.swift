@@ -19,15 +19,14 @@ struct BareProcessCommand: ParsableCommand {
   /// Transfers that have ended before it counts as under way: the device has been reached, and the pages touched.
   private static let warmUpTransfers = 256
 
+  @OptionGroup var parent: ParentOptions
   @Argument var work: KilledWork
   @Option var file: String?
   /// Where its life lock lies: a file of one page.
   @Option var life: String
 
   func run() throws {
-    baton_die_with_parent()
-    // The bench has them blocked, and who is forked inherits that.
-    baton_termination_signals_restore()
+    try parent.follow()
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
     // Mapped until the end, which comes from outside.
     try SharedPage(life).kept().begin()
@@ -140,7 +139,7 @@ struct BareProcess: ~Copyable {
     let page = try SharedPage(lifePath)
     page.life.clear()
     let pid = try OwnProgram.start(
-      ["bench-bare", work.rawValue, "--file", path, "--life", lifePath],
+      "bench-bare", [work.rawValue, "--file", path, "--life", lifePath],
       handing: (writing.number, BareProcessCommand.readyDescriptor))
     _ = consume writing
     var handle: CInt = -1

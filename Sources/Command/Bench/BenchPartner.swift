@@ -31,13 +31,13 @@ struct BenchPartner: ~Copyable {
     let descriptor = OwnedDescriptor(try check(baton_memfd_create("baton-bench"), "bench page", doing: "memfd_create"))
     try descriptor.setSize(UInt64(BenchPage.size), subject: "bench page")
     let page = try BenchPage(descriptor)
-    var words = ["bench-worker", "--cpu=\(role.cpu)"]
+    var words = ["--cpu=\(role.cpu)"]
     if isCrowded { words.append("--is-crowded") }
     words += role.controllers.flatMap { ["--controller", $0.location.name] }
     words += role.controllersWithoutJournal.flatMap { ["--controller-without-journal", $0.location.name] }
     if let host = role.host { words += ["--host", host.location.name] }
     let pid = try OwnProgram.start(
-      words, handing: (descriptor.number, BenchWorkerCommand.pageDescriptor), leadsGroup: true)
+      "bench-worker", words, handing: (descriptor.number, BenchWorkerCommand.pageDescriptor), leadsGroup: true)
     do throws(BatonError) {
       handle = OwnedDescriptor(try check(baton_pidfd_open(pid), "bench worker", doing: "pidfd_open"))
     } catch {

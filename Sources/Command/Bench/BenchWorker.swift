@@ -20,6 +20,7 @@ struct BenchWorkerCommand: ParsableCommand {
   /// Turns of a controller between two looks at the phase word, which is not part of what is measured.
   private static let turnsPerPhase = 256
 
+  @OptionGroup var parent: ParentOptions
   @Option(help: "-1: not pinned.") var cpu: Int
   @Flag(help: "Both processes share one CPU.") var isCrowded = false
   @Option(help: "A subsystem whose controller b it is.") var controller: [String] = []
@@ -27,9 +28,7 @@ struct BenchWorkerCommand: ParsableCommand {
   @Option(help: "A subsystem whose host it is.") var host: String?
 
   func run() throws {
-    baton_die_with_parent()
-    // The bench has them blocked, and who is forked inherits that.
-    baton_termination_signals_restore()
+    try parent.follow()
     if cpu >= 0 { try check(baton_pin_to_cpu(CInt(cpu)), "CPU \(cpu)", doing: "pinning a process to it") }
     let page = try BenchPage(OwnedDescriptor(Self.pageDescriptor))
     let controllers = UnsafeMutablePointer<Controller>.allocate(

@@ -151,7 +151,7 @@ struct NBDRivals {
     let pid: pid_t
 
     init(_ words: [String], at address: NBDAddress, log: String) throws(BatonError) {
-      pid = try OwnProgram.start(["bench-rival", "--"] + words, log: log)
+      pid = try OwnProgram.start("bench-rival", ["--"] + words, log: log)
       self.address = address
     }
 

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Baton
-import CBatonShims
 import Glibc
 
 /// Becomes another program, which ends when the process that started this one does: a bench that is killed leaves no
@@ -8,12 +7,11 @@ import Glibc
 struct RivalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "bench-rival", shouldDisplay: false)
 
+  @OptionGroup var parent: ParentOptions
   @Argument var words: [String]
 
   func run() throws {
-    baton_die_with_parent()
-    // The bench has them blocked, and who is executed inherits that.
-    baton_termination_signals_restore()
+    try parent.follow()
     guard let program = words.first else { throw ValidationError("which program?") }
     var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     pointers.append(nil)

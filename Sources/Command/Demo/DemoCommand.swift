@@ -26,6 +26,8 @@ struct DemoCommand: ParsableCommand {
   }
 
   func run() throws {
+    let interruption = try Interruption()
+    if let json { try OutputFile.check(json) }
     let scratch = try ScratchDirectory(in: directory, name: "demo")
     let imagePath = image ?? "\(scratch.path)/image"
     if image == nil {
@@ -42,15 +44,17 @@ struct DemoCommand: ParsableCommand {
     ]
     for index in units.indices { units[index].isBuffered = buffered }
     let subsystem = try Subsystem.create(name, units: units)
-    let outcome = Result { try tell(of: subsystem, file, loadSize: loadSize, scratch.path) }
+    let outcome = Result { try tell(of: subsystem, file, loadSize: loadSize, scratch.path, interruption) }
     // The controllers are gone, whether they left or were killed.
     try subsystem.destroy()
     try outcome.get()
   }
 
   /// The story itself. Both controllers have ended when this returns or throws.
-  private func tell(of subsystem: Subsystem, _ file: borrowing ImageFile, loadSize: UInt64, _ scratch: String) throws {
-    let interruption = try Interruption()
+  private func tell(
+    of subsystem: Subsystem, _ file: borrowing ImageFile, loadSize: UInt64, _ scratch: String,
+    _ interruption: borrowing Interruption
+  ) throws {
     let isQuiet = json == "-"
     var progress = Progress(isQuiet: isQuiet)
     defer { progress.end() }
@@ -116,9 +120,7 @@ struct DemoCommand: ParsableCommand {
     }
     if signal != 0 { throw ExitCode(128 + signal) }
     if let mismatch = load.mismatch { throw VerificationFailure(description: "verification failed: \(mismatch)") }
-    if let error = load.errors.first {
-      throw VerificationFailure(description: "\(error.value) requests ended with: \(error.key)")
-    }
+    if let error = load.errorsReport { throw error }
 
     if isBack, killed == .a { try a.waitUntilServing(subsystem, log: log) }
     if isBack, killed == .b { try b.waitUntilServing(subsystem, log: log) }

@@ -78,7 +78,7 @@ struct ImageCopy: ~Copyable {
   private func pieces(_ image: borrowing ImageFile) -> Int { (image.count + pieceSize - 1) / pieceSize }
 
   /// Which controller writes a piece; the other one reads it back.
-  private func writer(_ piece: Int) -> ControllerIdentity { piece & 1 == 0 ? .a : .b }
+  private static func writer(_ piece: Int) -> ControllerIdentity { piece & 1 == 0 ? .a : .b }
 
   /// Writes the image through both controllers in turn.
   mutating func write(_ image: borrowing ImageFile, _ report: (Double) throws -> Void) throws {
@@ -89,7 +89,7 @@ struct ImageCopy: ~Copyable {
       let filled = min(size, count - piece * size)
       arena.copyMemory(from: source + piece * size, byteCount: filled)
       memset(arena + filled, 0, size - filled)
-      return (.write, piece & 1 == 0 ? .a : .b)
+      return (.write, Self.writer(piece))
     } done: { _, _ in
     }
   }
@@ -109,7 +109,7 @@ struct ImageCopy: ~Copyable {
     var hashed = 0
     var arrived: [Int: [UInt8]] = [:]
     try transfer(pieces(image), report) { piece, _, _ in
-      (.read, (piece & 1 == 0) != swapped ? .b : .a)
+      (.read, swapped ? Self.writer(piece) : Self.writer(piece).peer)
     } done: { piece, arena in
       let wanted = min(pieceSize, count - piece * pieceSize)
       if memcmp(arena, source + piece * pieceSize, wanted) != 0 {
@@ -174,15 +174,17 @@ struct ImageCopy: ~Copyable {
         requests += 1
         servedBy[Int(completion.service.controller.rawValue)] += 1
         guard completion.status == .success else {
-          throw VerificationFailure(
-            description: "unit 0 block \(places[place] * pieceSize / 4096): \(completion.status)")
+          throw BatonError(.system, "unit 0 block \(places[place] * pieceSize / 4096)", "\(completion.status)")
         }
         try done(places[place], base + place * pieceSize)
         free.append(place)
         finished += 1
       }
       try report(Double(finished) / Double(total))
-      if !progress { host.wait(nanoseconds: 20_000_000) }
+      if !progress {
+        if let loss = host.subsystemLoss { throw loss }
+        host.wait(nanoseconds: 20_000_000)
+      }
     }
   }
 }

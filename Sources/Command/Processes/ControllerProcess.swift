@@ -19,8 +19,7 @@ struct ControllerProcess: ~Copyable {
     wrapper: [String] = []
   ) throws(BatonError) {
     let pid = try OwnProgram.start(
-      ["controller", subsystem.location.name, "\(identity)", "--with-parent", "\(getpid())"] + arguments, log: log,
-      wrapper: wrapper)
+      "controller", [subsystem.location.name, "\(identity)"] + arguments, log: log, wrapper: wrapper)
     self.identity = identity
     self.pid = pid
   }
@@ -113,6 +112,9 @@ enum ProcessEnding: Equatable, CustomStringConvertible {
     case let signal: self = .signalled(signal)
     }
   }
+
+  /// Whether a signal that asks a process to end was the end of it.
+  var isByTerminationSignal: Bool { [SIGTERM, SIGINT, SIGHUP].contains { self == .signalled($0) } }
 
   /// As a shell has it: the exit status, or 128 and the signal.
   var code: CInt {

@@ -3,7 +3,8 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// SIGINT and SIGTERM as something to ask for, so that a command can clean up before it ends.
+/// The signals that ask a process to end, SIGINT, SIGTERM and SIGHUP, as something to ask for: so that a command can
+/// clean up before it ends. SIGHUP that is ignored (nohup(1)) stays so.
 struct Interruption: ~Copyable {
   private let signals: OwnedDescriptor
 

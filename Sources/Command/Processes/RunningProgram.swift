@@ -36,7 +36,16 @@ struct RunningProgram: ~Copyable {
         throw BatonError(result: -Int(errno), subject, doing: "keeping a pipe to this process")
       }
     }
-    pid = try Self.start(program, words, input: input, output: writer.number, subject: subject)
+    let output = writer.number
+    pid = try ChildProcess.start(program, [program] + words, subject: subject) { actions in
+      if let input {
+        posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+      } else {
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+      }
+      posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+      posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+    }
     self.reader = reader
     self.subject = subject
     // The pipe ends when the program, which has an end of its own, and all that it started have ended.
@@ -44,29 +53,6 @@ struct RunningProgram: ~Copyable {
   }
 
   deinit { if !hasEnded { ChildProcess.end(pid) } }
-
-  private static func start(
-    _ program: String, _ words: [String], input: CInt?, output: CInt, subject: String
-  ) throws(BatonError) -> pid_t {
-    var pointers: [UnsafeMutablePointer<CChar>?] = []
-    for word in [program] + words { pointers.append(strdup(word)) }
-    pointers.append(nil)
-    defer { for pointer in pointers { free(pointer) } }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    if let input {
-      posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
-    } else {
-      posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-    }
-    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-    posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
-    var pid: pid_t = 0
-    let result = posix_spawnp(&pid, program, &actions, nil, pointers, environ)
-    if result != 0 { throw BatonError(result: -Int(result), subject, doing: "starting \(program)") }
-    return pid
-  }
 
   /// All that it printed, when it has ended. It is killed after so many seconds; that, and any exit status but 0, is an
   /// error with the last line that it printed. To be asked once.

@@ -41,20 +41,19 @@ struct Supervisor {
   /// Of that controller.
   init(_ identity: ControllerIdentity) { self.identity = identity }
 
-  /// Until the child ends with status 0, or cannot be started. SIGTERM and SIGINT are handed on.
+  /// Until the child ends with status 0, or cannot be started. Signals that ask this process to end are handed on.
   func run() throws {
     let interruption = try Interruption()
     // The same command line, for a controller alone that does not outlive this process.
-    let words =
-      ["controller", "--with-parent", "\(getpid())"]
-      + CommandLine.arguments.dropFirst(2).filter { $0 != "--supervise" }
+    let words = CommandLine.arguments.dropFirst(2).filter { $0 != "--supervise" }
     var backoff = Backoff()
     while true {
       let startedAt = monotonicNanoseconds()
-      let ending = try live(words, interruption)
+      let (ending, wasTold) = try live(words, interruption)
       let lived = monotonicNanoseconds() - startedAt
-      guard let delay = backoff.delay(after: ending, lived: lived) else {
-        if ending == .exited(0) { return }
+      guard let delay = backoff.delay(after: ending, lived: lived), !wasTold else {
+        // One that was told to leave before it was there has died of that.
+        if ending == .exited(0) || wasTold && ending.isByTerminationSignal { return }
         // What was wrong, the child has said.
         throw ExitCode(ending.code)
       }
@@ -70,17 +69,25 @@ struct Supervisor {
     }
   }
 
-  /// One life, from start to end.
-  private func live(_ words: [String], _ interruption: borrowing Interruption) throws(BatonError) -> ProcessEnding {
-    let pid = try OwnProgram.start(words)
+  /// One life, from start to end, and whether it was told to end.
+  private func live(
+    _ words: [String], _ interruption: borrowing Interruption
+  ) throws(BatonError) -> (ProcessEnding, wasTold: Bool) {
+    let pid = try OwnProgram.start("controller", words)
     // Only for waiting: where there is none, the loop looks every so often.
     let number = baton_pidfd_open(pid)
     defer { if number >= 0 { close(number) } }
+    var wasTold = false
     while true {
       var status: CInt = 0
-      if waitpid(pid, &status, WNOHANG) == pid, let ending = ProcessEnding(waitStatus: status) { return ending }
+      if waitpid(pid, &status, WNOHANG) == pid, let ending = ProcessEnding(waitStatus: status) {
+        return (ending, wasTold)
+      }
       let signal = interruption.take()
-      if signal != 0 { kill(pid, signal) }
+      if signal != 0 {
+        kill(pid, signal)
+        wasTold = true
+      }
       interruption.wait(orProcess: number, milliseconds: number >= 0 ? -1 : 20)
     }
   }

@@ -1,21 +1,39 @@
 import Baton
 import BatonSharedMemory
 import Glibc
+import Synchronization
 
 /// What people see. Results go to standard output, everything else to standard error.
 enum Console {
-  static func print(_ line: String = "") { write(line + "\n", to: STDOUT_FILENO) }
+  /// A line of a result. What cannot be written `checkOutput` tells of.
+  static func print(_ line: String = "") {
+    let failure = write(line + "\n", to: STDOUT_FILENO)
+    if failure != 0, failure != EPIPE { outputFailure.store(failure, ordering: .relaxed) }
+  }
+
   static func error(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
 
+  private static let outputFailure = Atomic<CInt>(0)
+
+  /// Fails when something of the results could not be written. A reader who has enough and goes is no failure.
+  static func checkOutput() throws(BatonError) {
+    let failure = outputFailure.load(ordering: .relaxed)
+    if failure != 0 { throw BatonError(result: -Int(failure), "standard output", doing: "writing the result") }
+  }
+
   /// Writes all of it, or as much as the other end takes.
-  static func write(_ text: String, to descriptor: CInt) {
+  ///
+  /// - Returns: 0, or the errno of what was in the way.
+  @discardableResult
+  static func write(_ text: String, to descriptor: CInt) -> CInt {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
       let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
       if count < 0, errno == EINTR { continue }
-      if count <= 0 { return }
+      if count <= 0 { return count < 0 ? errno : EIO }
       bytes = bytes.dropFirst(count)
     }
+    return 0
   }
 }
 

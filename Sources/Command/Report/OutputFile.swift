@@ -11,7 +11,10 @@ enum OutputFile {
 
   /// The whole text, in place of what was there.
   static func write(_ text: String, to path: String) throws(BatonError) {
-    if path == "-" { return Console.write(text, to: STDOUT_FILENO) }
+    if path == "-" {
+      Console.print(String(text.hasSuffix("\n") ? text.dropLast() : text[...]))
+      return try Console.checkOutput()
+    }
     let file = try open(path, "w")
     defer { fclose(file) }
     guard fputs(text, file) >= 0, fflush(file) == 0 else {

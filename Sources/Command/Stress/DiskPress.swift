@@ -19,7 +19,7 @@ final class DiskPress {
 
   /// Writes to that file.
   init(file: String, log: String) throws(BatonError) {
-    pid = try OwnProgram.start(["press", file], log: log)
+    pid = try OwnProgram.start("press", [file], log: log)
     // Ready when it stops itself.
     var status: CInt = 0
     while waitpid(pid, &status, WUNTRACED) < 0, errno == EINTR {}
@@ -38,6 +38,7 @@ final class DiskPress {
 struct PressCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "press", shouldDisplay: false)
 
+  @OptionGroup var parent: ParentOptions
   @Argument var file: String
 
   /// As much as keeps the queue of a fast disk full.
@@ -45,7 +46,7 @@ struct PressCommand: ParsableCommand {
   private static let writeSize = 1 << 20
 
   func run() throws {
-    baton_die_with_parent()
+    try parent.follow()
     // Where the file system has no O_DIRECT, the page cache takes it: then nothing is late.
     var number = baton_open(file, true, true, true)
     if number < 0 { number = baton_open(file, true, false, true) }

@@ -60,6 +60,7 @@ struct StressCommand: ParsableCommand {
 
   func run() throws {
     let interruption = try Interruption()
+    if let json { try OutputFile.check(json) }
     let scratch = try ScratchDirectory(in: directory, name: "stress")
     var plan = StressPlan()
     plan.hosts = hosts
@@ -70,10 +71,11 @@ struct StressCommand: ParsableCommand {
     // The controllers are gone when this has returned, in whatever way.
     let outcome = Result { try stress(subsystem, plan, scratch.path, interruption) }
     try subsystem.destroy()
-    let report = try outcome.get()
+    let (report, signal) = try outcome.get()
     if let json { try JSONReport.write(report, to: json) }
     if json != "-" { Console.print(report.text) }
     if let violation = report.violation { throw VerificationFailure(description: violation) }
+    if signal != 0 { throw ExitCode(128 + signal) }
   }
 
   /// The units: two of blocks, others that misbehave if asked for, and one a host for management alone.
@@ -102,7 +104,7 @@ struct StressCommand: ParsableCommand {
 
   private func stress(
     _ subsystem: Subsystem, _ plan: StressPlan, _ scratch: String, _ interruption: borrowing Interruption
-  ) throws -> StressReport {
+  ) throws -> (StressReport, signal: CInt) {
     for unit in try subsystem.status().units.prefix(plan.units.count) where bs.bytes % unit.blockSize != 0 {
       throw BatonError(.invalid, "--bs \(bs.bytes)", "is no multiple of a unit's block size, \(unit.blockSize)")
     }
@@ -138,7 +140,8 @@ struct StressCommand: ParsableCommand {
     if ledger.violation == nil { try run.verifyFiles(of: subsystem) }
     run.progress.end()
     if let state { Console.error("\(log.end)\n\(state)") }
-    return StressReport(plan, ledger, driver, seconds: seconds, isInterrupted: run.signal != 0)
+    let report = StressReport(plan, ledger, driver, seconds: seconds, isInterrupted: run.signal != 0)
+    return (report, run.signal)
   }
 }
 

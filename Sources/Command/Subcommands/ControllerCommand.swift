@@ -1,7 +1,6 @@
 import ArgumentParser
 import Baton
 import BatonSharedMemory
-import CBatonShims
 import Glibc
 import Logging
 
@@ -15,7 +14,7 @@ extension ControllerIdentity: ExpressibleByArgument {
 
 struct ControllerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "controller", abstract: "Run one controller in the foreground, until SIGTERM or SIGINT.")
+    commandName: "controller", abstract: "Run one controller in the foreground, until SIGTERM, SIGINT or SIGHUP.")
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
   @Argument(help: "Which of the two: a or b.") var identity: ControllerIdentity
@@ -24,19 +23,18 @@ struct ControllerCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Serve the units as disks over NBD there: unix:PATH, tcp:PORT (on the loopback), tcp:ADDRESS:PORT.",
-      valueName: "address"))
+      valueName: "address"), transform: { try NBDAddress(parsing: $0) })
   var nbd: [NBDAddress] = []
   @Flag(help: "Run it as a child process, and start it again when it dies.") var supervise = false
-  /// The process that it does not outlive.
-  @Option(help: .hidden) var withParent: Int32?
+  @OptionGroup var parent: ParentOptions
 
   func run() throws {
     if supervise { return try Supervisor(identity).run() }
-    if let withParent {
-      baton_die_with_parent()
-      // It may have died before it was asked for its death.
-      if getppid() != withParent { return }
-    }
+    try parent.follow()
+    // Kept until the controller's loop looks at them: one that came between being there and looking would end it
+    // without its leaving.
+    let interruption = try Interruption()
+    defer { _ = interruption }
     var options = behaviour.options
     options.logger = Logger(label: "baton", factory: { StandardErrorLog(label: $0) })
     options.logger.logLevel = logLevel
@@ -117,14 +115,6 @@ struct Deadline: ExpressibleByArgument {
   }
 
   var defaultValueDescription: String { "\(nanoseconds / 1_000_000)ms" }
-}
-
-extension NBDAddress: ExpressibleByArgument {
-  /// From the command line's word.
-  public init?(argument: String) {
-    guard let address = try? NBDAddress(parsing: argument) else { return nil }
-    self = address
-  }
 }
 
 extension StopOrder: ExpressibleByArgument {

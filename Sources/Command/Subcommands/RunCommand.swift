@@ -30,6 +30,7 @@ struct RunCommand: ParsableCommand {
   }
 
   func run() throws {
+    if let json { try OutputFile.check(json) }
     let subsystem = try Subsystem(name)
     let before = try subsystem.status()
     var plan = WorkloadPlan()
@@ -68,9 +69,7 @@ struct RunCommand: ParsableCommand {
     if let json { try JSONReport.write(report, to: json) }
     if json != "-" { Console.print(report.text) }
     if let mismatch = result.mismatch { throw VerificationFailure(description: "verification failed: \(mismatch)") }
-    if let (status, count) = result.errors.max(by: { $0.value < $1.value }) {
-      throw BatonError(.system, "\(count) of \(result.requests) requests", "ended with: \(status)")
-    }
+    if let error = result.errorsReport { throw error }
   }
 
   private func targets(_ status: SubsystemStatus) throws -> [WorkloadTarget] {
@@ -79,6 +78,11 @@ struct RunCommand: ParsableCommand {
         .invalid, "unit \(unit)", "is not there", mend: "this subsystem has units 0 to \(status.units.count - 1)")
     }
     let chosen = unit.map { [status.units[$0]] } ?? status.units
+    if verify, let null = chosen.first(where: { $0.kind == "null" }) {
+      throw BatonError(
+        .invalid, "unit \(null.unit)", "is a null unit: it keeps nothing that could be verified",
+        mend: "name another with --unit")
+    }
     return try chosen.map { unit in
       guard bs.bytes % unit.blockSize == 0 else {
         throw BatonError(

@@ -19,9 +19,12 @@ struct ServeCommand: ParsableCommand {
   var unit: [String] = []
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
   @Option(
-    help: ArgumentHelp("Where clients of controller a come to, in place of a unix socket.", valueName: "address"))
+    help: ArgumentHelp("Where clients of controller a come to, in place of a unix socket.", valueName: "address"),
+    transform: { try NBDAddress(parsing: $0) })
   var nbdA: [NBDAddress] = []
-  @Option(help: ArgumentHelp("The same of controller b.", valueName: "address")) var nbdB: [NBDAddress] = []
+  @Option(
+    help: ArgumentHelp("The same of controller b.", valueName: "address"), transform: { try NBDAddress(parsing: $0) })
+  var nbdB: [NBDAddress] = []
   @Option(help: "Also on the loopback: a at this port, b at the next one.") var tcp: UInt16?
   @Option(help: "How to wait when idle: spin, adaptive, park.") var wait: WaitStrategy = .standard
   @Option(help: "What to log: debug, info, warning, error.") var logLevel: Logger.Level = .warning
@@ -44,8 +47,8 @@ struct ServeCommand: ParsableCommand {
     }
     let status = try subsystem.status()
     let pair = try ControllerPair { identity in
-      ["controller", name, "\(identity)", "--with-parent", "\(getpid())", "--wait", wait.name]
-        + ["--log-level", logLevel.rawValue] + addresses(of: identity, subsystem).flatMap { ["--nbd", "\($0)"] }
+      ["--wait", wait.name, "--log-level", logLevel.rawValue]
+        + addresses(of: identity, subsystem).flatMap { ["--nbd", "\($0)"] } + ["--", name, "\(identity)"]
     }
     try pair.run {
       // Both serve, and somebody answers at each address.
@@ -101,6 +104,7 @@ struct ServeCommand: ParsableCommand {
 private struct ControllerPair: ~Copyable {
   /// One of them.
   private struct Seat {
+    let identity: ControllerIdentity
     let words: [String]
     var backoff = Backoff()
     /// 0: it does not run.
@@ -121,7 +125,7 @@ private struct ControllerPair: ~Copyable {
 
   init(_ words: (ControllerIdentity) -> [String]) throws(BatonError) {
     interruption = try Interruption()
-    seats = ControllerIdentity.allCases.map { Seat(words: words($0)) }
+    seats = ControllerIdentity.allCases.map { Seat(identity: $0, words: words($0)) }
   }
 
   /// Until both have left in good order. `isReady` is asked until it says that all is there.
@@ -155,7 +159,7 @@ private struct ControllerPair: ~Copyable {
 
   private mutating func startIfDue(_ index: Int, _ now: UInt64) throws(BatonError) {
     guard seats[index].pid == 0, let due = seats[index].due, due <= now, !isEnding else { return }
-    seats[index].pid = try OwnProgram.start(seats[index].words)
+    seats[index].pid = try OwnProgram.start("controller", seats[index].words)
     seats[index].pidfd = baton_pidfd_open(seats[index].pid)
     seats[index].startedAt = now
     seats[index].due = nil
@@ -175,7 +179,7 @@ private struct ControllerPair: ~Copyable {
       return
     }
     if isEnding { return }
-    Console.error("baton: \(seats[index].words[2]) \(ending); started again in \(Figure.duration(delay))")
+    Console.error("baton: controller \(seats[index].identity) \(ending); started again in \(Figure.duration(delay))")
     seats[index].due = now + delay
   }
 

@@ -86,6 +86,12 @@ struct WorkloadResult {
   var rerouted: UInt64 = 0
   var latencies = Latencies()
   var pause: Pause?
+
+  /// The most frequent of the errors that requests ended with, as what to report; nil: none did.
+  var errorsReport: BatonError? {
+    guard let (status, count) = errors.max(by: { $0.value < $1.value }) else { return nil }
+    return BatonError(.system, "\(count) of \(requests) requests", "ended with: \(status)")
+  }
 }
 
 /// What a host saw of the death of a controller: how long the requests waited that it had outstanding there.
@@ -114,9 +120,11 @@ struct Workload: ~Copyable {
   /// Blocks of each target, in a row.
   private let firstBlock: [Int]
   private let totalBlocks: UInt64
-  /// The last write of each block that was answered; 0: none in this run.
-  private var written: [UInt32]
-  private var busy: [Bool]
+  /// The last write of each block that was answered, where this run has written it. A unit may have more blocks than
+  /// there is memory.
+  private var written: [Int: UInt32] = [:]
+  /// Blocks of outstanding requests.
+  private var busy: Set<Int> = []
   private var cursor: UInt64 = 0
   private var number: UInt64 = 0
   private var diedAt: UInt64 = 0
@@ -159,8 +167,6 @@ struct Workload: ~Copyable {
     }
     firstBlock = first
     totalBlocks = UInt64(total)
-    written = Array(repeating: 0, count: plan.verifies ? total : 0)
-    busy = Array(repeating: false, count: plan.verifies ? total : 0)
   }
 
   /// Submits and completes until the time or the count is over, then waits for what is outstanding.
@@ -196,6 +202,7 @@ struct Workload: ~Copyable {
       }
       if isStopping && host.outstanding == 0 { break }
       if !progress {
+        if let loss = host.subsystemLoss { throw loss }
         if !host.isAttached(to: .a), !host.isAttached(to: .b), host.outstanding == 0, !isStopping {
           throw BatonError(.missing, "controllers", "neither of them is left", mend: "start them again")
         }
@@ -239,7 +246,7 @@ struct Workload: ~Copyable {
     let buffer = entry * plan.blockSize
     var sequence: UInt32 = 0
     if plan.verifies {
-      sequence = written[block] &+ (isRead ? 0 : 1)
+      sequence = written[block, default: 0] &+ (isRead ? 0 : 1)
       if !isRead {
         Stamp(unit: plan.targets[target].unit, block: UInt64(local), sequence: sequence)
           .write(host.arena.baseAddress! + buffer, count: plan.blockSize)
@@ -251,7 +258,7 @@ struct Workload: ~Copyable {
     guard host.submit(request, to: plan.path.controller(number), cookie: UInt64(entry)) else { return false }
     number &+= 1
     freeEntries.removeLast()
-    if plan.verifies { busy[block] = true }
+    if plan.verifies { busy.insert(block) }
     issued[entry] = Issued(
       controller: plan.path.controller(number &- 1), block: block, target: target, isRead: isRead, sequence: sequence,
       at: now)
@@ -268,7 +275,7 @@ struct Workload: ~Copyable {
         block = Int(cursor)
         cursor = cursor + 1 < totalBlocks ? cursor + 1 : 0
       }
-      if !plan.verifies || !busy[block] { return block }
+      if !plan.verifies || !busy.contains(block) { return block }
     }
     return nil
   }
@@ -286,11 +293,11 @@ struct Workload: ~Copyable {
     if completion.service.controller == .a { result.servedByA += 1 } else { result.servedByB += 1 }
     if completion.service.isTransferred { result.transferred += 1 }
     if request.isRead { result.reads += 1 } else { result.writes += 1 }
-    if plan.verifies { busy[request.block] = false }
+    if plan.verifies { busy.remove(request.block) }
     guard completion.status == .success else {
       result.errors[completion.status, default: 0] += 1
       // What a failed write left is unknown.
-      if plan.verifies, !request.isRead { written[request.block] = 0 }
+      if plan.verifies, !request.isRead { written[request.block] = nil }
       return
     }
     result.bytes += UInt64(plan.blockSize)
@@ -324,29 +331,29 @@ struct Workload: ~Copyable {
   /// checks it.
   ///
   /// - Returns: blocks checked.
+  /// - Throws: `VerificationFailure` where one is not as it was written, `BatonError` where one cannot be read.
   mutating func verifyAll() throws -> UInt64 {
     precondition(plan.verifies, "nothing was stamped")
     var checked: UInt64 = 0
-    var block = 0
+    var failure: BatonError?
+    let blocks = written.keys.sorted()
+    var next = 0
     var outstanding = 0
-    while block < written.count || outstanding > 0 {
-      while block < written.count, let entry = freeEntries.last, result.mismatch == nil {
-        if written[block] == 0 {
-          block += 1
-          continue
-        }
+    while next < blocks.count || outstanding > 0 {
+      while next < blocks.count, let entry = freeEntries.last, result.mismatch == nil, failure == nil {
+        let block = blocks[next]
         var target = 0
         while target + 1 < firstBlock.count, block >= firstBlock[target + 1] { target += 1 }
         let request = Request(
           .read, unit: plan.targets[target].unit, offset: UInt64((block - firstBlock[target]) * plan.blockSize),
           length: UInt64(plan.blockSize), buffer: UInt64(entry * plan.blockSize))
-        guard host.submit(request, to: block & 1 == 0 ? .a : .b, cookie: UInt64(entry)) else { break }
+        guard host.submit(request, to: next & 1 == 0 ? .a : .b, cookie: UInt64(entry)) else { break }
         freeEntries.removeLast()
-        issued[entry] = Issued(block: block, target: target, isRead: true, sequence: written[block], at: 0)
-        block += 1
+        issued[entry] = Issued(block: block, target: target, isRead: true, sequence: written[block, default: 0], at: 0)
+        next += 1
         outstanding += 1
       }
-      if outstanding == 0, result.mismatch != nil { break }
+      if outstanding == 0, result.mismatch != nil || failure != nil { break }
       var progress = false
       while let completion = host.next() {
         progress = true
@@ -356,16 +363,21 @@ struct Workload: ~Copyable {
         if completion.status == .success {
           checked += 1
           check(issued[entry], entry)
-        } else if result.mismatch == nil {
+        } else {
           let request = issued[entry]
-          result.mismatch =
-            Self.name(plan.targets[request.target].unit, request.block - firstBlock[request.target], plan.blockSize)
-            + ": \(completion.status)"
+          let unit = plan.targets[request.target].unit
+          failure = BatonError(
+            .system, Self.name(unit, request.block - firstBlock[request.target], plan.blockSize),
+            "cannot be read: \(completion.status)")
         }
       }
-      if !progress { host.wait(nanoseconds: 20_000_000) }
+      if !progress {
+        if let loss = host.subsystemLoss { throw loss }
+        host.wait(nanoseconds: 20_000_000)
+      }
     }
     if let mismatch = result.mismatch { throw VerificationFailure(description: mismatch) }
+    if let failure { throw failure }
     return checked
   }
 }
