@@ -27,18 +27,27 @@ public struct Subsystem: Sendable, Equatable {
       throw BatonError(
         .invalid, "subsystem '\(name)'", "has two units of the name '\(unit.name)'", mend: "give each its own")
     }
-    var made: [String] = []
     var madeDirectories: [String] = []
-    // Until the end, in whatever way that comes.
-    var locked: OwnedDescriptor?
-    defer { locked = nil }
     do throws(BatonError) {
       try makeDirectories(location.directory, &madeDirectories)
-      locked = try lock(location.directory)
+      let locked = try lock(location.directory)
+      defer { _ = locked }
+      try subsystem.make(units)
+    } catch {
+      for path in madeDirectories.reversed() { rmdir(path) }
+      throw error
+    }
+    return subsystem
+  }
+
+  /// Makes the files of a subsystem in its folder, which is locked.
+  private func make(_ units: [UnitSpecification]) throws(BatonError) {
+    var made: [String] = []
+    do throws(BatonError) {
       if FileFacts(path: location.region) != nil {
         throw BatonError(
-          .busy, "subsystem '\(name)'", "is there already (\(location.directory))",
-          mend: "use it, or remove it first with 'baton destroy \(name)'")
+          .busy, "subsystem '\(location.name)'", "is there already (\(location.directory))",
+          mend: "use it, or remove it first with 'baton destroy \(location.name)'")
       }
       var prepared: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
       var seen: Set<FileFacts.Identity> = []
@@ -59,7 +68,7 @@ public struct Subsystem: Sendable, Equatable {
         case .null: break
         }
         let geometry = try Backend.prepare(unit, memoryPath: memoryPath)
-        if case .path(let named) = unit.backing { path = absolute(named) }
+        if case .path(let named) = unit.backing { path = Self.absolute(named) }
         // By what it is and not by its name: a file can have several, and two units on one would not be locked
         // apart.
         if let facts = FileFacts(path: path), !seen.insert(facts.identity).inserted {
@@ -70,10 +79,8 @@ public struct Subsystem: Sendable, Equatable {
       try Region.create(prepared, names: units.map(\.name), at: location)
     } catch {
       for path in made { unlink(path) }
-      for path in madeDirectories.reversed() { rmdir(path) }
       throw error
     }
-    return subsystem
   }
 
   /// Whether there is nothing of that name; a link that leads nowhere is something, and somebody's.
