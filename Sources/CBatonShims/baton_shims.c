@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -354,6 +355,31 @@ int baton_stream_no_delay(int fd) {
   return family == AF_UNIX ? 0 : result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
 }
 
+void baton_ignore_broken_pipes(void) {
+  struct sigaction broken;
+  if (!sigaction(SIGPIPE, 0, &broken) && broken.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
+}
+
+long baton_send_with_file(int socket, const struct msghdr *before, int file, int64_t offset, size_t count) {
+  ssize_t total = 0;
+  size_t wanted = 0;
+  for (size_t index = 0; index < before->msg_iovlen; index++) wanted += before->msg_iov[index].iov_len;
+  if (wanted > 0) {
+    // More follows at once: TCP makes no segment of a header alone.
+    total = sendmsg(socket, before, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE);
+    if (total < 0) return -errno;
+    if ((size_t)total < wanted) return total;
+  }
+  off_t from = offset;
+  while (count > 0) {
+    ssize_t sent = sendfile(socket, file, &from, count);
+    if (sent <= 0) return total > 0 ? total : sent < 0 ? -errno : -EIO;
+    total += sent;
+    count -= sent;
+  }
+  return total;
+}
+
 int baton_remove_pages(void *address, size_t count) { return result(madvise(address, count, MADV_REMOVE)); }
 
 static void termination_set(sigset_t *set) {
@@ -431,11 +457,6 @@ int baton_available_cpu(int place) {
 }
 
 int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
-
-bool baton_lies_in_memory(int fd) {
-  struct statfs facts;
-  return !fstatfs(fd, &facts) && facts.f_type == TMPFS_MAGIC;
-}
 
 int baton_open(const char *path, bool writable, bool direct, bool create) {
   int flags = O_CLOEXEC | (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | (create ? O_CREAT | O_EXCL : 0);

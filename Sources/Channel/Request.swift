@@ -13,6 +13,9 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   case writeZeroes = 5
   /// The same, and they stay allocated: no hole comes about.
   case fillZeroes = 6
+  /// The blocks are to be read where they lie, by who asks: nothing goes into the arena. For a front end in the
+  /// controller's own process, which sends them on from there. Units in memory have this, and no others.
+  case readInPlace = 7
 
   /// Management: which subsystem and controller answers.
   case identify = 16

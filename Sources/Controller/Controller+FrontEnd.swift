@@ -79,6 +79,11 @@ extension Controller {
     storage.waitToRead(descriptor, kind: kind, index: index)
   }
 
+  /// Begins to wait until a descriptor takes something, see `Storage.waitToWrite`.
+  public mutating func waitToWrite(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
+    storage.waitToWrite(descriptor, kind: kind, index: index)
+  }
+
   /// Ends an operation of the front end, see `Storage.cancel`.
   public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
     storage.cancel(kind: kind, index: index)
@@ -120,8 +125,9 @@ extension Controller {
     storage.zeroesFast(unit: unit, keepsAllocation: keepsAllocation)
   }
 
-  /// Whether a read of a unit takes no longer than its copy, see `Storage.liesInMemory`.
-  public func liesInMemory(unit: Int) -> Bool { storage.liesInMemory(unit: unit) }
+  /// The file that a unit's blocks are sent from without a copy, see `Storage.fileInMemory`: once `.readInPlace` has
+  /// been answered.
+  public func fileInMemory(unit: Int) -> CInt { storage.fileInMemory(unit: unit) }
 
   /// Whether a unit's blocks lie nowhere, see `Storage.readsNothing`.
   public func readsNothing(unit: Int) -> Bool { storage.readsNothing(unit: unit) }

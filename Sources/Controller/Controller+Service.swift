@@ -156,7 +156,7 @@ extension Controller {
   mutating func complete(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32, term: UInt64) {
     if result >= 0 {
       let operation = request.pointee.operation
-      if operation == Operation.read.rawValue {
+      if operation == Operation.read.rawValue || operation == Operation.readInPlace.rawValue {
         count(.bytesRead, request.pointee.length)
       } else if operation == Operation.write.rawValue {
         count(.bytesWritten, request.pointee.length)

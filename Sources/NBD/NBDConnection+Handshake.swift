@@ -208,7 +208,6 @@ extension NBDConnection {
     self.unit = unit
     size = export.size
     blockSize = export.blockSize
-    readAheadMax = export.liesInMemory ? limits.readAheadInMemory : Int.max
     isReadOnly = export.isReadOnly
     if contextUnit != unit { contextUnit = -1 }
     return flags(of: export)

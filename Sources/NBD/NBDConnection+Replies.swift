@@ -17,8 +17,6 @@ extension NBDConnection {
       release(index)
       hangUp()
     case .failed(let error):
-      // Nothing of it goes.
-      endReadAhead(index)
       answer(index, refusal(error, slot.pointee.flags))
     case .done:
       if slot.pointee.remaining > limits.extentMax, isInPieces(slot.pointee.command) {
@@ -90,7 +88,7 @@ extension NBDConnection {
     slot.pointee.payloadCount = 0
     switch slot.pointee.command {
     case .read:
-      slot.pointee.payload = UnsafeRawPointer(address(slot))
+      slot.pointee.payload = slot.pointee.isInPlace ? nil : UnsafeRawPointer(address(slot))
       slot.pointee.payloadCount = slot.pointee.length
       if hasStructuredReplies {
         chunk(index, Chunk.offsetData, 8 + slot.pointee.length)
@@ -124,6 +122,7 @@ extension NBDConnection {
   mutating func answer(_ index: Int, _ refusal: Refusal) {
     let slot = slots + index
     slot.pointee.payloadCount = 0
+    slot.pointee.isInPlace = false
     if hasStructuredReplies {
       let count = refusal.message.utf8CodeUnitCount
       chunk(index, Chunk.error, UInt32(6 + count))
@@ -177,9 +176,11 @@ extension NBDConnection {
 
   // MARK: Bytes out
 
-  /// What is to be sent now, for one sendmsg(2); empty when there is nothing, or a send is under way. The memory that
-  /// it points at, and the vectors themselves, stay as they are until `endSend`.
-  public mutating func beginSend() -> UnsafeMutableBufferPointer<iovec> {
+  /// What is to be sent now, for one sendmsg(2), and one sendfile(2) where bytes of the unit follow; empty when there
+  /// is nothing, or a send is under way. The memory that it points at, and the vectors themselves, stay as they are
+  /// until `endSend`.
+  public mutating func beginSend() -> NBDOutput {
+    var output = NBDOutput(vectors: UnsafeMutableBufferPointer(start: sendVectors, count: 0))
     var count = 0
     if !isSending, phase != .broken {
       if outBegin < outEnd {
@@ -188,12 +189,15 @@ extension NBDConnection {
       var index = answered.first
       var skip = sentOfFirst
       var replies = 0
-      while index >= 0, replies < Self.sendRepliesMax {
+      while index >= 0, replies < Self.sendRepliesMax, output.count == 0 {
         let slot = slots + Int(index)
         let headerCount = Int(slot.pointee.headerCount)
         if skip < headerCount { add(header(Int(index)) + skip, headerCount - skip, &count) }
         let sent = max(skip - headerCount, 0)
-        if let payload = slot.pointee.payload, Int(slot.pointee.payloadCount) > sent {
+        if slot.pointee.isInPlace {
+          output.offset = slot.pointee.offset + UInt64(sent)
+          output.count = Int(slot.pointee.payloadCount) - sent
+        } else if let payload = slot.pointee.payload, Int(slot.pointee.payloadCount) > sent {
           add(UnsafeMutableRawPointer(mutating: payload) + sent, Int(slot.pointee.payloadCount) - sent, &count)
         }
         skip = 0
@@ -201,8 +205,9 @@ extension NBDConnection {
         index = slot.pointee.next
       }
     }
-    isSending = isSending || count > 0
-    return UnsafeMutableBufferPointer(start: sendVectors, count: count)
+    output.vectors = UnsafeMutableBufferPointer(start: sendVectors, count: count)
+    isSending = isSending || !output.isEmpty
+    return output
   }
 
   private func add(_ address: UnsafeMutableRawPointer, _ bytes: Int, _ count: inout Int) {

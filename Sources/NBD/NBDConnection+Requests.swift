@@ -9,10 +9,6 @@ extension NBDConnection {
   public mutating func next() -> NBDOperation? {
     let piece = continuing.removeFirst(slots)
     if piece >= 0 { return operation(piece) }
-    if readAhead < readAheadMax {
-      let read = held.removeFirst(slots)
-      if read >= 0 { return begunRead(read) }
-    }
     while phase == .transmission {
       if incoming >= 0 {
         guard slots[incoming].received == slots[incoming].length else { return nil }
@@ -29,7 +25,7 @@ extension NBDConnection {
       }
       guard stagingEnd - stagingBegin >= WireLength.request else { return nil }
       switch takeHeader() {
-      case .execute(let slot): return slots[slot].command == .read ? begunRead(slot) : operation(slot)
+      case .execute(let slot): return operation(slot)
       case .nothingToExecute: break
       case .nothingTaken: return nil
       }
@@ -110,15 +106,12 @@ extension NBDConnection {
     slot.pointee.length = length
     slot.pointee.remaining = UInt64(length)
     slot.pointee.extentCount = 0
+    slot.pointee.isInPlace = false
     stagingBegin += WireLength.request
     expectsLarge = command == .write && isLarge(length)
     guard command == .write else {
       messages += 1
-      guard command == .read, readAhead >= readAheadMax else { return .execute(index) }
-      // What follows it is taken nevertheless: a client may say all that it has to say before it reads anything.
-      slot.pointee.state = .held
-      held.append(index, slots)
-      return .nothingToExecute
+      return .execute(index)
     }
     let part = min(Int(length), stagingEnd - stagingBegin)
     memcpy(address(slot), memory + stagingBegin, part)
@@ -152,11 +145,13 @@ extension NBDConnection {
     answer(index, refusal)
   }
 
-  /// Hands a read out: from now on it is read ahead, until its data has gone.
-  private mutating func begunRead(_ index: Int) -> NBDOperation {
-    slots[index].ahead = slots[index].length
-    readAhead += Int(slots[index].length)
-    return operation(index)
+  /// Says of a read that was handed out that its data stays in the unit, and is sent from there (`NBDOutput`): nothing
+  /// is to be read into its buffer.
+  public mutating func readsInPlace(_ index: Int) {
+    precondition(
+      index >= 0 && index < limits.requestsMax && slots[index].state == .executing && slots[index].command == .read,
+      "no read that was handed out")
+    slots[index].isInPlace = true
   }
 
   /// Hands a slot's next piece out.

@@ -74,13 +74,9 @@ public struct NBDConnection: ~Copyable {
   // Requests.
   var freeSlots = SlotList()
   var continuing = SlotList()
-  var held = SlotList()
   var answered = SlotList()
   /// Requests taken whose reply has not gone to the last byte: slots that are not free.
   private(set) var outstanding = 0
-  /// Bytes of reads that were handed out and have not gone to the last byte, and from how many on none is handed out.
-  var readAhead = 0
-  var readAheadMax = Int.max
   /// The write whose payload is being read over, and what it is answered then; -1: there is none.
   var refused = -1
   var refusal = Refusal(.invalid, "")
@@ -102,7 +98,8 @@ public struct NBDConnection: ~Copyable {
   var needsNoZeroes = false
   /// The unit whose `base:allocation` was selected; -1: none.
   var contextUnit = -1
-  var unit = -1
+  /// The unit that it has chosen; -1: none yet.
+  public internal(set) var unit = -1
   var size: UInt64 = 0
   var blockSize: UInt32 = 0
   var isReadOnly = false
@@ -157,8 +154,8 @@ public struct NBDConnection: ~Copyable {
       slots[slot] = RequestSlot()
       freeSlots.append(slot, slots)
     }
-    (outstanding, readAhead, readAheadMax) = (0, 0, Int.max)
-    (continuing, held, answered) = (SlotList(), SlotList(), SlotList())
+    outstanding = 0
+    (continuing, answered) = (SlotList(), SlotList())
     refused = -1
     (stagingBegin, stagingEnd, incoming, skipping, expectsLarge) = (0, 0, -1, 0, false)
     (outBegin, outEnd, sentOfFirst) = (0, 0, 0)
@@ -194,7 +191,7 @@ public struct NBDConnection: ~Copyable {
     switch phase {
     case .vacant, .greeting, .options, .transmission: false
     case .draining:
-      !isWorking && !isReceiving && !isSending && held.isEmpty && answered.isEmpty && outBegin == outEnd
+      !isWorking && !isReceiving && !isSending && answered.isEmpty && outBegin == outEnd
     case .broken: executing == 0 && !isReceiving && !isSending
     }
   }
@@ -222,7 +219,7 @@ public struct NBDConnection: ~Copyable {
   /// have asked again: its socket has room.
   public var sendsLast: Bool {
     isSending && awaitsReply && phase == .transmission && answered.first >= 0 && sentOfFirst == 0
-      && slots[Int(answered.first)].payloadCount <= Self.lastPayloadMax
+      && slots[Int(answered.first)].payloadCount <= Self.lastPayloadMax && !slots[Int(answered.first)].isInPlace
   }
 
   /// What every socket has room for that is empty: TCP begins with 46 KB at the least (tcp_init_buffer_space).
@@ -332,7 +329,6 @@ public struct NBDConnection: ~Copyable {
   /// until it has ended.
   mutating func dropReplies() {
     continuing = released(continuing)
-    held = released(held)
     if refused >= 0 {
       release(refused)
       refused = -1
@@ -371,18 +367,11 @@ public struct NBDConnection: ~Copyable {
     return slot
   }
 
-  /// What was read for a request has gone, or will not go.
-  mutating func endReadAhead(_ slot: Int) {
-    readAhead -= Int(slots[slot].ahead)
-    slots[slot].ahead = 0
-  }
-
   /// A request is over: its slot and pages are free.
   mutating func release(_ slot: Int) {
     if slots[slot].page >= 0 {
       pool.giveBack(Int(slots[slot].page), Int(slots[slot].pageCount))
     }
-    endReadAhead(slot)
     slots[slot].page = -1
     slots[slot].state = .free
     outstanding -= 1

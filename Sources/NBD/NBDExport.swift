@@ -12,9 +12,6 @@ public struct NBDExport: Sendable {
   public var description: String
   /// Whether writes are refused. May change: who connects from then on is told.
   public var isReadOnly: Bool
-  /// Whether a read takes no longer than its copy: no more is then read ahead of what the client takes than stays in a
-  /// CPU's cache (`NBDLimits.readAheadInMemory`). Of a disk everything that is asked for is begun at once.
-  public var liesInMemory = false
 
   /// An export of these parts, unchecked: `NBDExports` checks.
   public init(
@@ -84,9 +81,6 @@ public struct NBDExports: Sendable {
 
   /// Says whether a unit is read-only from now on.
   public mutating func setReadOnly(_ isReadOnly: Bool, unit: Int) { exports[unit].isReadOnly = isReadOnly }
-
-  /// Says whether a unit lies in memory.
-  public mutating func setLiesInMemory(_ liesInMemory: Bool, unit: Int) { exports[unit].liesInMemory = liesInMemory }
 
   /// The name that a client is told: the one that was given, else `unitN`.
   public func name(of unit: Int) -> String { exports[unit].name.isEmpty ? "unit\(unit)" : exports[unit].name }

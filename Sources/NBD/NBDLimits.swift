@@ -8,10 +8,6 @@ public struct NBDLimits: Sendable {
   public var extentMax: UInt64 = 1 << 30
   /// Bytes received ahead of being looked at. A payload of more than a quarter of this goes straight to its place.
   public var stagingSize = 128 << 10
-  /// Bytes read and not sent from which on nothing more is read of a unit that lies in memory. Two pieces of the
-  /// length that clients copy disks in, and little beside a CPU's cache: what was read long before it is sent comes
-  /// from memory twice.
-  public var readAheadInMemory = 256 << 10
   /// Bytes for the data of all requests of one connection: a multiple of `PagePool.pageSize`.
   public var poolSize = 8 << 20
 

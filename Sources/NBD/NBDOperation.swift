@@ -1,3 +1,5 @@
+import Glibc
+
 /// What a client's request asks of a unit: one operation for the storage, checked against the export.
 public struct NBDOperation: Sendable, Equatable {
   /// What is asked for.
@@ -38,6 +40,19 @@ public struct NBDOperation: Sendable, Equatable {
   public let mustBeFast: Bool
 }
 
+/// What is to be sent next: what the vectors point at, and behind it bytes of the unit, from where they lie there.
+public struct NBDOutput {
+  /// Pieces of memory, in order; may be none.
+  public var vectors: UnsafeMutableBufferPointer<iovec>
+  /// Which bytes of the unit follow; a count of 0: none.
+  public var offset: UInt64 = 0
+  /// How many.
+  public var count = 0
+
+  /// Whether there is nothing to be sent.
+  public var isEmpty: Bool { vectors.isEmpty && count == 0 }
+}
+
 /// How an operation ended.
 @frozen
 public enum NBDOutcome: Sendable, Equatable {
@@ -59,13 +74,13 @@ struct RequestSlot {
     case executing
     /// Its next piece waits for `next`.
     case continuing
-    /// A read that waits until less has been read ahead.
-    case held
     /// Its reply waits to be sent, or is.
     case answered
   }
 
   var state = State.free
+  /// Whether a read's data is sent from where it lies in the unit, and not from its pages here.
+  var isInPlace = false
   /// How long the reply's header is.
   var headerCount: UInt8 = 0
   var command = Command.read
@@ -79,11 +94,9 @@ struct RequestSlot {
   var pageCount: Int32 = 0
   /// What the client asked for.
   var length: UInt32 = 0
-  /// Bytes that it counts for in `NBDConnection.readAhead`.
-  var ahead: UInt32 = 0
   /// Of a write's payload.
   var received: UInt32 = 0
-  /// Bytes that follow the reply's header, from `payload` on.
+  /// Bytes that follow the reply's header, from `payload` on, or those of the unit.
   var payloadCount: UInt32 = 0
   var cookie: UInt64 = 0
   /// Where the piece begins that is under way, and what is left from there on.

@@ -15,6 +15,12 @@ extension NBDServer {
   /// uses.
   private static var bytesKept: UInt64 { 1 << 20 }
 
+  /// From this many bytes on a read of a unit in memory is sent from where it lies. The two calls that this takes for
+  /// each reply cost as much as it takes to copy so much.
+  private static var inPlaceMin: UInt64 { 32_768 }
+  /// Bytes that one client is sent so in one turn: others are not to wait for it.
+  private static var inPlaceMax: Int { 1 << 20 }
+
   /// Receives in which a socket that is to be closed is emptied, more than a socket's buffer holds.
   private static var readsOverMax: Int { 64 }
 
@@ -85,7 +91,6 @@ extension NBDServer {
     if connection.pointee.isNegotiating {
       for unit in 0..<exports.count {
         exports.setReadOnly(controller.isReadOnly(unit: unit), unit: unit)
-        exports.setLiesInMemory(controller.liesInMemory(unit: unit), unit: unit)
       }
       connection.pointee.negotiate(exports)
     }
@@ -113,6 +118,9 @@ extension NBDServer {
     let unit = UInt32(truncatingIfNeeded: operation.unit)
     var request: Request
     switch operation.kind {
+    case .read where operation.length >= Self.inPlaceMin && controller.fileInMemory(unit: operation.unit) >= 0:
+      request = Request(.readInPlace, unit: unit, offset: operation.offset, length: operation.length)
+      connections[place].readsInPlace(operation.slot)
     case .read:
       request = Request(.read, unit: unit, offset: operation.offset, length: operation.length)
       // What the buffer held may be another client's.
@@ -171,17 +179,11 @@ extension NBDServer {
         state.pointee.owesReceive = true
       }
     }
-    if !state.pointee.owesSend {
-      let vectors = connection.pointee.beginSend()
-      if vectors.count > 0 {
-        messages[2 * place + 1].msg_iov = vectors.baseAddress
-        messages[2 * place + 1].msg_iovlen = vectors.count
-        state.pointee.owesSend = true
-      }
-    }
+    if !state.pointee.owesSend { prepareSend(place) }
     if !connection.pointee.takesMore { endMovement(place) }
     let index = UInt32(truncatingIfNeeded: place)
-    if state.pointee.owesSend {
+    if state.pointee.owesSend, state.pointee.inPlaceCount > 0, sendInPlace(place, &controller) { hasWorked = true }
+    if state.pointee.owesSend, state.pointee.inPlaceCount == 0 {
       let endsAtOnce = connection.pointee.sendsLast && !state.pointee.isFull
       if controller.send(
         state.pointee.socket, messages + (2 * place + 1), endsAtOnce: endsAtOnce, kind: Kind.send, index: index)
@@ -213,6 +215,50 @@ extension NBDServer {
         markDirty(place)
       }
     }
+    return hasWorked
+  }
+
+  /// Takes what is to be sent next from the connection.
+  private func prepareSend(_ place: Int) {
+    let output = connections[place].beginSend()
+    if output.isEmpty { return }
+    messages[2 * place + 1].msg_iov = output.vectors.baseAddress
+    messages[2 * place + 1].msg_iovlen = output.vectors.count
+    places[place].inPlaceOffset = output.offset
+    places[place].inPlaceCount = output.count
+    places[place].owesSend = true
+  }
+
+  /// Sends replies whose data is sent from where it lies, as long as the socket takes something. In calls of its own:
+  /// the ring has a thread do what moves from file to socket (io_splice, io_uring/splice.c), which costs more than the
+  /// copy that is saved.
+  private mutating func sendInPlace(_ place: Int, _ controller: inout Controller) -> Bool {
+    let connection = connections + place
+    let state = places + place
+    var hasWorked = false
+    var sent = 0
+    while state.pointee.owesSend, state.pointee.inPlaceCount > 0, sent < Self.inPlaceMax {
+      let result = baton_send_with_file(
+        state.pointee.socket, messages + (2 * place + 1), controller.fileInMemory(unit: connection.pointee.unit),
+        Int64(state.pointee.inPlaceOffset), state.pointee.inPlaceCount)
+      if result == -Int(EAGAIN) || result == -Int(EINTR) {
+        if controller.waitToWrite(
+          state.pointee.socket, kind: Kind.room, index: UInt32(truncatingIfNeeded: place))
+        {
+          state.pointee.owesSend = false
+          underWay += 1
+          return true
+        }
+        break
+      }
+      hasWorked = true
+      sent += max(result, 0)
+      state.pointee.owesSend = false
+      connection.pointee.endSend(result)
+      prepareSend(place)
+    }
+    // More than its turn's share; or the client is gone, and everything about it is to be ended.
+    if state.pointee.owesSend && state.pointee.inPlaceCount > 0 || connection.pointee.isBroken { markDirty(place) }
     return hasWorked
   }
 

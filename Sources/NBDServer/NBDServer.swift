@@ -20,7 +20,8 @@ import Logging
 /// Invariants:
 /// - a place is one client's from its accept until everything of it has ended: its socket is open, nothing of another
 ///   client has its number;
-/// - at most one receive and one send of a place are on the ring; what they point at stays until their events;
+/// - at most one receive, and one send or one wait for room to send, of a place are on the ring; what they point at
+///   stays until their events;
 /// - each operation that a connection hands out is finished once: at once, or when its request is answered;
 /// - when its process dies, no request of it is executed by anybody else: the other controller never sees its memory.
 public struct NBDServer: ~Copyable {
@@ -41,6 +42,9 @@ public struct NBDServer: ~Copyable {
     var hasPutOff = false
     /// Whether its socket took nothing of a send that was not to wait: the next one waits.
     var isFull = false
+    /// What is sent from where it lies in the unit, behind the send that is owed: from where on, and how many bytes.
+    var inPlaceOffset: UInt64 = 0
+    var inPlaceCount = 0
     /// What has been shut down of the socket: 0 nothing, 1 the client's direction, 2 both.
     var shut = 0
     var since: UInt64 = 0
@@ -57,6 +61,8 @@ public struct NBDServer: ~Copyable {
     static let receive: UInt8 = 129
     static let send: UInt8 = 130
     static let ask: UInt8 = 131
+    /// The socket has room again for a send that is owed.
+    static let room: UInt8 = 132
   }
 
   let identity: ControllerIdentity
@@ -103,7 +109,7 @@ public struct NBDServer: ~Copyable {
   private static var turnsPerLook: UInt64 { 64 }
 
   /// A server for the controller of that identity, in its process and thread. It listens as soon as `turn` is called,
-  /// and serves as soon as the controller does.
+  /// and serves as soon as the controller does. SIGPIPE, where it would end the process, is ignored from now on.
   public init(
     _ identity: ControllerIdentity, of subsystem: Subsystem, options: NBDServerOptions
   ) throws(BatonError) {
@@ -117,6 +123,8 @@ public struct NBDServer: ~Copyable {
         .invalid, "controller \(identity)", "was to have room for \(options.connectionsMax) NBD clients",
         mend: "ask for 1 to \(Self.connectionsPossible)")
     }
+    // sendfile(2) to a client that is gone is a signal, and cannot be told not to be.
+    baton_ignore_broken_pipes()
     let status = try subsystem.status()
     let exports = try NBDExports(
       status.units.map {
@@ -237,6 +245,10 @@ public struct NBDServer: ~Copyable {
       } else {
         connections[index].endSend(Int(event.result))
       }
+    case Kind.room:
+      underWay -= 1
+      markDirty(index)
+      places[index].owesSend = true
     case Kind.accept: accepted(index, event.result, &controller)
     case Kind.ask:
       acquisition.isWaiting = false

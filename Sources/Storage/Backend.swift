@@ -35,7 +35,7 @@ public struct UnitGeometry: Equatable {
   public static let blockSizeMin: UInt32 = 512
   /// The largest block that a file system may ask for here.
   public static let blockSizeMax: UInt32 = 65536
-  /// What is assumed where O_DIRECT works and the file system does not say its alignment (tmpfs, kernels before 6.1).
+  /// What is assumed where O_DIRECT works and the file system does not say its alignment (kernels before 6.1).
   static let blockSizeAssumed: UInt32 = 4096
   /// A unit's size ends where the locks of the drain proof begin.
   public static let sizeMax: UInt64 = 1 << 60
@@ -58,6 +58,9 @@ public struct Backend {
   /// Whether short transfers are done where they are started, by pread(2) and pwrite(2). Files on tmpfs: the ring hands
   /// each of their transfers to a thread of its own, which takes ten times as long as the copy.
   @usableFromInline let copiesAtOnce: Bool
+  /// A description of its own, without O_DIRECT, of a file whose blocks lie in memory: they are sent from there as they
+  /// are (sendfile(2)); -1: there is none.
+  let inPlace: CInt
   /// Operations of the ring that have not ended and may hold the file's lock for long, see `Storage.copy`.
   @usableFromInline var lengthy: Int32 = 0
   /// Whether the life's lock is held: taken before the first operation.
@@ -125,7 +128,8 @@ extension Backend {
     }
     var isDirect = false
     var blockSize = sector
-    if !specification.isBuffered {
+    // On tmpfs the page cache is all there is, though it takes O_DIRECT (Linux 6.6) and has no alignment to tell.
+    if !specification.isBuffered, baton_is_tmpfs(file.number) != 1 {
       let direct = baton_open(path, true, true, false)
       if direct >= 0 {
         let opened = OwnedDescriptor(direct)
@@ -193,18 +197,20 @@ extension Backend {
   /// Opens a unit for one life of a controller, unless another subsystem uses the file (see `UnitLock`). What a dead
   /// controller of another subsystem had in flight is waited for.
   static func open(
-    _ geometry: UnitGeometry, path: String, faults: FaultPlan, life: StorageLife, lockMillisecondsMax: Int
+    _ geometry: UnitGeometry, path: String, faults: FaultPlan, life: StorageLife, lockMillisecondsMax: Int,
+    opensInPlace: Bool = false
   ) throws(BatonError) -> Backend {
     switch geometry.kind {
     case .null:
       return Backend(
-        geometry: geometry, descriptor: -1, base: nil, faults: faults, hasFaults: !faults.isEmpty, copiesAtOnce: false)
+        geometry: geometry, descriptor: -1, base: nil, faults: faults, hasFaults: !faults.isEmpty, copiesAtOnce: false,
+        inPlace: -1)
     case .memory:
       let file = try openFile(path, direct: false)
       let mapping = try Mapping(of: file, count: Int(geometry.size), subject: path)
       return Backend(
         geometry: geometry, descriptor: -1, base: mapping.release(), faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: false)
+        copiesAtOnce: false, inPlace: opensInPlace ? file.release() : -1)
     case .file, .blockDevice:
       let file = try openFile(path, direct: geometry.isDirect)
       var size = try FileFacts(of: file, subject: path).size
@@ -229,16 +235,18 @@ extension Backend {
         usleep(1000)
       }
       // Faults are the ring's: they delay and shorten its calls.
-      let copiesAtOnce = geometry.kind == .file && faults.isEmpty && baton_lies_in_memory(file.number)
+      let copiesAtOnce = geometry.kind == .file && faults.isEmpty && baton_is_tmpfs(file.number) == 1
+      // One that cannot be had is not missed.
+      let inPlace = copiesAtOnce && opensInPlace ? max(baton_open(path, false, false, false), -1) : -1
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: copiesAtOnce)
+        copiesAtOnce: copiesAtOnce, inPlace: inPlace)
     }
   }
 
   /// Closes what `open` opened.
   func close() {
-    if descriptor >= 0 { _ = OwnedDescriptor(descriptor) }
+    for number in [descriptor, inPlace] where number >= 0 { _ = OwnedDescriptor(number) }
     if let base { _ = Mapping(adopting: base, count: Int(geometry.size)) }
   }
 }

@@ -9,9 +9,8 @@ extension Storage {
 
   /// Receives into what `message` points at, as much as there is at once (recvmsg(2)). All of it stays until the event.
   ///
-  /// The socket must not be non-blocking: the ring would not wait for it. With `isEmpty`, as far as one can know,
-  /// nothing has come yet, and it is not tried before something has: an attempt for nothing costs as much as one that
-  /// brings something.
+  /// With `isEmpty`, as far as one can know, nothing has come yet, and it is not tried before something has: an attempt
+  /// for nothing costs as much as one that brings something.
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func receive(
@@ -46,12 +45,13 @@ extension Storage {
     return tag(sqe, kind, index)
   }
 
-  /// Accepts one connection (accept4(2)): the event's result is its descriptor, closed at exec.
+  /// Accepts one connection (accept4(2)): the event's result is its descriptor, closed at exec and non-blocking. The
+  /// ring waits for what is non-blocking as well (io_recv and io_send, io_uring/net.c, look at MSG_DONTWAIT only).
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
-    io_uring_prep_accept(sqe, listener, nil, nil, CInt(SOCK_CLOEXEC.rawValue))
+    io_uring_prep_accept(sqe, listener, nil, nil, CInt(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
     return tag(sqe, kind, index)
   }
 
@@ -59,8 +59,19 @@ extension Storage {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
+    wait(for: POLLIN, descriptor, kind, index)
+  }
+
+  /// Waits once until a descriptor can be written to.
+  ///
+  /// - Returns: false when the ring takes nothing at present.
+  public mutating func waitToWrite(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
+    wait(for: POLLOUT, descriptor, kind, index)
+  }
+
+  private mutating func wait(for events: CInt, _ descriptor: CInt, _ kind: UInt8, _ index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
-    io_uring_prep_poll_add(sqe, descriptor, UInt32(POLLIN))
+    io_uring_prep_poll_add(sqe, descriptor, UInt32(events))
     return tag(sqe, kind, index)
   }
 
@@ -109,6 +120,10 @@ extension Storage {
     let backend = backends[unit]
     return !backend.hasFaults && (backend.geometry.kind == .memory || backend.copiesAtOnce)
   }
+
+  /// The file that a unit's blocks lie in, where they lie in memory: for sendfile(2), from there and without a copy.
+  /// -1: there is none. It stays open as long as the storage lives.
+  public func fileInMemory(unit: Int) -> CInt { liesInMemory(unit: unit) ? backends[unit].inPlace : -1 }
 
   /// Whether a unit's blocks lie nowhere: what is read is what the buffer held.
   public func readsNothing(unit: Int) -> Bool { backends[unit].geometry.kind == .null }

@@ -11,7 +11,7 @@ public struct Storage: ~Copyable {
   /// What can be done to a unit.
   @frozen
   public enum Operation: UInt8 {
-    case read, write, flush, discard, writeZeroes, fillZeroes
+    case read, write, flush, discard, writeZeroes, fillZeroes, readInPlace
 
     /// Whether its extent may be large, with no data behind it.
     fileprivate var isLengthy: Bool { self == .discard || self == .writeZeroes || self == .fillZeroes }
@@ -97,6 +97,8 @@ public struct Storage: ~Copyable {
   ) throws(BatonError) {
     let limit = baton_raise_open_file_limit()
     let files = units.count { $0.geometry.kind.isFile }
+    // One more for each unit that may lie in memory: without it what is read of it is copied once more.
+    let opensInPlace = limit >= UInt64(files + units.count { $0.geometry.kind != .null }) + 512
     if limit < UInt64(files) + 512 {
       throw BatonError(
         .exhausted, "open files", "the limit is \(limit) and \(files) units need \(files + 512)",
@@ -108,7 +110,7 @@ public struct Storage: ~Copyable {
         opened.append(
           try Backend.open(
             unit.geometry, path: unit.path, faults: unit.faults, life: life,
-            lockMillisecondsMax: lockMillisecondsMax))
+            lockMillisecondsMax: lockMillisecondsMax, opensInPlace: opensInPlace))
       }
     } catch {
       for backend in opened { backend.close() }
@@ -218,6 +220,8 @@ public struct Storage: ~Copyable {
       if result < 0 { return .completed(result) }
       backend.pointee.isLocked = true
     }
+    // The caller reads: there is nothing to be done for it here, or it cannot be done.
+    if operation == .readInPlace { return .completed(liesInMemory(unit: unit) ? 0 : -EOPNOTSUPP) }
     let isDelayed = faults.delayNanoseconds > 0
     if !isDelayed {
       switch backend.pointee.geometry.kind {
@@ -338,6 +342,7 @@ public struct Storage: ~Copyable {
           if step.pointee.isDurable { baton_sqe_set_rw_flags(sqe, baton_rwf_dsync()) }
         }
       case .flush: baton_prep_data_sync(sqe, descriptor)
+      case .readInPlace: preconditionFailure("a read in place is over when it begins")
       case .discard:
         io_uring_prep_fallocate(
           sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
@@ -464,7 +469,7 @@ public struct Storage: ~Copyable {
     step.pointee.retries = 0
     if step.pointee.phase == .sync { return end(index, min(result, 0)) }
     switch step.pointee.operation {
-    case .flush: return end(index, min(result, 0))
+    case .flush, .readInPlace: return end(index, min(result, 0))
     case .discard:
       // A discard is advice. A file system that has no holes may ignore it.
       return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0))
@@ -541,7 +546,7 @@ public struct Storage: ~Copyable {
     case .read: pread(backend.descriptor, address, Int(length), off_t(offset)) == Int(length)
     case .write:
       backend.lengthy == 0 && pwrite(backend.descriptor, address, Int(length), off_t(offset)) == Int(length)
-    case .discard, .writeZeroes, .fillZeroes, .flush: false
+    case .discard, .writeZeroes, .fillZeroes, .flush, .readInPlace: false
     }
   }
 
@@ -554,7 +559,7 @@ public struct Storage: ~Copyable {
     case .read: memcpy(address!, base + Int(offset), Int(length))
     case .write: memcpy(base + Int(offset), address!, Int(length))
     case .discard, .writeZeroes, .fillZeroes: memset(base + Int(offset), 0, Int(length))
-    case .flush: break
+    case .flush, .readInPlace: break
     }
   }
 }

@@ -45,6 +45,30 @@ struct RequestTests {
     }
   }
 
+  @Test("A read in place asks for what lies in memory, moves nothing, and is refused for the rest")
+  func readInPlace() throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    let units = ["mem:1M", "\(folder.path)/file:1M", "%/file:1M", "fault:error-after=1000000:mem:1M"]
+    let laboratory = try Laboratory(units: units)
+    laboratory.host.fill(0..<65536, with: 0x77)
+    for controller in ControllerIdentity.allCases {
+      for unit in units.indices {
+        let request = Request(.readInPlace, unit: UInt32(unit), offset: 65536, length: 65536)
+        let answer = try laboratory.perform(request, on: controller)
+        #expect(answer.status == (unit < 2 ? .success : .unsupported), "\(units[unit])")
+        #expect(answer.value == (unit < 2 ? 65536 : 0))
+        let past = Request(.readInPlace, unit: UInt32(unit), offset: 1 << 20, length: 512)
+        #expect(try laboratory.perform(past, on: controller).status == .outOfRange)
+      }
+      let offline = Request(.setUnitState, unit: 0, offset: UnitState.offline.rawValue)
+      #expect(try laboratory.perform(offline, on: controller).status == .success)
+      #expect(try laboratory.perform(Request(.readInPlace, length: 512), on: controller).status == .offline)
+      let online = Request(.setUnitState, unit: 0, offset: UnitState.online.rawValue)
+      #expect(try laboratory.perform(online, on: controller).status == .success)
+    }
+    #expect(laboratory.host.holds(0..<65536, 0x77), "nothing goes into the arena")
+  }
+
   @Test("A request that is over at once is refused for the same reasons as any other, and counted the same")
   func overAtOnce() throws {
     var stopped = Laboratory.controllerOptions

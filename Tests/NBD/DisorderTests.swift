@@ -98,6 +98,30 @@ struct DisorderTests {
     }
   }
 
+  @Test(
+    "Data that is sent from where it lies makes the same bytes, in whichever pieces they go", arguments: [true, false])
+  func inPlace(isStructured: Bool) throws {
+    var said: [[UInt8]] = []
+    for isInPlace in [false, true] {
+      for piece in [1, 15, 16, 17, 20, 27, 28, 29, 1000, 4096, 5000, 1 << 20] {
+        let rig = try rig()
+        rig.disks[0] = (0..<rig.disks[0].count).map { UInt8(truncatingIfNeeded: $0 / 512 &* 31 &+ $0) }
+        rig.enter(structured: isStructured)
+        rig.isInPlace = { isInPlace && $0.offset % 2048 == 0 }
+        rig.outcome = { $0.offset == 8192 ? .failed(.inputOutput) : .done }
+        rig.sendCount = { min($0, piece) }
+        rig.say(
+          (0..<24).flatMap { Say.request(0, cookie: $0, offset: $0 * 1024, length: UInt32(512 + $0 % 3 * 512)) }
+            + Say.request(3, cookie: 99) + Say.request(2, cookie: 100))
+        said.append(rig.heard())
+        #expect(rig.isFinished && rig.memoryInUse == 0)
+        #expect(rig.tearDown() == nil)
+      }
+    }
+    #expect(said[0].count > 20 * 1024)
+    for bytes in said { #expect(areSame(bytes, said[0])) }
+  }
+
   @Test("Reads and writes at random through several requests at once: every block as it was written last")
   func workload() throws {
     for seed in 0..<(Self.isLong ? 400 : 20) as Range<UInt64> {
@@ -105,6 +129,7 @@ struct DisorderTests {
       let rig = try NBDRig(exports: [NBDExport(size: 1 << 20, blockSize: 512)])
       rig.enter(structured: seed % 2 == 0)
       rig.isPrompt = false
+      rig.isInPlace = { seed % 3 == 0 && $0.length >= 2048 }
       var model = [UInt8](repeating: 0, count: 1 << 20)
       var busy: [UInt64: (range: Range<Int>, isRead: Bool)] = [:]
       for cookie in 1...600 as ClosedRange<UInt64> {

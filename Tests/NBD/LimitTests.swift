@@ -68,60 +68,6 @@ struct LimitTests {
     #expect(rig.waiting.count == 10)
   }
 
-  @Test("Of a unit in memory little is read ahead of what has gone; of others all that was asked for")
-  func readAhead() throws {
-    for liesInMemory in [true, false] {
-      var limits = NBDLimits()
-      limits.readAheadInMemory = 8192
-      var export = NBDExport(size: 1 << 20, blockSize: 512)
-      export.liesInMemory = liesInMemory
-      let rig = try NBDRig(exports: [export], limits: limits)
-      rig.enter()
-      rig.holdsSend = { true }
-      rig.say((1...16).flatMap { Say.request(0, cookie: $0, length: 4096) } + Say.request(3, cookie: 17))
-      // What is behind them is executed nevertheless.
-      #expect(rig.log.count == (liesInMemory ? 3 : 17))
-      #expect(!rig.isMidMessage)
-      rig.holdsSend = { false }
-      rig.run()
-      let replies = rig.replies(reads: Dictionary(uniqueKeysWithValues: (1...16).map { ($0, 4096) }))
-      #expect(replies.map(\.cookie) == (liesInMemory ? [1, 2, 17] + Array(3...16) : Array(1...17)))
-      // A read of more than that is a matter of its own.
-      rig.say(Say.request(0, cookie: 18, length: 65536) + Say.request(0, cookie: 19, length: 65536))
-      #expect(rig.replies(reads: [18: 65536, 19: 65536]).map(\.cookie) == [18, 19])
-    }
-  }
-
-  @Test("Reads that fail are not read ahead; those that are held when the client says the end are executed")
-  func readAheadEnds() throws {
-    var limits = NBDLimits()
-    limits.readAheadInMemory = 8192
-    var export = NBDExport(size: 1 << 20, blockSize: 512)
-    export.liesInMemory = true
-    let reads = (1...16).flatMap { Say.request(0, cookie: $0, length: 4096) }
-    let rig = try NBDRig(exports: [export], limits: limits)
-    rig.enter()
-    rig.isPrompt = false
-    rig.holdsSend = { true }
-    rig.say(reads)
-    #expect(rig.waiting.count == 2)
-    rig.outcome = { _ in .failed(.inputOutput) }
-    rig.complete(0)
-    rig.complete(0)
-    rig.run()
-    #expect(rig.waiting.count == 2, "as many as before")
-    rig.outcome = { _ in .done }
-    rig.say(Say.request(2, cookie: 17))
-    rig.completeAll()
-    #expect(rig.log.count == 4)
-    rig.holdsSend = { false }
-    rig.run()
-    while !rig.waiting.isEmpty { rig.completeAll() }
-    #expect(rig.isFinished)
-    #expect(rig.log.count == 16)
-    #expect(rig.memoryInUse == 0)
-  }
-
   @Test("Who asks one thing after the other awaits a reply that is the last there is; who asks more does not")
   func oneAfterTheOther() throws {
     let rig = try rig(size: 4 << 20)
@@ -432,7 +378,7 @@ struct LimitTests {
       while at < end {
         let vectors = connection.beginReceive()
         if vectors.isEmpty {
-          let sent = connection.beginSend().reduce(0) { $0 + $1.iov_len }
+          let sent = connection.beginSend().vectors.reduce(0) { $0 + $1.iov_len }
           if sent == 0 { break }
           connection.endSend(sent)
           connection.negotiate(exports)

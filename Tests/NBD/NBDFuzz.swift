@@ -41,6 +41,7 @@ struct NBDFuzz {
       size: choice & 8 != 0 ? 1 << 40 : 1 << 20, blockSize: choice & 16 != 0 ? 8192 : 512,
       isReadOnly: choice & 0xe0 == 0xe0)
     rig = try NBDRig(exports: [export], limits: limits)
+    rig.isInPlace = { $0.offset & 1024 != 0 }
     expected = ExpectedRequests(
       export: export, transferMax: limits.transferMax, structured: structured, allocation: allocation)
   }

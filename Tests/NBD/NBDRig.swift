@@ -41,6 +41,14 @@ final class NBDRig {
   private(set) var lastReceive: [(offset: Int, count: Int)] = []
   private var receiving: [iovec] = []
   private var sending: [iovec] = []
+  /// Bytes of the unit that the send under way has behind its vectors.
+  private var sendingInPlace = 0
+  /// Which reads leave their data in the unit, to be sent from there.
+  var isInPlace: (NBDOperation) -> Bool = { _ in false }
+  /// What such reads had found there when they ended, in the order in which they are answered: first the one of which
+  /// some may have gone.
+  private var inPlace: [ArraySlice<UInt8>] = []
+  private var readingInPlace: Set<Int> = []
   /// Whether a send that was begun does not end in this turn.
   var holdsSend: () -> Bool = { false }
 
@@ -84,6 +92,10 @@ final class NBDRig {
     }
     while waiting.count < roomMax, let operation = connection.next() {
       work = true
+      if operation.kind == .read, isInPlace(operation) {
+        connection.readsInPlace(operation.slot)
+        readingInPlace.insert(operation.slot)
+      }
       waiting.append(operation)
       log.append(operation)
       if isPrompt { complete(waiting.count - 1) }
@@ -96,7 +108,10 @@ final class NBDRig {
   func complete(_ index: Int) {
     let operation = waiting.remove(at: index)
     let outcome = outcome(operation)
-    if outcome == .done { execute(operation) }
+    let staysInPlace = readingInPlace.remove(operation.slot) != nil
+    if outcome == .done {
+      if staysInPlace { inPlace.append(contents(operation)[...]) } else { execute(operation) }
+    }
     connection.finish(operation.slot, outcome)
   }
 
@@ -184,14 +199,15 @@ final class NBDRig {
   // MARK: Bytes out
 
   private func send() -> Bool {
-    if sending.isEmpty {
-      sending = Array(connection.beginSend())
-      if sending.isEmpty { return false }
+    if sending.isEmpty, sendingInPlace == 0 {
+      let next = connection.beginSend()
+      if next.isEmpty { return false }
+      (sending, sendingInPlace) = (Array(next.vectors), next.count)
       if holdsSend() { return true }
     } else if holdsSend() {
       return false
     }
-    let total = sending.reduce(0) { $0 + $1.iov_len }
+    let total = sending.reduce(sendingInPlace) { $0 + $1.iov_len }
     let count = min(max(sendCount(total), 1), total)
     var left = count
     for vector in sending where left > 0 {
@@ -199,7 +215,12 @@ final class NBDRig {
       output += UnsafeRawBufferPointer(start: vector.iov_base, count: part)
       left -= part
     }
-    sending = []
+    if left > 0 {
+      output += inPlace[0].prefix(left)
+      inPlace[0] = inPlace[0].dropFirst(left)
+      if inPlace[0].isEmpty { inPlace.removeFirst() }
+    }
+    (sending, sendingInPlace) = ([], 0)
     connection.endSend(count)
     return true
   }
@@ -260,7 +281,7 @@ final class NBDRig {
     while !waiting.isEmpty {
       connection.finish(waiting.removeLast().slot, .done)
     }
-    sending = []
+    (sending, sendingInPlace) = ([], 0)
     if connection.isSending { connection.endSend(-1) }
     if connection.next() != nil { return "an operation of a connection that was given up" }
     if !connection.beginReceive().isEmpty { return "receives after it was given up" }

@@ -72,6 +72,68 @@ struct ServerTests {
     }
   }
 
+  @Test("Long reads of units in memory: every byte, holes too, beside writes through the other controller")
+  func inMemory() throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    for unit in ["mem:8M", "\(folder.path)/file:8M"] {
+      let rig = try ServerRig(units: [unit])
+      let clients = [try rig.client(.a), try rig.client(.b, structured: true)]
+      var random = SeededRandom(seed: 6)
+      var model = [UInt8](repeating: 0, count: 8 << 20)
+      for round in 0..<200 {
+        let blocks = Int.random(in: 1...100, using: &random)
+        let first = Int.random(in: 0...2048 - blocks, using: &random)
+        let range = first * 4096..<(first + blocks) * 4096
+        let writer = clients[round % 2]
+        if round % 7 == 0 {
+          model.clear(range)
+          let trim = Say.request(4, cookie: 1, offset: UInt64(range.lowerBound), length: UInt32(range.count))
+          #expect(try rig.ask(writer, trim).error == 0)
+        } else {
+          let data = random.bytes(range.count)
+          model.put(data, at: range.lowerBound)
+          let write = Say.request(1, cookie: 1, offset: UInt64(range.lowerBound), payload: data)
+          #expect(try rig.ask(writer, write).error == 0)
+        }
+        let count = 4096 << Int.random(in: 0...9, using: &random)
+        let offset = Int.random(in: 0...2048 - count / 4096, using: &random) * 4096
+        let read = try rig.read(clients[1 - round % 2], offset: UInt64(offset), count: count)
+        guard areSame(read[...], model[offset..<offset + count]) else {
+          Issue.record("\(unit), round \(round): \(count) bytes at \(offset) are others")
+          return
+        }
+      }
+    }
+  }
+
+  @Test("A client that goes in the middle of a long reply, and a file cut short underneath, end their connection alone")
+  func endsInMemory() throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    let rig = try ServerRig(units: ["\(folder.path)/file:8M"])
+    let other = try rig.client()
+    let data = Self.pattern(1 << 20, 8)
+    #expect(try rig.ask(other, Say.request(1, cookie: 1, payload: data)).error == 0)
+    for _ in 0..<20 {
+      let client = try rig.client()
+      client.say((1...8).flatMap { Say.request(0, cookie: $0, length: 1 << 20) })
+      try rig.turn {
+        client.hear()
+        return client.heard.count > 65536
+      }
+    }
+    try rig.turn { rig.a?.connections == 1 }
+    #expect(areSame(try rig.read(other, offset: 0, count: 1 << 20), data))
+    #expect(truncate(folder("file"), 1 << 20) == 0)
+    let cut = try rig.client()
+    cut.say(Say.request(0, cookie: 1, offset: 2 << 20, length: 1 << 20))
+    try rig.turn {
+      cut.hear()
+      return cut.isEnded
+    }
+    #expect(cut.heard.count <= 16, "no byte that is none of the unit's")
+    #expect(areSame(try rig.read(other, offset: 0, count: 1 << 20), data))
+  }
+
   @Test("A file's holes are told as such, and what is written in them is not")
   func holes() throws {
     let rig = try ServerRig(units: ["%/disk:1M"])

@@ -41,7 +41,8 @@ int baton_memfd_create(const char *name);
 int baton_seal_against_resize(int fd);
 // Whether the file can no longer shrink: 1, 0 or -errno (not a memfd).
 int baton_is_sealed_against_shrink(int fd);
-// Whether the file lies on tmpfs with small pages: a hugetlbfs memfd can fault with SIGBUS when pages run out.
+// Whether a file lies on tmpfs (fstatfs(2), whose magic numbers are macros): 1, 0 or -errno. A memfd with huge pages
+// does not (hugetlbfs): it can fault with SIGBUS when pages run out.
 int baton_is_tmpfs(int fd);
 
 // Open file description locks: F_OFD_SETLK needs _GNU_SOURCE and fcntl is variadic. One byte at offset; 0 or -errno.
@@ -84,8 +85,13 @@ int baton_address_canonical(const char *address, char *text, size_t size);
 // TCP_NODELAY; does nothing to a unix socket. 0 or -errno.
 int baton_stream_no_delay(int fd);
 
-// Whether a file lies on tmpfs (fstatfs(2), whose magic numbers are macros).
-bool baton_lies_in_memory(int fd);
+struct msghdr;
+// Sends what `before` points at, and behind it bytes of a file from where they lie (sendfile(2)), as much of it as a
+// non-blocking socket takes. How many, or -errno where it took none: -EAGAIN, it is full; -EIO, the file has ended.
+// sendfile has no MSG_NOSIGNAL: SIGPIPE must be ignored.
+long baton_send_with_file(int socket, const struct msghdr *before, int file, int64_t offset, size_t count);
+// Ignores SIGPIPE where it would end the process.
+void baton_ignore_broken_pipes(void);
 
 // madvise(2), MADV_REMOVE: gives pages of shared memory back; they read as zeroes. 0 or -errno.
 int baton_remove_pages(void *address, size_t count);

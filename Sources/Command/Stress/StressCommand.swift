@@ -108,12 +108,9 @@ struct StressCommand: ParsableCommand {
     for unit in try subsystem.status().units.prefix(plan.units.count) where bs.bytes % unit.blockSize != 0 {
       throw BatonError(.invalid, "--bs \(bs.bytes)", "is no multiple of a unit's block size, \(unit.blockSize)")
     }
-    // By what the units turned out to be: a file system without O_DIRECT has the page cache only, and tmpfs is nothing
-    // else, though it takes O_DIRECT (Linux 6.6).
+    // By what the units turned out to be: a file system without O_DIRECT has the page cache only.
     var plan = plan
-    plan.tearsSectors =
-      try subsystem.status().units.prefix(plan.units.count).contains { !$0.isDirect }
-      || FileSystem(of: scratch)?.name == "tmpfs"
+    plan.tearsSectors = try subsystem.status().units.prefix(plan.units.count).contains { !$0.isDirect }
     let ledger = StressLedger(plan)
     let log = try StressLog(self.log ?? "\(scratch)/log")
     var arguments = ["--log-level", logLevel]
