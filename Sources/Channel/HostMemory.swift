@@ -66,8 +66,11 @@ public struct HostMemory: ~Copyable {
       throw BatonError(.invalid, subject, "lies on huge pages", mend: "make it without MFD_HUGETLB")
     }
     let count = try FileFacts(of: descriptor, subject: subject).size
-    guard count >= UInt64(BATON_HOST_HEADER_SIZE), count <= Self.arenaMax * 2 else {
+    guard count >= UInt64(BATON_HOST_HEADER_SIZE) else {
       throw BatonError(.truncated, subject, "is too small: \(count) bytes do not hold a header")
+    }
+    guard count <= Self.arenaMax * 2 else {
+      throw BatonError(.damaged, subject, "is too large: \(count) bytes")
     }
     let mapping = try Mapping(of: descriptor, count: Int(count), subject: subject)
     let header = mapping.base.load(as: baton_host_header.self)

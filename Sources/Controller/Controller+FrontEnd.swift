@@ -100,9 +100,6 @@ extension Controller {
   /// Whether it serves in the other one's place, which is gone for certain, and takes whatever is asked.
   public var standsIn: Bool { isServing && peerIsGone && takeover.hasReadJournal && !takeover.isReleasing }
 
-  /// Whether the other one is gone for certain, as far as this one knows.
-  public var isAlone: Bool { peerIsGone }
-
   /// Which life of the other one takes part at present; 0: none.
   public var peersLife: UInt64 {
     let seen = membership.current

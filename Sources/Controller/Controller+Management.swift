@@ -97,6 +97,8 @@ extension Controller {
     let next = word.set(to: UnitState(rawValue: request.pointee.offset) ?? .offline)
     region.unitStateSetter(unit, pair: next.pair).set(host: host, channel: side, sequence: sequence)
     reach(.effectBefore)
+    // Release: who set it stands in the record before the word says which pair holds. The acquire is that of "death",
+    // or "grant" for an owner to come.
     shared.storeReleasing(next.rawValue)
     reach(.effectAfter)
     options.logger.info("controller \(identity): unit \(unit) is \(next.state) now")

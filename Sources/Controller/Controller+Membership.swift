@@ -121,7 +121,8 @@ extension Controller {
       peer.hasEnded = true
       return
     }
-    let pid = peerRecord.pid.loadRelaxed()
+    // Sync point "pid".
+    let pid = peerRecord.pid.loadAcquiring()
     let startTime = peerRecord.startTime.loadRelaxed()
     // Never a descriptor on oneself: two controllers of one process are no threat to each other, and are told apart
     // by their seats.

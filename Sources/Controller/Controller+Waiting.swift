@@ -82,7 +82,8 @@ extension Controller {
   /// Turns without a submission at the most.
   private static var restTurnsMax: Int { 8 }
 
-  /// Looks after what no hint tells of: words whose hint was lost, a ring that lost its footing, an owner that died.
+  /// Looks after what no hint tells of: words whose hint was lost, a ring that lost its footing, connections, hosts
+  /// that are expected back.
   mutating func keepHouse() {
     sweep()
     var found: [Function] = []

@@ -172,10 +172,11 @@ public struct Controller: ~Copyable {
     }
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.life.clear()
-    // The phase first: who finds this process in the record finds that it is not the earlier life's.
+    // Sync point "pid": who finds this process in the record finds that it is not the earlier life's, and since when it
+    // lives.
     record.setPhase(.starting, incarnation: incarnation)
+    record.startTime.storeRelaxed(ProcessIdentity.startTicks)
     record.pid.storeReleasing(UInt64(getpid()))
-    record.startTime.storeReleasing(ProcessIdentity.startTicks)
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }
     let storage = try Self.starting(record, incarnation) { () throws(BatonError) in

@@ -68,13 +68,15 @@ public struct HintRing<Memory: AtomicMemory> {
   mutating func move(to position: Int) {
     self.position = position & mask
     slot = slots.word(self.position)
-    mine.storeRelaxed(UInt64(truncatingIfNeeded: self.position))
+    // Sync point "position": who sees it in `resynchronize` sees the slots before it.
+    mine.storeReleasing(UInt64(truncatingIfNeeded: self.position))
   }
 
   /// The reader's look after its footing, now and then when the ring is quiet: where the two positions differ
   /// though the slot here is empty, somebody died half way. Hands every message there is to `body`, and goes on
   /// where the writer stands. Cost: one line when all is well, else the whole ring.
   public mutating func resynchronize(_ body: (UInt64) -> Void) {
+    // Sync point "position": what was sent before that is found below.
     let writer = Int(truncatingIfNeeded: theirs.loadAcquiring()) & mask
     if writer == position || hasMessage { return }
     for index in 0...mask {

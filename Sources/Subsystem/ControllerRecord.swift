@@ -18,18 +18,18 @@ public struct ControllerRecord {
 
   private var phaseWord: SharedWord { word(\.phase) }
 
-  /// Where the controller is in its life, and in which.
+  /// Where the controller is in its life, and in which. Sync point "phase".
   public var phase: (phase: Phase, incarnation: UInt64) {
     let value = phaseWord.loadAcquiring()
     return (Phase(rawValue: value & 0xff) ?? .absent, value >> 8)
   }
 
-  /// Says so. Release: what was written before is there for whoever sees the phase.
+  /// Says so. Sync point "phase": what was written before is there for whoever sees the phase.
   public func setPhase(_ phase: Phase, incarnation: UInt64) {
     phaseWord.storeReleasing(incarnation << 8 | phase.rawValue)
   }
 
-  /// The process.
+  /// The process. Sync point "pid": written after the phase of its life and `startTime`.
   public var pid: SharedWord { word(\.pid) }
   /// When the process began: tells it from a later one with the same pid.
   public var startTime: SharedWord { word(\.start_time) }

@@ -14,7 +14,8 @@ import CBatonShims
 ///   the answer and the clearing.
 ///
 /// The writer is a process that may die between any two instructions; the reader has seen its exit, which orders
-/// everything that it wrote before. So plain program order is all that the writer needs, and no fence.
+/// everything that it wrote before. So plain program order is all that the writer needs, and no fence. Sync point
+/// "journal": the releases of `inFlight` and `top` keep that order; the acquire is the one of "death".
 public struct Journal {
   private let base: UnsafeMutableRawPointer
   /// Entries from here on were never used: a survivor need not look at them.

@@ -10,7 +10,7 @@ import Glibc
 ///     ownership words | units | strings
 ///
 /// Invariants:
-/// - it comes into being whole: made under another name, then renamed;
+/// - it comes into being whole: made under another name, then linked to its own (link(2) takes no running one away);
 /// - everything but words is written before that and never again, and is covered by the checksum;
 /// - each word is written by the one whose record it stands in, except ownership words (the arbiter), the membership
 ///   word (whoever may take the step) and unit states (the owner of management); who stands in for a dead controller

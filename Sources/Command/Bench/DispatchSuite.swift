@@ -17,7 +17,7 @@ extension Bench {
     case oneLine, owner, other, twoLines, ring, nothing, timedLine, timedOwner
   }
 
-  /// Two processes, pinned to a CPU each. In the other one the loop of controller b turns, and nothing else. In this
+  /// Two processes, pinned to a CPU each. In the other one the loop of controller b turns, and nothing else. In this:
   /// - to the owner: a host alone, which spins for the answer;
   /// - to the one that is not the owner: a host and controller a, in one loop that looks for the answer and turns a
   ///   once, in alternation. Each timed request goes to b for a unit that a owns, so four lines cross in a row: the

@@ -6,7 +6,7 @@ import Glibc
 
 // The floors between two processes: the least that the hardware and the kernel allow for what Baton does.
 extension BenchPage {
-  /// One side of a ping-pong: `turns` times the ball comes and goes. `crowd` says how to wait.
+  /// One side of a ping-pong: `turns` times the ball comes and goes. `patience` says how to wait.
   func play(
     _ phase: BenchPhase, as player: ControllerIdentity, turns: UInt64, _ patience: consuming Patience
   ) throws {

@@ -81,7 +81,7 @@ final class ControllerSeat {
     return true
   }
 
-  /// SIGTERM. False where there is nobody who runs.
+  /// SIGTERM. False where nobody runs.
   func terminate() -> Bool {
     guard isAlive else { return false }
     wasTerminated = true
