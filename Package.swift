@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.3
 import PackageDescription
 
 // One target a floor: the compiler holds the architecture. A floor names only floors below it, so an import
