@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -355,12 +356,25 @@ int baton_stream_no_delay(int fd) {
   return family == AF_UNIX ? 0 : result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
 }
 
+bool baton_kernel_is_since(int major, int minor) {
+  struct utsname name;
+  int found_major = 0, found_minor = 0;
+  if (uname(&name) || sscanf(name.release, "%d.%d", &found_major, &found_minor) != 2) return false;
+  return found_major > major || (found_major == major && found_minor >= minor);
+}
+
 void baton_ignore_broken_pipes(void) {
   struct sigaction broken;
   if (!sigaction(SIGPIPE, 0, &broken) && broken.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
-long baton_send_with_file(int socket, const struct msghdr *before, int file, int64_t offset, size_t count) {
+long baton_send_at_once(int socket, const struct msghdr *message) {
+  ssize_t sent = sendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  return sent < 0 ? -errno : sent;
+}
+
+// Behind what the socket takes of `before`. As much as it takes of both, or -errno where that is nothing.
+static long send_both(int socket, const struct msghdr *before, int file, int64_t offset, size_t count) {
   ssize_t total = 0;
   size_t wanted = 0;
   for (size_t index = 0; index < before->msg_iovlen; index++) wanted += before->msg_iov[index].iov_len;
@@ -378,6 +392,15 @@ long baton_send_with_file(int socket, const struct msghdr *before, int file, int
     count -= sent;
   }
   return total;
+}
+
+long baton_send_with_file(int socket, const struct msghdr *before, int file, int64_t offset, size_t count) {
+  int on = 1, off = 0;
+  if (ioctl(socket, FIONBIO, &on)) return -errno;
+  long result = send_both(socket, before, file, offset, count);
+  // Cannot fail where it has just succeeded; were it to, the ring would be told -EAGAIN, and try again.
+  ioctl(socket, FIONBIO, &off);
+  return result;
 }
 
 int baton_remove_pages(void *address, size_t count) { return result(madvise(address, count, MADV_REMOVE)); }

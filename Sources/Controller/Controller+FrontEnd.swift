@@ -64,9 +64,9 @@ extension Controller {
 
   /// Begins a send, see `Storage.send`.
   public mutating func send(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, endsAtOnce: Bool, kind: UInt8, index: UInt32
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
   ) -> Bool {
-    storage.send(descriptor, message, endsAtOnce: endsAtOnce, kind: kind, index: index)
+    storage.send(descriptor, message, kind: kind, index: index)
   }
 
   /// Begins to accept one connection, see `Storage.accept`.
@@ -77,11 +77,6 @@ extension Controller {
   /// Begins to wait for a descriptor, see `Storage.waitToRead`.
   public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
     storage.waitToRead(descriptor, kind: kind, index: index)
-  }
-
-  /// Begins to wait until a descriptor takes something, see `Storage.waitToWrite`.
-  public mutating func waitToWrite(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    storage.waitToWrite(descriptor, kind: kind, index: index)
   }
 
   /// Ends an operation of the front end, see `Storage.cancel`.

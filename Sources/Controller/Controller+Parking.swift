@@ -13,6 +13,8 @@ import Glibc
 extension Controller {
   /// How long a controller sleeps that waits for a grant, before it looks by itself.
   private static var grantWaitNanoseconds: Int64 { 5_000_000 }
+  /// How long a controller that leaves sleeps between two looks at what is left to be done.
+  private static var farewellWaitNanoseconds: Int64 { 1_000_000 }
   /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
   private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
   /// Requests since the last sleep from which on this controller is busy: hosts then need no fence for its sake, and
@@ -24,7 +26,11 @@ extension Controller {
   /// An embedder with a loop of its own may call this when `poll()` finds nothing and it wants to sleep.
   public mutating func park() {
     if !hasJoined { return waitToJoin() }
-    if stop != .running { return }
+    if stop != .running {
+      // Clients of the front end may take their time to read the last replies.
+      if frontEnd.connections > 0 { storage.wait(nanoseconds: Self.farewellWaitNanoseconds) }
+      return
+    }
     // A function that waits for its residency is work that is due in no time; who is served by it may need the core.
     if awaitsResidency {
       sched_yield()

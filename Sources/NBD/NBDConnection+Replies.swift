@@ -180,7 +180,7 @@ extension NBDConnection {
   /// is nothing, or a send is under way. The memory that it points at, and the vectors themselves, stay as they are
   /// until `endSend`.
   public mutating func beginSend() -> NBDOutput {
-    var output = NBDOutput(vectors: UnsafeMutableBufferPointer(start: sendVectors, count: 0))
+    var output = NBDOutput()
     var count = 0
     if !isSending, phase != .broken {
       if outBegin < outEnd {
@@ -197,6 +197,7 @@ extension NBDConnection {
         if slot.pointee.isInPlace {
           output.offset = slot.pointee.offset + UInt64(sent)
           output.count = Int(slot.pointee.payloadCount) - sent
+          output.buffer = address(slot)
         } else if let payload = slot.pointee.payload, Int(slot.pointee.payloadCount) > sent {
           add(UnsafeMutableRawPointer(mutating: payload) + sent, Int(slot.pointee.payloadCount) - sent, &count)
         }

@@ -134,7 +134,7 @@ public struct NBDConnection: ~Copyable {
     slots.initialize(repeating: RequestSlot(), count: limits.requestsMax)
     headers = .allocate(byteCount: limits.requestsMax * Self.headerStride, alignment: Self.headerStride)
     receiveVectors = .allocate(capacity: 2)
-    sendVectors = .allocate(capacity: 2 * Self.sendRepliesMax + 1)
+    sendVectors = .allocate(capacity: 2 * Self.sendRepliesMax + 2)
   }
 
   deinit {
@@ -210,16 +210,21 @@ public struct NBDConnection: ~Copyable {
   /// Bytes of the pool that requests hold, and the handshake's answers.
   public var memoryInUse: Int { (pool.count - pool.free) * PagePool.pageSize }
 
+  /// Whether something that came has not been looked at yet: `next` or `negotiate` may find room for it now.
+  public var hasUntaken: Bool { stagingEnd > stagingBegin }
+
+  /// Whether nothing has been asked for and not answered to the last byte, and nothing else has come.
+  public var isIdle: Bool { outstanding == 0 && incoming < 0 && stagingBegin == stagingEnd }
+
   /// Whether one request is being executed or answered and nothing else has come: so it is with a client that asks one
   /// thing after the other, which says nothing before it has read the reply.
   public var awaitsReply: Bool { outstanding == 1 && incoming < 0 && stagingBegin == stagingEnd }
 
-  /// Whether the send under way is short and the last thing that the client waits for, and nothing else can go on when
-  /// it has ended: the next thing that happens comes from the client. It has read all replies before, or it would not
-  /// have asked again: its socket has room.
+  /// Whether the send under way is short and the last thing that the client waits for. It has read all replies before,
+  /// or it would not have asked again: its socket has room.
   public var sendsLast: Bool {
     isSending && awaitsReply && phase == .transmission && answered.first >= 0 && sentOfFirst == 0
-      && slots[Int(answered.first)].payloadCount <= Self.lastPayloadMax && !slots[Int(answered.first)].isInPlace
+      && slots[Int(answered.first)].payloadCount <= Self.lastPayloadMax
   }
 
   /// What every socket has room for that is empty: TCP begins with 46 KB at the least (tcp_init_buffer_space).

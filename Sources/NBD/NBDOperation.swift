@@ -42,12 +42,17 @@ public struct NBDOperation: Sendable, Equatable {
 
 /// What is to be sent next: what the vectors point at, and behind it bytes of the unit, from where they lie there.
 public struct NBDOutput {
-  /// Pieces of memory, in order; may be none.
+  /// Pieces of memory, in order; may be none. Where bytes of the unit follow there is room for one more vector.
   public var vectors: UnsafeMutableBufferPointer<iovec>
   /// Which bytes of the unit follow; a count of 0: none.
   public var offset: UInt64 = 0
   /// How many.
   public var count = 0
+  /// Room for a copy of these bytes, for who cannot send them from where they lie.
+  public var buffer: UnsafeMutableRawPointer?
+
+  /// Nothing.
+  public init() { vectors = UnsafeMutableBufferPointer(start: nil, count: 0) }
 
   /// Whether there is nothing to be sent.
   public var isEmpty: Bool { vectors.isEmpty && count == 0 }

@@ -15,11 +15,15 @@ extension NBDServer {
   /// uses.
   private static var bytesKept: UInt64 { 1 << 20 }
 
-  /// From this many bytes on a read of a unit in memory is sent from where it lies. The two calls that this takes for
-  /// each reply cost as much as it takes to copy so much.
+  /// From this many bytes on a read of a unit in memory is sent from where it lies. The calls that this takes for each
+  /// reply, and the pieces in which the client finds it, cost as much as it takes to copy so much; of a request that is
+  /// alone no other reply could go with it, and it is less.
   private static var inPlaceMin: UInt64 { 32_768 }
-  /// Bytes that one client is sent so in one turn: others are not to wait for it.
-  private static var inPlaceMax: Int { 1 << 20 }
+  private static var inPlaceMinAlone: UInt64 { 4096 }
+  /// Bytes that one client is sent in one turn in calls of its own: others are not to wait for it.
+  private static var sentAtOnceMax: Int { 1 << 20 }
+  /// Bytes that are copied where a socket is full.
+  private static var pieceSize: Int { 4096 }
 
   /// Receives in which a socket that is to be closed is emptied, more than a socket's buffer holds.
   private static var readsOverMax: Int { 64 }
@@ -118,7 +122,7 @@ extension NBDServer {
     let unit = UInt32(truncatingIfNeeded: operation.unit)
     var request: Request
     switch operation.kind {
-    case .read where operation.length >= Self.inPlaceMin && controller.fileInMemory(unit: operation.unit) >= 0:
+    case .read where isSentInPlace(operation, place, controller):
       request = Request(.readInPlace, unit: unit, offset: operation.offset, length: operation.length)
       connections[place].readsInPlace(operation.slot)
     case .read:
@@ -152,6 +156,12 @@ extension NBDServer {
     }
   }
 
+  /// Whether a read is sent from where it lies in the unit.
+  private func isSentInPlace(_ operation: NBDOperation, _ place: Int, _ controller: borrowing Controller) -> Bool {
+    let least = connections[place].awaitsReply ? Self.inPlaceMinAlone : Self.inPlaceMin
+    return sendsPages && operation.length >= least && controller.fileInMemory(unit: operation.unit) >= 0
+  }
+
   private mutating func tellExtents(_ operation: NBDOperation, _ place: Int, _ controller: borrowing Controller) {
     var offset = operation.offset
     let end = operation.offset + operation.length
@@ -181,20 +191,7 @@ extension NBDServer {
     }
     if !state.pointee.owesSend { prepareSend(place) }
     if !connection.pointee.takesMore { endMovement(place) }
-    let index = UInt32(truncatingIfNeeded: place)
-    if state.pointee.owesSend, state.pointee.inPlaceCount > 0, sendInPlace(place, &controller) { hasWorked = true }
-    if state.pointee.owesSend, state.pointee.inPlaceCount == 0 {
-      let endsAtOnce = connection.pointee.sendsLast && !state.pointee.isFull
-      if controller.send(
-        state.pointee.socket, messages + (2 * place + 1), endsAtOnce: endsAtOnce, kind: Kind.send, index: index)
-      {
-        state.pointee.owesSend = false
-        underWay += 1
-        hasWorked = true
-      } else {
-        markDirty(place)
-      }
-    }
+    if state.pointee.owesSend, send(place, &controller) { hasWorked = true }
     if state.pointee.owesReceive {
       if connection.pointee.awaitsReply, connection.pointee.executing > 0, !state.pointee.hasPutOff {
         // What the storage does at once is answered in the next turn, and the reply goes first: to arm a receive takes
@@ -204,8 +201,9 @@ extension NBDServer {
         return hasWorked
       }
       if controller.receive(
-        state.pointee.socket, messages + 2 * place, isEmpty: connection.pointee.awaitsReply, kind: Kind.receive,
-        index: index)
+        state.pointee.socket, messages + 2 * place,
+        isEmpty: connection.pointee.awaitsReply || connection.pointee.isIdle, kind: Kind.receive,
+        index: UInt32(truncatingIfNeeded: place))
       {
         state.pointee.owesReceive = false
         state.pointee.hasPutOff = false
@@ -224,42 +222,71 @@ extension NBDServer {
     if output.isEmpty { return }
     messages[2 * place + 1].msg_iov = output.vectors.baseAddress
     messages[2 * place + 1].msg_iovlen = output.vectors.count
-    places[place].inPlaceOffset = output.offset
-    places[place].inPlaceCount = output.count
+    places[place].output = output
     places[place].owesSend = true
   }
 
-  /// Sends replies whose data is sent from where it lies, as long as the socket takes something. In calls of its own:
-  /// the ring has a thread do what moves from file to socket (io_splice, io_uring/splice.c), which costs more than the
-  /// copy that is saved.
-  private mutating func sendInPlace(_ place: Int, _ controller: inout Controller) -> Bool {
+  /// Sends what is owed. Some of it in calls of its own, which do not wait: the last reply that a client waits for,
+  /// which then goes without a submission and its end; and what is sent from where it lies, which the ring would have
+  /// a thread do (io_splice, io_uring/splice.c). The rest, and what the socket has no room for, the ring sends, and
+  /// waits.
+  private mutating func send(_ place: Int, _ controller: inout Controller) -> Bool {
     let connection = connections + place
     let state = places + place
-    var hasWorked = false
     var sent = 0
-    while state.pointee.owesSend, state.pointee.inPlaceCount > 0, sent < Self.inPlaceMax {
-      let result = baton_send_with_file(
-        state.pointee.socket, messages + (2 * place + 1), controller.fileInMemory(unit: connection.pointee.unit),
-        Int64(state.pointee.inPlaceOffset), state.pointee.inPlaceCount)
-      if result == -Int(EAGAIN) || result == -Int(EINTR) {
-        if controller.waitToWrite(
-          state.pointee.socket, kind: Kind.room, index: UInt32(truncatingIfNeeded: place))
-        {
-          state.pointee.owesSend = false
-          underWay += 1
-          return true
-        }
+    while state.pointee.owesSend, sent < Self.sentAtOnceMax {
+      let result: Int
+      if state.pointee.output.count > 0 {
+        result = baton_send_with_file(
+          state.pointee.socket, messages + (2 * place + 1), controller.fileInMemory(unit: connection.pointee.unit),
+          Int64(state.pointee.output.offset), min(state.pointee.output.count, Self.sentAtOnceMax))
+      } else if connection.pointee.sendsLast {
+        result = baton_send_at_once(state.pointee.socket, messages + (2 * place + 1))
+      } else {
         break
       }
-      hasWorked = true
-      sent += max(result, 0)
+      if result < 0 {
+        if state.pointee.output.count > 0 { copyPiece(place, controller) }
+        break
+      }
+      sent += result
       state.pointee.owesSend = false
       connection.pointee.endSend(result)
       prepareSend(place)
     }
-    // More than its turn's share; or the client is gone, and everything about it is to be ended.
-    if state.pointee.owesSend && state.pointee.inPlaceCount > 0 || connection.pointee.isBroken { markDirty(place) }
-    return hasWorked
+    var isLeft = connection.pointee.isBroken
+    if state.pointee.owesSend {
+      if sent >= Self.sentAtOnceMax {
+        isLeft = true
+      } else if controller.send(
+        state.pointee.socket, messages + (2 * place + 1), kind: Kind.send, index: UInt32(truncatingIfNeeded: place))
+      {
+        state.pointee.owesSend = false
+        underWay += 1
+      } else {
+        isLeft = true
+      }
+    }
+    // What has gone has made room: for a request that waits where it was received nothing else happens any more.
+    if isLeft || sent > 0 && connection.pointee.hasUntaken { markDirty(place) }
+    return true
+  }
+
+  /// The socket takes nothing at present. Copies a little of what is to be sent from where it lies, for a send that
+  /// waits until there is room: a poll would end at once, again and again, for a client that has closed its direction
+  /// (POLLRDHUP, which io_uring always adds).
+  private func copyPiece(_ place: Int, _ controller: borrowing Controller) {
+    let output = places[place].output
+    let file = controller.fileInMemory(unit: connections[place].unit)
+    let count = pread(file, output.buffer, min(output.count, Self.pieceSize), off_t(output.offset))
+    guard count > 0, let vectors = output.vectors.baseAddress else {
+      // The file has been cut short underneath.
+      places[place].owesSend = false
+      return connections[place].endSend(-Int(EIO))
+    }
+    vectors[output.vectors.count] = iovec(iov_base: output.buffer, iov_len: count)
+    messages[2 * place + 1].msg_iovlen = output.vectors.count + 1
+    places[place].output.count = 0
   }
 
   /// The connection ends: what only waits for the client is ended.

@@ -20,8 +20,7 @@ import Logging
 /// Invariants:
 /// - a place is one client's from its accept until everything of it has ended: its socket is open, nothing of another
 ///   client has its number;
-/// - at most one receive, and one send or one wait for room to send, of a place are on the ring; what they point at
-///   stays until their events;
+/// - at most one receive and one send of a place are on the ring; what they point at stays until their events;
 /// - each operation that a connection hands out is finished once: at once, or when its request is answered;
 /// - when its process dies, no request of it is executed by anybody else: the other controller never sees its memory.
 public struct NBDServer: ~Copyable {
@@ -40,11 +39,8 @@ public struct NBDServer: ~Copyable {
     var owesSend = false
     /// Whether the receive that is owed has been put off for a turn.
     var hasPutOff = false
-    /// Whether its socket took nothing of a send that was not to wait: the next one waits.
-    var isFull = false
-    /// What is sent from where it lies in the unit, behind the send that is owed: from where on, and how many bytes.
-    var inPlaceOffset: UInt64 = 0
-    var inPlaceCount = 0
+    /// The send that is owed; what its vectors point at stands in `messages`.
+    var output = NBDOutput()
     /// What has been shut down of the socket: 0 nothing, 1 the client's direction, 2 both.
     var shut = 0
     var since: UInt64 = 0
@@ -61,8 +57,6 @@ public struct NBDServer: ~Copyable {
     static let receive: UInt8 = 129
     static let send: UInt8 = 130
     static let ask: UInt8 = 131
-    /// The socket has room again for a send that is owed.
-    static let room: UInt8 = 132
   }
 
   let identity: ControllerIdentity
@@ -87,6 +81,9 @@ public struct NBDServer: ~Copyable {
   var dirtyNow: UnsafeMutablePointer<Int32>
   var dirtyCount = 0
   var requestsCounted: UInt64 = 0
+  /// Whether the kernel sends pages without waiting for whoever reads the socket. Before 6.5 it takes the reader's lock
+  /// (unix_stream_sendpage, net/unix/af_unix.c).
+  let sendsPages = baton_kernel_is_since(6, 5)
 
   var listeners: [NBDListener] = []
   var acquisition = ListenerAcquisition()
@@ -239,16 +236,11 @@ public struct NBDServer: ~Copyable {
     case Kind.send:
       underWay -= 1
       markDirty(index)
-      places[index].isFull = event.result == -EAGAIN
       if event.result == -EAGAIN || event.result == -EINTR {
         places[index].owesSend = true
       } else {
         connections[index].endSend(Int(event.result))
       }
-    case Kind.room:
-      underWay -= 1
-      markDirty(index)
-      places[index].owesSend = true
     case Kind.accept: accepted(index, event.result, &controller)
     case Kind.ask:
       acquisition.isWaiting = false

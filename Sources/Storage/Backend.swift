@@ -58,9 +58,8 @@ public struct Backend {
   /// Whether short transfers are done where they are started, by pread(2) and pwrite(2). Files on tmpfs: the ring hands
   /// each of their transfers to a thread of its own, which takes ten times as long as the copy.
   @usableFromInline let copiesAtOnce: Bool
-  /// A description of its own, without O_DIRECT, of a file whose blocks lie in memory: they are sent from there as they
-  /// are (sendfile(2)); -1: there is none.
-  let inPlace: CInt
+  /// The file behind a memory unit; -1: it is not kept, or the unit is another one.
+  private let memoryFile: CInt
   /// Operations of the ring that have not ended and may hold the file's lock for long, see `Storage.copy`.
   @usableFromInline var lengthy: Int32 = 0
   /// Whether the life's lock is held: taken before the first operation.
@@ -198,19 +197,19 @@ extension Backend {
   /// controller of another subsystem had in flight is waited for.
   static func open(
     _ geometry: UnitGeometry, path: String, faults: FaultPlan, life: StorageLife, lockMillisecondsMax: Int,
-    opensInPlace: Bool = false
+    keepsMemory: Bool = false
   ) throws(BatonError) -> Backend {
     switch geometry.kind {
     case .null:
       return Backend(
         geometry: geometry, descriptor: -1, base: nil, faults: faults, hasFaults: !faults.isEmpty, copiesAtOnce: false,
-        inPlace: -1)
+        memoryFile: -1)
     case .memory:
       let file = try openFile(path, direct: false)
       let mapping = try Mapping(of: file, count: Int(geometry.size), subject: path)
       return Backend(
         geometry: geometry, descriptor: -1, base: mapping.release(), faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: false, inPlace: opensInPlace ? file.release() : -1)
+        copiesAtOnce: false, memoryFile: keepsMemory ? file.release() : -1)
     case .file, .blockDevice:
       let file = try openFile(path, direct: geometry.isDirect)
       var size = try FileFacts(of: file, subject: path).size
@@ -236,17 +235,22 @@ extension Backend {
       }
       // Faults are the ring's: they delay and shorten its calls.
       let copiesAtOnce = geometry.kind == .file && faults.isEmpty && baton_is_tmpfs(file.number) == 1
-      // One that cannot be had is not missed.
-      let inPlace = copiesAtOnce && opensInPlace ? max(baton_open(path, false, false, false), -1) : -1
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: copiesAtOnce, inPlace: inPlace)
+        copiesAtOnce: copiesAtOnce, memoryFile: -1)
     }
+  }
+
+  /// The file whose pages can be sent as they are (sendfile(2)), because they are where its blocks lie; -1: there is
+  /// none. Through O_DIRECT, which a subsystem of an earlier version may have of tmpfs, they would be copied.
+  var pages: CInt {
+    if hasFaults { return -1 }
+    return copiesAtOnce && !geometry.isDirect ? descriptor : memoryFile
   }
 
   /// Closes what `open` opened.
   func close() {
-    for number in [descriptor, inPlace] where number >= 0 { _ = OwnedDescriptor(number) }
+    for number in [descriptor, memoryFile] where number >= 0 { _ = OwnedDescriptor(number) }
     if let base { _ = Mapping(adopting: base, count: Int(geometry.size)) }
   }
 }

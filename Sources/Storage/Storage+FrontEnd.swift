@@ -9,8 +9,9 @@ extension Storage {
 
   /// Receives into what `message` points at, as much as there is at once (recvmsg(2)). All of it stays until the event.
   ///
-  /// With `isEmpty`, as far as one can know, nothing has come yet, and it is not tried before something has: an attempt
-  /// for nothing costs as much as one that brings something.
+  /// The socket must not be non-blocking: the ring would not always wait for it. With `isEmpty`, as far as one can
+  /// know, nothing has come yet, and it is not tried before something has: an attempt for nothing costs as much as one
+  /// that brings something.
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func receive(
@@ -29,29 +30,22 @@ extension Storage {
 
   /// Sends what `message` points at, as much as the socket takes (sendmsg(2)). All of it stays until the event.
   ///
-  /// With `endsAtOnce` it ends with the submission: what the socket does not take at once is not sent, and where it
-  /// takes nothing the result is -EAGAIN. For a short one to a client that has read everything before: `wait` then does
-  /// not end for this.
-  ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func send(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, endsAtOnce: Bool, kind: UInt8, index: UInt32
+    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
   ) -> Bool {
     guard let sqe = entry() else { return false }
-    if endsAtOnce { endingAtOnce += 1 }
     // A client that is gone is an error of this send, not a signal for this process.
-    let flags = MSG_NOSIGNAL | (endsAtOnce ? MSG_DONTWAIT : 0)
-    io_uring_prep_sendmsg(sqe, descriptor, message, UInt32(flags))
+    io_uring_prep_sendmsg(sqe, descriptor, message, UInt32(MSG_NOSIGNAL))
     return tag(sqe, kind, index)
   }
 
-  /// Accepts one connection (accept4(2)): the event's result is its descriptor, closed at exec and non-blocking. The
-  /// ring waits for what is non-blocking as well (io_recv and io_send, io_uring/net.c, look at MSG_DONTWAIT only).
+  /// Accepts one connection (accept4(2)): the event's result is its descriptor, closed at exec.
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
-    io_uring_prep_accept(sqe, listener, nil, nil, CInt(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
+    io_uring_prep_accept(sqe, listener, nil, nil, CInt(SOCK_CLOEXEC.rawValue))
     return tag(sqe, kind, index)
   }
 
@@ -59,29 +53,13 @@ extension Storage {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    wait(for: POLLIN, descriptor, kind, index)
-  }
-
-  /// Waits once until a descriptor can be written to.
-  ///
-  /// - Returns: false when the ring takes nothing at present.
-  public mutating func waitToWrite(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    wait(for: POLLOUT, descriptor, kind, index)
-  }
-
-  private mutating func wait(for events: CInt, _ descriptor: CInt, _ kind: UInt8, _ index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
-    io_uring_prep_poll_add(sqe, descriptor, UInt32(events))
+    io_uring_prep_poll_add(sqe, descriptor, UInt32(POLLIN))
     return tag(sqe, kind, index)
   }
 
-  /// Submits what is prepared and sleeps until something happens, beside what ends with the submission: a loop that is
-  /// woken by the end of its own send has nothing to do but go to sleep again. One system call.
-  public mutating func wait(nanoseconds: Int64) {
-    let ending = endingAtOnce
-    endingAtOnce = 0
-    ring.wait(nanoseconds: nanoseconds, completions: 1 + ending)
-  }
+  /// Submits what is prepared and sleeps until something happens. One system call.
+  public func wait(nanoseconds: Int64) { ring.wait(nanoseconds: nanoseconds) }
 
   private func tag(_ sqe: UnsafeMutablePointer<baton_uring_sqe>, _ kind: UInt8, _ index: UInt32) -> Bool {
     precondition(Self.frontEndKinds.contains(kind), "a front end's operation under another one's kind")
@@ -115,15 +93,9 @@ extension Storage {
     keepsAllocation ? backends[unit].zeroing == .zeroRange : backends[unit].zeroing != .writeZeroes
   }
 
-  /// Whether a read of a unit takes no longer than its copy: its blocks lie in memory.
-  public func liesInMemory(unit: Int) -> Bool {
-    let backend = backends[unit]
-    return !backend.hasFaults && (backend.geometry.kind == .memory || backend.copiesAtOnce)
-  }
-
   /// The file that a unit's blocks lie in, where they lie in memory: for sendfile(2), from there and without a copy.
   /// -1: there is none. It stays open as long as the storage lives.
-  public func fileInMemory(unit: Int) -> CInt { liesInMemory(unit: unit) ? backends[unit].inPlace : -1 }
+  public func fileInMemory(unit: Int) -> CInt { backends[unit].pages }
 
   /// Whether a unit's blocks lie nowhere: what is read is what the buffer held.
   public func readsNothing(unit: Int) -> Bool { backends[unit].geometry.kind == .null }

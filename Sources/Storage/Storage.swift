@@ -69,8 +69,6 @@ public struct Storage: ~Copyable {
   @usableFromInline var firstFree: Int32
   /// Steps for which the ring had no room, a list.
   @usableFromInline var firstStalled: Int32 = -1
-  /// Sends prepared since the last submission that end with it, see `wait`.
-  var endingAtOnce: UInt32 = 0
   /// Operations that can be started before one must complete.
   public private(set) var freeSteps: Int
   /// Where write-zeroes comes from when the file system has no better way.
@@ -97,8 +95,8 @@ public struct Storage: ~Copyable {
   ) throws(BatonError) {
     let limit = baton_raise_open_file_limit()
     let files = units.count { $0.geometry.kind.isFile }
-    // One more for each unit that may lie in memory: without it what is read of it is copied once more.
-    let opensInPlace = limit >= UInt64(files + units.count { $0.geometry.kind != .null }) + 512
+    // One for each memory unit, where there may be so many: without it what is read of it is copied once more.
+    let keepsMemory = limit >= UInt64(units.count { $0.geometry.kind != .null }) + 512
     if limit < UInt64(files) + 512 {
       throw BatonError(
         .exhausted, "open files", "the limit is \(limit) and \(files) units need \(files + 512)",
@@ -110,7 +108,7 @@ public struct Storage: ~Copyable {
         opened.append(
           try Backend.open(
             unit.geometry, path: unit.path, faults: unit.faults, life: life,
-            lockMillisecondsMax: lockMillisecondsMax, opensInPlace: opensInPlace))
+            lockMillisecondsMax: lockMillisecondsMax, keepsMemory: keepsMemory))
       }
     } catch {
       for backend in opened { backend.close() }
@@ -221,7 +219,7 @@ public struct Storage: ~Copyable {
       backend.pointee.isLocked = true
     }
     // The caller reads: there is nothing to be done for it here, or it cannot be done.
-    if operation == .readInPlace { return .completed(liesInMemory(unit: unit) ? 0 : -EOPNOTSUPP) }
+    if operation == .readInPlace { return .completed(backend.pointee.pages >= 0 ? 0 : -EOPNOTSUPP) }
     let isDelayed = faults.delayNanoseconds > 0
     if !isDelayed {
       switch backend.pointee.geometry.kind {
@@ -284,7 +282,6 @@ public struct Storage: ~Copyable {
 
   /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
   public mutating func submit() -> CInt {
-    endingAtOnce = 0
     let result = ring.submit()
     while firstStalled >= 0, ring.hasRoom {
       let index = firstStalled
@@ -308,10 +305,7 @@ public struct Storage: ~Copyable {
   }
 
   /// A blank entry, see `Ring.entry`; what is prepared is submitted when there is no room for one.
-  mutating func entry() -> UnsafeMutablePointer<baton_uring_sqe>? {
-    if !ring.hasRoom { endingAtOnce = 0 }
-    return ring.entry()
-  }
+  func entry() -> UnsafeMutablePointer<baton_uring_sqe>? { ring.entry() }
 
   /// Prepares the entry for a step's present phase. False when the ring takes nothing.
   private mutating func issue(_ index: Int32) -> Bool {

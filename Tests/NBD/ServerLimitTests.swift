@@ -94,6 +94,51 @@ struct ServerLimitTests {
     #expect(seen == 200 && heard == 200 * (16 + 1 << 20))
   }
 
+  @Test("Replies that make room for a request that waits in memory have it taken", arguments: [false, true])
+  func waitingForRoom(isOnTmpfs: Bool) throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    let rig = try ServerRig(units: [isOnTmpfs ? "\(folder.path)/file:16M" : "mem:16M"])
+    let client = try rig.client()
+    // The second lies in the middle of the client's memory, and leaves no room for the third.
+    let lengths = [4080 << 10, 64 << 10, 4 << 20]
+    let reads = Dictionary(uniqueKeysWithValues: lengths.enumerated().map { (UInt64($0), $1) })
+    for _ in 0..<5 {
+      client.say(lengths.indices.flatMap { Say.request(0, cookie: UInt64($0), length: UInt32(lengths[$0])) })
+      var seen = 0
+      try rig.turn {
+        client.hear()
+        var listener = Listener(client.heard)
+        while let reply = listener.reply(reads: reads) { seen += reply.error == 0 ? 1 : 0 }
+        client.heard.removeFirst(listener.at)
+        return seen == 3 || client.isEnded
+      }
+    }
+  }
+
+  @Test(
+    "A client that reads no replies costs no work, whether it may still speak or not",
+    arguments: ["mem:16M", "null:16M"], [(8, 1 << 20), (64, 262_144), (600, 16384)])
+  func unreadReplies(_ unit: String, _ reads: (count: Int, length: Int)) throws {
+    let rig = try ServerRig(units: [unit]) { $0.farewellNanosecondsMax = 60_000_000_000 }
+    let client = try rig.client()
+    client.say((0..<reads.count).flatMap { Say.request(0, cookie: UInt64($0), length: UInt32(reads.length)) })
+    func workingTurns() -> Int {
+      for _ in 0..<20_000 { rig.turn() }
+      return (0..<20_000).count { _ in rig.a?.turn() ?? false }
+    }
+    #expect(workingTurns() < 200)
+    client.sayNoMore()
+    #expect(workingTurns() < 200)
+    rig.a?.beginStop()
+    #expect(workingTurns() < 200)
+    // And all that was taken is answered when it reads.
+    try rig.turn {
+      client.hear()
+      return client.isEnded
+    }
+    #expect(client.heard.count % (16 + reads.length) == 0 && !client.heard.isEmpty)
+  }
+
   @Test("A client that asks one thing after the other and reads no reply costs nobody else anything, and loses nothing")
   func lateReader() throws {
     let rig = try ServerRig(units: ["mem:1M"])

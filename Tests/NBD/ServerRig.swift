@@ -25,9 +25,11 @@ final class ServerRig {
       server = try NBDServer(identity, of: subsystem, options: options)
     }
 
-    func turn() {
-      controller.poll()
-      _ = server.turn(&controller)
+    /// Whether there was anything to do.
+    @discardableResult
+    func turn() -> Bool {
+      let hasWorked = controller.poll()
+      return server.turn(&controller) || hasWorked
     }
 
     var connections: Int { server.connectionCount }

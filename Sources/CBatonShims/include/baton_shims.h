@@ -86,10 +86,13 @@ int baton_address_canonical(const char *address, char *text, size_t size);
 int baton_stream_no_delay(int fd);
 
 struct msghdr;
-// Sends what `before` points at, and behind it bytes of a file from where they lie (sendfile(2)), as much of it as a
-// non-blocking socket takes. How many, or -errno where it took none: -EAGAIN, it is full; -EIO, the file has ended.
-// sendfile has no MSG_NOSIGNAL: SIGPIPE must be ignored.
+// Sends what `message` points at, as much as the socket takes at once. How many bytes, or -errno: -EAGAIN, it is full.
+long baton_send_at_once(int socket, const struct msghdr *message);
+// The same, and behind it bytes of a file from where they lie (sendfile(2)); -EIO: the file has ended. sendfile waits
+// for a socket that is not non-blocking, so this one is for the time, and has no MSG_NOSIGNAL: SIGPIPE must be ignored.
 long baton_send_with_file(int socket, const struct msghdr *before, int file, int64_t offset, size_t count);
+// Whether the kernel is of that version or a later one (uname(2)).
+bool baton_kernel_is_since(int major, int minor);
 // Ignores SIGPIPE where it would end the process.
 void baton_ignore_broken_pipes(void);
 
