@@ -38,8 +38,13 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
 
   /// Whether this changes the unit's blocks.
   @inlinable @inline(__always)
-  public var changesUnit: Bool {
-    self == .write || self == .discard || self == .writeZeroes || self == .fillZeroes
+  public var changesUnit: Bool { Self.changesUnit(rawValue) }
+
+  /// The same, by the number of an operation.
+  @inlinable @inline(__always)
+  public static func changesUnit(_ number: UInt8) -> Bool {
+    number == write.rawValue || number == discard.rawValue || number == writeZeroes.rawValue
+      || number == fillZeroes.rawValue
   }
 }
 

@@ -52,10 +52,7 @@ extension baton_accepted_request {
 
   /// Whether it changes blocks of its unit.
   @inline(__always)
-  var changesUnit: Bool {
-    operation == Operation.write.rawValue || operation == Operation.discard.rawValue
-      || operation == Operation.writeZeroes.rawValue || operation == Operation.fillZeroes.rawValue
-  }
+  var changesUnit: Bool { Operation.changesUnit(operation) }
 
   /// Recovered, and given to the storage again.
   var isReplaying: Bool { flags & Flag.replaying != 0 }

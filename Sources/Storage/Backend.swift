@@ -235,9 +235,11 @@ extension Backend {
       }
       // Faults are the ring's: they delay and shorten its calls.
       let copiesAtOnce = geometry.kind == .file && faults.isEmpty && baton_is_tmpfs(file.number) == 1
+      // tmpfs has no way to make zeroes that leaves no hole (shmem_fallocate, mm/shmem.c): it need not be asked.
+      let zeroing: ZeroingMethod = baton_is_tmpfs(file.number) == 1 ? .punchHole : .zeroRange
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: copiesAtOnce, memoryFile: -1)
+        copiesAtOnce: copiesAtOnce, memoryFile: -1, zeroing: zeroing)
     }
   }
 

@@ -145,6 +145,20 @@ struct ServerTests {
     #expect(one.extents == [[65536, 0]])
   }
 
+  @Test("Zeroes that must be fast and leave no hole: not on tmpfs, and it is said at once")
+  func fastZeroes() throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    let rig = try ServerRig(units: ["\(folder.path)/file:1M"])
+    let client = try rig.client()
+    #expect(try rig.ask(client, Say.request(1, cookie: 1, payload: Self.pattern(65536, 3))).error == 0)
+    #expect(try rig.ask(client, Say.request(6, cookie: 2, length: 4096, flags: 18)).error == 95)
+    #expect(try rig.ask(client, Say.request(6, cookie: 3, length: 4096, flags: 16)).error == 0)
+    #expect(try rig.ask(client, Say.request(6, cookie: 4, offset: 8192, length: 4096, flags: 2)).error == 0)
+    let zeroes = [UInt8](repeating: 0, count: 4096)
+    let data = Self.pattern(65536, 3)
+    #expect(try rig.read(client, offset: 0, count: 12288) == zeroes + data[4096..<8192] + zeroes)
+  }
+
   @Test("A null unit reads as zeroes, whatever the buffer held")
   func nullUnit() throws {
     let rig = try ServerRig(units: ["null:1M", "mem:1M"])
