@@ -364,7 +364,8 @@ public struct Host: ~Copyable {
     }
     // No controller can be reached: while one runs, the subsystem is not destroyed.
     if case .detached = channelA.phase, case .detached = channelB.phase {
-      isSubsystemGone = location.isKnownToHaveNoRegion
+      let isOther = generation != 0 && Region.generation(at: location) ?? generation != generation
+      isSubsystemGone = isOther || location.isKnownToHaveNoRegion
     }
   }
 

@@ -88,7 +88,8 @@ extension Region {
     header.strings_count = UInt64(strings.count)
     header.size = (header.strings_offset + header.strings_count + 4095) & ~4095
 
-    let temporary = "\(location.region).\(getpid())"
+    // Who makes it has the folder locked: what is there already is what another one has left.
+    let temporary = location.unfinishedRegion
     unlink(temporary)
     let file = OwnedDescriptor(
       try check(baton_open(temporary, true, false, true), temporary, doing: "making the region"))
@@ -128,7 +129,8 @@ extension Region {
     let count = try FileFacts(of: file, subject: path).size
     guard count >= UInt64(MemoryLayout<baton_region_header>.size) else {
       throw BatonError(
-        .truncated, path, "is truncated: \(count) bytes do not hold a header", mend: Self.anew(location))
+        .truncated, path, "is truncated: \(count) bytes do not hold a header",
+        mend: count < 8 ? "remove it and what belongs to it" : Self.anew(location))
     }
     let mapping = try Mapping(
       of: file, count: Int(count), writable: writable, populated: writable, subject: path)
@@ -201,6 +203,18 @@ extension Region {
     self.ownership = ownership
     self.grantTimes = grantTimes
     self.unitStates = unitStates
+  }
+
+  /// Which subsystem it is whose region lies there: tells it from others of the same name. Nil: none that can be read.
+  /// Cost: three system calls.
+  public static func generation(at location: SubsystemLocation) -> UInt64? {
+    let file = OwnedDescriptor(baton_open(location.region, false, false, false))
+    var header = baton_region_header()
+    let size = MemoryLayout<baton_region_header>.size
+    guard file.number >= 0, pread(file.number, &header, size, 0) == size, header.magic == baton_region_magic else {
+      return nil
+    }
+    return header.generation
   }
 
   /// Sees that a file begins as a region does, whatever may be wrong with the rest of it.

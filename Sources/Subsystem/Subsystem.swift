@@ -49,6 +49,8 @@ public struct Subsystem: Sendable, Equatable {
           .busy, "subsystem '\(location.name)'", "is there already (\(location.directory))",
           mend: "use it, or remove it first with 'baton destroy \(location.name)'")
       }
+      try removeUnfinished()
+      try announceUnits(units.indices.filter { units[$0].backing == .memory })
       var prepared: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
       var seen: Set<FileFacts.Identity> = []
       for (index, unit) in units.enumerated() {
@@ -57,10 +59,6 @@ public struct Subsystem: Sendable, Equatable {
         switch unit.backing {
         case .memory:
           path = memoryPath
-          guard Self.isNothingAt(path) else {
-            throw BatonError(
-              .busy, path, "is in the way: it is of no subsystem that is there", mend: "move it away, or remove it")
-          }
           made.append(path)
         case .path(let named):
           path = named
@@ -77,11 +75,57 @@ public struct Subsystem: Sendable, Equatable {
         prepared.append((geometry, path, unit.faults))
       }
       try Region.create(prepared, names: units.map(\.name), at: location)
+      unlink(location.unfinishedUnits)
     } catch {
       for path in made { unlink(path) }
+      unlink(location.unfinishedUnits)
       throw error
     }
   }
+
+  /// Says which memory units are going to be made, before they are: should this process die in the middle, the next
+  /// one knows what is to be removed. Nobody else's file is among them.
+  private func announceUnits(_ units: [Int]) throws(BatonError) {
+    for path in units.map({ location.memory(unit: $0) }) where !Self.isNothingAt(path) {
+      throw BatonError(
+        .busy, path, "is in the way: it is of no subsystem that is there", mend: "move it away, or remove it")
+    }
+    if units.isEmpty { return }
+    let path = location.unfinishedUnits
+    let file = OwnedDescriptor(try check(baton_open(path, true, false, true), path, doing: "making"))
+    let text = Array((Self.unitsHeading + units.map { "\($0)\n" }.joined() + Self.unitsEnd).utf8)
+    let written = write(file.number, text, text.count)
+    if written != text.count {
+      let reason = written < 0 ? errno : ENOSPC
+      unlink(path)
+      throw BatonError(result: -Int(reason), path, doing: "writing it")
+    }
+  }
+
+  /// Removes what is left of a subsystem of which the making was interrupted. The folder is locked: nobody makes one.
+  private func removeUnfinished() throws(BatonError) {
+    let path = location.unfinishedUnits
+    let file = OwnedDescriptor(baton_open(path, false, false, false))
+    if file.number >= 0 {
+      var text = [UInt8](repeating: 0, count: Int(clamping: try FileFacts(of: file, subject: path).size))
+      let count = pread(file.number, &text, text.count, 0)
+      let said = String(decoding: text.prefix(max(count, 0)), as: UTF8.self)
+      guard said.isEmpty || said.hasPrefix(Self.unitsHeading) || Self.unitsHeading.hasPrefix(said) else {
+        throw BatonError(.busy, path, "is in the way: it is of no subsystem", mend: "move it away, or remove it")
+      }
+      // One that is not whole was written before anything was made.
+      if said.hasSuffix(Self.unitsEnd) {
+        for unit in said.split(separator: "\n").compactMap({ Int($0) }) where (0..<Region.unitsMax).contains(unit) {
+          unlink(location.memory(unit: unit))
+        }
+      }
+      unlink(path)
+    }
+    unlink(location.unfinishedRegion)
+  }
+
+  private static let unitsHeading = "memory units of a Baton subsystem that is being made:\n"
+  private static let unitsEnd = "end\n"
 
   /// Whether there is nothing of that name; a link that leads nowhere is something, and somebody's.
   private static func isNothingAt(_ path: String) -> Bool {
@@ -94,11 +138,16 @@ public struct Subsystem: Sendable, Equatable {
   ///
   /// - Throws: `.busy` while a controller runs, `.foreign` where what lies in the region's place is none.
   public func destroy() throws(BatonError) {
-    guard FileFacts(path: location.region) != nil else {
+    guard !Self.isNothingAt(location.region) || !Self.isNothingAt(location.unfinishedUnits) else {
       throw BatonError(.missing, "subsystem '\(location.name)'", "is not there (\(location.region))")
     }
     let locked = try Self.lock(location.directory)
     defer { _ = locked }
+    if Self.isNothingAt(location.region) {
+      try removeUnfinished()
+      rmdir(location.directory)
+      return
+    }
     let file = OwnedDescriptor(
       try check(
         baton_open(location.region, true, false, false), location.region, doing: "opening the region",
@@ -115,7 +164,7 @@ public struct Subsystem: Sendable, Equatable {
       unlink(location.socket(of: controller))
       unlink(location.nbdSocket(of: controller))
     }
-    unlink(location.region)
+    for path in [location.unfinishedRegion, location.unfinishedUnits, location.region] { unlink(path) }
     rmdir(location.directory)
   }
 

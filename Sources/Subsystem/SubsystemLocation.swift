@@ -42,6 +42,12 @@ public struct SubsystemLocation: Sendable, Equatable {
   /// The region's file.
   public var region: String { "\(directory)/region" }
 
+  /// The region while it is being made.
+  var unfinishedRegion: String { "\(directory)/region.new" }
+
+  /// Which memory units a subsystem that is being made has: what is left of it where that was interrupted.
+  var unfinishedUnits: String { "\(directory)/region.units" }
+
   /// Whether there is certainly no region there: no subsystem, or no longer. One that cannot be looked at may be there.
   public var isKnownToHaveNoRegion: Bool { access(region, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR) }
 

@@ -176,8 +176,8 @@ struct HostTests {
 
   @Test(
     "A host does not go on with another subsystem of the same name: none of its writes lands there",
-    arguments: [true, false])
-  func anotherSubsystem(isMadeAnew: Bool) throws {
+    arguments: [(true, true), (true, false), (false, false)])
+  func anotherSubsystem(isMadeAnew: Bool, hasControllers: Bool) throws {
     let laboratory = try Laboratory()
     laboratory.fill(0..<4096, with: 0xa5)
     for controller in ControllerIdentity.allCases {
@@ -198,6 +198,14 @@ struct HostTests {
     }
     let other = try Subsystem.create(
       laboratory.subsystem.location.directory, units: [UnitSpecification(parsing: "mem:1M")])
+    if !hasControllers {
+      #expect(
+        eventually {
+          laboratory.host.maintain()
+          return laboratory.host.subsystemLoss != nil
+        })
+      return
+    }
     try laboratory.start(.a)
     try laboratory.start(.b)
     func refused(_ controller: ControllerIdentity) throws -> UInt64 {

@@ -200,6 +200,36 @@ struct SubsystemTests {
     }
   }
 
+  @Test("What an interrupted create has left is removed by the next one, or by destroy; nothing else is")
+  func interrupted() throws {
+    let location = try SubsystemLocation(name)
+    let heading = "memory units of a Baton subsystem that is being made:\n"
+    func leave(_ said: String) throws {
+      mkdir(name, 0o700)
+      try writeBytes([1], to: location.memory(unit: 0))
+      try writeBytes([2], to: location.memory(unit: 1))
+      try writeBytes([3], to: "\(name)/region.new")
+      try writeBytes(Array(said.utf8), to: "\(name)/region.units")
+    }
+    try leave(heading + "0\n2\nend\n")
+    let subsystem = try create(["mem:64k"])
+    #expect(FileFacts(path: location.memory(unit: 0))?.size == 65536)
+    #expect(try readBytes(of: location.memory(unit: 1)) == [2])
+    #expect(FileFacts(path: "\(name)/region.units") == nil && FileFacts(path: "\(name)/region.new") == nil)
+    try subsystem.destroy()
+    try leave(heading + "0\nend\n")
+    try subsystem.destroy()
+    #expect(FileFacts(path: location.memory(unit: 0)) == nil)
+    expectError(.missing, naming: name, hasMend: false) { try subsystem.destroy() }
+    // Said in part: nothing had been made.
+    try leave(heading + "0\n")
+    expectError(.busy, naming: location.memory(unit: 0)) { try create(["mem:64k"]) }
+    #expect(try readBytes(of: location.memory(unit: 0)) == [1])
+    try leave("somebody else's\n")
+    expectError(.busy, naming: "region.units") { try create(["null:64k"]) }
+    #expect(try readBytes(of: location.memory(unit: 0)) == [1])
+  }
+
   @Test("A controller that has opened a region takes no seat in it when it has been destroyed")
   func seatInDestroyed() throws {
     let subsystem = try create(["null:64k"])
