@@ -414,17 +414,30 @@ static void termination_set(sigset_t *set) {
   if (sigaction(SIGHUP, 0, &hangup) || hangup.sa_handler != SIG_IGN) sigaddset(set, SIGHUP);
 }
 
+// How many of this thread's callers have them held back.
+static _Thread_local int termination_holders;
+
 int baton_termination_signals(void) {
   sigset_t set;
   termination_set(&set);
+  int descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (descriptor < 0) return -errno;
   int failed = pthread_sigmask(SIG_BLOCK, &set, 0);
-  if (failed) return -failed;
-  return result(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (failed) {
+    close(descriptor);
+    return -failed;
+  }
+  termination_holders++;
+  return descriptor;
 }
 
 void baton_termination_signals_restore(void) {
+  if (--termination_holders > 0) return;
   sigset_t set;
   termination_set(&set);
+  // One that has come meanwhile asked for what is being done: let through, it would end the process in the middle.
+  struct timespec none = {0, 0};
+  while (sigtimedwait(&set, 0, &none) > 0 || errno == EINTR) continue;
   pthread_sigmask(SIG_UNBLOCK, &set, 0);
 }
 

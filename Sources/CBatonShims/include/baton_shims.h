@@ -102,7 +102,8 @@ int baton_remove_pages(void *address, size_t count);
 // signalfd(2) with SIGTERM, SIGINT and SIGHUP (unless it is ignored) blocked in this thread: sigset_t macros. A new
 // descriptor or -errno.
 int baton_termination_signals(void);
-// Undoes the blocking that baton_termination_signals did.
+// Undoes the blocking that baton_termination_signals did, when it has been called as often. What has come meanwhile
+// and was not read is dropped.
 void baton_termination_signals_restore(void);
 // One waiting signal's number, 0 when none waits, or -errno.
 int baton_read_signal(int fd);

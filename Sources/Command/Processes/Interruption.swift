@@ -5,14 +5,14 @@ import Glibc
 
 /// The signals that ask a process to end, SIGINT, SIGTERM and SIGHUP, as something to ask for: so that a command can
 /// clean up before it ends. SIGHUP that is ignored (nohup(1)) stays so.
+///
+/// From here on they are held back until the process ends: a second one is not to end it in the middle of that.
 struct Interruption: ~Copyable {
   private let signals: OwnedDescriptor
 
   init() throws(BatonError) {
     signals = OwnedDescriptor(try check(baton_termination_signals(), "signals", doing: "signalfd"))
   }
-
-  deinit { baton_termination_signals_restore() }
 
   /// Waits until a signal has come or a process has ended, by its pidfd; -1: for the signal alone.
   func wait(orProcess pidfd: CInt, milliseconds: CInt) { wait(orProcesses: [pidfd], milliseconds: milliseconds) }
