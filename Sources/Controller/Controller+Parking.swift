@@ -61,6 +61,7 @@ extension Controller {
       // What has come of that is seen to before the sleep.
       return true
     }
+    if awaitsClients(since: now) { return true }
     var hasWoken = true
     lieDown()
     if findsNothing(), isStillMember, listen() {
@@ -71,6 +72,35 @@ extension Controller {
     getUp()
     return hasWoken
   }
+
+  /// Spins for the next request of clients that have just been answered, where that brings more (`SpinTrial`).
+  ///
+  /// - Returns: false when nothing came: it is to sleep.
+  private mutating func awaitsClients(since now: UInt64) -> Bool {
+    guard case .adaptive(let nanoseconds) = options.waiting else { return false }
+    let answered = counters.word(Counter.answered.rawValue).loadRelaxed()
+    restTrial.look(at: now, answered: answered)
+    // Once an answer, so that who has gone away costs one spin. And not while the storage is at work: clients wait for
+    // that, and its end takes as long as it takes.
+    guard restTrial.spins, answered != spunAtAnswer, storage.inFlight == 0 else { return false }
+    if storage.mustSubmit {
+      submit()
+      // Something of this loop's own that ended at once, a send say.
+      if storage.hasCompletion { return true }
+    }
+    spunAtAnswer = answered
+    while monotonicNanoseconds() &- now < Self.wakesSpared &* nanoseconds {
+      for _ in 0..<Self.looksPerClock {
+        if storage.hasCompletion || link.hasHint { return true }
+        baton_spin_hint()
+      }
+    }
+    return false
+  }
+
+  /// How many times as long as a wait strategy spins for one wake-up: the client wakes this loop and is woken by it.
+  private static var wakesSpared: UInt64 { 2 }
+  private static var looksPerClock: Int { 16 }
 
   /// How long it may sleep at present before it looks by itself at what should have woken it; `most` otherwise.
   private mutating func sleepNanoseconds(_ most: Int64, at now: UInt64) -> Int64 {

@@ -120,6 +120,9 @@ public struct Controller: ~Copyable {
   var defersSubmission = false
   /// When a controller that sleeps for moments only has last looked after what nobody tells of.
   var restLookedAt: UInt64 = 0
+  /// Whether it spins before such a sleep, and how much had been answered when it last did.
+  var restTrial = SpinTrial()
+  var spunAtAnswer: UInt64 = 0
   /// What a front end has had done on the ring, see Controller+FrontEnd.
   var frontEnd = FrontEndEvents()
   let pointArmed: UInt8
