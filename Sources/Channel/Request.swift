@@ -55,6 +55,9 @@ public struct Request: Sendable, Equatable {
   public var operation: Operation
   /// Whether the answer waits until the data is on stable storage (FUA). Writes and write zeroes only.
   public var isDurable: Bool
+  /// Write zeroes: to be refused with `.unsupported`, with nothing changed, where the storage would take as long as for
+  /// a write.
+  public var mustBeFast: Bool
   /// Which unit. For `listUnits` the first one. Not used by `identify` and `statistics`.
   public var unit: UInt32
   /// Bytes from the unit's start, a multiple of its block size. For `setUnitState` the state.
@@ -68,10 +71,11 @@ public struct Request: Sendable, Equatable {
   @inlinable
   public init(
     _ operation: Operation, unit: UInt32 = 0, offset: UInt64 = 0, length: UInt64 = 0, buffer: UInt64 = 0,
-    isDurable: Bool = false
+    isDurable: Bool = false, mustBeFast: Bool = false
   ) {
     self.operation = operation
     self.isDurable = isDurable
+    self.mustBeFast = mustBeFast
     self.unit = unit
     self.offset = offset
     self.length = length

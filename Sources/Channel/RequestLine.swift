@@ -108,7 +108,7 @@ public struct RequestLine {
   @inlinable @inline(__always)
   public func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
     SharedWord(base + 8).storeRelaxed(
-      UInt64(request.operation.rawValue) | (request.isDurable ? 0x100 : 0)
+      UInt64(request.operation.rawValue) | (request.isDurable ? 0x100 : 0) | (request.mustBeFast ? 0x8000 : 0)
         | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16 | UInt64(request.unit) << 32)
     SharedWord(base + 16).storeRelaxed(request.offset)
     SharedWord(base + 24).storeRelaxed(request.length)
@@ -121,7 +121,8 @@ public struct RequestLine {
     guard let operation = Operation(rawValue: fields.pointee.operation) else { return nil }
     return Request(
       operation, unit: fields.pointee.unit, offset: fields.pointee.offset, length: fields.pointee.length,
-      buffer: fields.pointee.buffer, isDurable: fields.pointee.flags & 1 != 0)
+      buffer: fields.pointee.buffer, isDurable: fields.pointee.flags & 1 != 0,
+      mustBeFast: fields.pointee.flags & 0x80 != 0)
   }
 
   /// Controller: copies the request out, once; what it does rests on the copy, never on the line, which a hostile
@@ -191,9 +192,10 @@ public struct RequestCopy {
   @inlinable @inline(__always)
   public var unit: UInt32 { UInt32(truncatingIfNeeded: head >> 32) }
 
-  /// Operation, whether it is durable, and unit, with the line that it came in between, as a journal's entry has them.
+  /// Operation, whether it is durable and must be fast, and unit, with the line that it came in between, as a journal's
+  /// entry has them.
   @inlinable @inline(__always)
   public func identified(slot: Int) -> UInt64 {
-    head & 0xffff_ffff_0000_01ff | UInt64(truncatingIfNeeded: slot) << 16
+    head & 0xffff_ffff_0000_81ff | UInt64(truncatingIfNeeded: slot) << 16
   }
 }

@@ -24,9 +24,11 @@ extension baton_accepted_request {
     /// Recovered, and its host did not come back in time: it is not executed again.
     static let orphaned: UInt8 = 32
     /// What an entry keeps when somebody else recovers it.
-    static let lasting = durable | transferred | orphaned
+    static let lasting = durable | fast | transferred | orphaned
     /// The planted defect `replayTwice` executes it again at present.
     static let twice: UInt8 = 64
+    /// To be refused where it would take as long as a write.
+    static let fast: UInt8 = 128
   }
 
   /// What is asked for. Entries are written from checked requests, and checked again when they are recovered.
@@ -35,6 +37,9 @@ extension baton_accepted_request {
 
   @inline(__always)
   var isDurable: Bool { flags & Flag.durable != 0 }
+
+  @inline(__always)
+  var mustBeFast: Bool { flags & Flag.fast != 0 }
 
   @inline(__always)
   var isTransferred: Bool { flags & Flag.transferred != 0 }

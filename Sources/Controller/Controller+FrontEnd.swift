@@ -112,11 +112,6 @@ extension Controller {
     storage.extent(unit: unit, offset: offset, length: length)
   }
 
-  /// Whether writing zeroes takes less than writing data, see `Storage.zeroesFast`.
-  public func zeroesFast(unit: Int, keepsAllocation: Bool) -> Bool {
-    storage.zeroesFast(unit: unit, keepsAllocation: keepsAllocation)
-  }
-
   /// The file that a unit's blocks are sent from without a copy, see `Storage.fileInMemory`: once `.readInPlace` has
   /// been answered.
   public func fileInMemory(unit: Int) -> CInt { storage.fileInMemory(unit: unit) }

@@ -44,7 +44,8 @@ extension Controller {
     if storage.needsStep(unit: unit) { count(.storageOperations) }
     let disposition = storage.start(
       operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
-      address: address, isDurable: request.pointee.isDurable, token: UInt64(truncatingIfNeeded: index))
+      address: address, isDurable: request.pointee.isDurable, mustBeFast: request.pointee.mustBeFast,
+      token: UInt64(truncatingIfNeeded: index))
     switch disposition {
     case .started:
       if request.pointee.changesUnit { enlistWrite(request, index: index) }

@@ -66,6 +66,8 @@ extension NBDConnection {
     let data = UnsafeRawBufferPointer(start: header + WireLength.optionHeader, count: Int(length))
     stagingBegin += WireLength.optionHeader + Int(length)
     messages += 1
+    let informed = informedUnit
+    informedUnit = -1
     switch Option(rawValue: number) {
     case .exportName: enterByName(data, exports)
     case .abort:
@@ -78,7 +80,7 @@ extension NBDConnection {
     case .startTLS:
       guard data.isEmpty else { return refuse(number, OptionReply.errorInvalid, "STARTTLS takes no data") }
       refuse(number, OptionReply.errorUnsupported, "this server speaks without TLS only")
-    case .info, .go: inform(number, data, exports)
+    case .info, .go: inform(number, data, exports, after: informed)
     case .structuredReply:
       guard data.isEmpty else {
         return refuse(number, OptionReply.errorInvalid, "STRUCTURED_REPLY takes no data")
@@ -157,7 +159,12 @@ extension NBDConnection {
   }
 
   /// INFO and GO: name length, name, how many pieces of information, which.
-  private mutating func inform(_ number: UInt32, _ data: UnsafeRawBufferPointer, _ exports: NBDExports) {
+  ///
+  /// "If there are no intervening option requests between a successful `NBD_OPT_INFO` and an `NBD_OPT_GO` with the same
+  /// parameters, then the server MUST reply with the same set of information": about the unit `informed`, that is.
+  private mutating func inform(
+    _ number: UInt32, _ data: UnsafeRawBufferPointer, _ exports: NBDExports, after informed: Int
+  ) {
     var reader = OptionReader(data)
     guard let name = reader.string(), let count = reader.number(UInt16.self), reader.count == 2 * Int(count) else {
       return refuse(number, OptionReply.errorInvalid, "lengths that contradict each other")
@@ -174,7 +181,8 @@ extension NBDConnection {
       if wanted == Information.name { wantsName = true }
       if wanted == Information.description { wantsDescription = true }
     }
-    let export = exports[unit]
+    var export = exports[unit]
+    if unit == informed { export.isReadOnly = informedReadOnly }
     reply(number, OptionReply.info, 12)
     put(Information.export)
     put(export.size)
@@ -197,6 +205,10 @@ extension NBDConnection {
       put(export.description)
     }
     acknowledge(number)
+    if number == Option.info.rawValue {
+      informedUnit = unit
+      informedReadOnly = export.isReadOnly
+    }
     if number == Option.go.rawValue {
       _ = select(unit, export)
       phase = .transmission

@@ -103,6 +103,9 @@ public struct NBDConnection: ~Copyable {
   var size: UInt64 = 0
   var blockSize: UInt32 = 0
   var isReadOnly = false
+  /// The unit that the last option, an INFO, was about, and whether it was said to be read-only; -1: it was none.
+  var informedUnit = -1
+  var informedReadOnly = false
   /// Where the list of exports stands that is being sent; -1: none is.
   var listed = -1
   /// The option that is being read over, to be refused.
@@ -161,7 +164,7 @@ public struct NBDConnection: ~Copyable {
     (outBegin, outEnd, sentOfFirst) = (0, 0, 0)
     outPage = pool.take(1)
     (hasStructuredReplies, needsNoZeroes, contextUnit, unit) = (false, false, -1, -1)
-    (listed, optionSkipped) = (-1, 0)
+    (listed, optionSkipped, informedUnit) = (-1, 0, -1)
     (bytesReceived, bytesSent, messages) = (0, 0, 0)
     greet()
   }

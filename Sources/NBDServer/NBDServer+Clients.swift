@@ -135,12 +135,9 @@ extension NBDServer {
     case .flush: request = Request(.flush, unit: unit)
     case .trim: request = Request(.discard, unit: unit, offset: operation.offset, length: operation.length)
     case .writeZeroes:
-      let keepsAllocation = operation.keepsAllocation
-      if operation.mustBeFast, !controller.zeroesFast(unit: operation.unit, keepsAllocation: keepsAllocation) {
-        return connections[place].finish(operation.slot, .failed(.notSupported))
-      }
       request = Request(
-        keepsAllocation ? .fillZeroes : .writeZeroes, unit: unit, offset: operation.offset, length: operation.length)
+        operation.keepsAllocation ? .fillZeroes : .writeZeroes, unit: unit, offset: operation.offset,
+        length: operation.length, mustBeFast: operation.mustBeFast)
     // Advice, and there is nothing to be done about it: the data is where it is fastest.
     case .cache: return connections[place].finish(operation.slot, .done)
     case .blockStatus:

@@ -70,7 +70,11 @@ public struct Backend {
 
   /// Ways to make a stretch of a file zero, best first; each falls back to the next.
   @frozen @usableFromInline
-  enum ZeroingMethod: UInt8 { case zeroRange, punchHole, writeZeroes }
+  enum ZeroingMethod: UInt8, Comparable {
+    case zeroRange, punchHole, writeZeroes
+
+    @usableFromInline static func < (one: Self, other: Self) -> Bool { one.rawValue < other.rawValue }
+  }
 }
 
 extension Backend {

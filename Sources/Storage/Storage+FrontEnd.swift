@@ -87,12 +87,6 @@ extension Storage {
     return (end > offset ? min(end - offset, length) : length, false)
   }
 
-  /// Whether writing zeroes to a unit takes less than writing data does, as far as it is known: until its file system
-  /// has refused every better way.
-  public func zeroesFast(unit: Int, keepsAllocation: Bool) -> Bool {
-    keepsAllocation ? backends[unit].zeroing == .zeroRange : backends[unit].zeroing != .writeZeroes
-  }
-
   /// The file that a unit's blocks lie in, where they lie in memory: for sendfile(2), from there and without a copy.
   /// -1: there is none. It stays open as long as the storage lives.
   public func fileInMemory(unit: Int) -> CInt { backends[unit].pages }

@@ -14,7 +14,9 @@ public struct Storage: ~Copyable {
     case read, write, flush, discard, writeZeroes, fillZeroes, readInPlace
 
     /// Whether its extent may be large, with no data behind it.
-    fileprivate var isLengthy: Bool { self == .discard || self == .writeZeroes || self == .fillZeroes }
+    fileprivate var isLengthy: Bool { self == .discard || makesZeroes }
+
+    fileprivate var makesZeroes: Bool { self == .writeZeroes || self == .fillZeroes }
   }
 
   /// How `start` went.
@@ -44,6 +46,7 @@ public struct Storage: ~Copyable {
     @usableFromInline var unit: Int32 = 0
     @usableFromInline var operation: Operation = .read
     @usableFromInline var isDurable = false
+    @usableFromInline var mustBeFast = false
     @usableFromInline var phase: Phase = .transfer
     /// How this one writes zeroes: the backend's best way when it was issued, which another may have moved since.
     @usableFromInline var zeroing = Backend.ZeroingMethod.zeroRange
@@ -183,24 +186,27 @@ public struct Storage: ~Copyable {
   /// Begins an operation on a unit. The caller has checked extent and buffer, and that `freeSteps` is not 0 where
   /// the unit `needsStep`.
   ///
-  /// `isDurable` is FUA: the answer waits until the data is on stable storage. Null and memory units are done when
-  /// this returns, and so are short reads and writes of a file on tmpfs; of others nothing is given to the kernel
-  /// before `submit`.
+  /// `isDurable` is FUA: the answer waits until the data is on stable storage. Zeroes that `mustBeFast` end with
+  /// -EOPNOTSUPP, and nothing is changed, where there is no way to make them that is quicker than to write them.
+  ///
+  /// Null and memory units are done when this returns, and so are short reads and writes of a file on tmpfs; of others
+  /// nothing is given to the kernel before `submit`.
   @inlinable @inline(__always)
   public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
-    isDurable: Bool, token: UInt64
+    isDurable: Bool, mustBeFast: Bool = false, token: UInt64
   ) -> Disposition {
     let backend = backends.baseAddress! + unit
     if backend.pointee.geometry.kind == .null, !backend.pointee.hasFaults { return .completed(0) }
     return startSlowly(
-      operation, unit: unit, offset: offset, length: length, address: address, isDurable: isDurable, token: token)
+      operation, unit: unit, offset: offset, length: length, address: address, isDurable: isDurable,
+      mustBeFast: mustBeFast, token: token)
   }
 
   @usableFromInline
   mutating func startSlowly(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
-    isDurable: Bool, token: UInt64
+    isDurable: Bool, mustBeFast: Bool, token: UInt64
   ) -> Disposition {
     let backend = backends.baseAddress! + unit
     let faults = backend.pointee.faults
@@ -235,6 +241,8 @@ public struct Storage: ~Copyable {
         }
       }
     }
+    let zeroing = zeroing(operation, backend.pointee, mustBeFast: mustBeFast)
+    if mustBeFast, operation.makesZeroes, zeroing == .writeZeroes { return .completed(-EOPNOTSUPP) }
     let index = firstFree
     precondition(index >= 0, "a storage operation was started though none was free")
     let step = steps.baseAddress! + Int(index)
@@ -243,13 +251,14 @@ public struct Storage: ~Copyable {
     step.pointee.unit = Int32(unit)
     step.pointee.operation = operation
     step.pointee.isDurable = isDurable
+    step.pointee.mustBeFast = mustBeFast
     step.pointee.retries = 0
     step.pointee.token = token
     step.pointee.offset = offset
     step.pointee.remaining = length
     step.pointee.address = address
     step.pointee.phase = isDelayed ? .delay : .transfer
-    step.pointee.zeroing = backend.pointee.zeroing
+    step.pointee.zeroing = zeroing
     if operation.isLengthy { backend.pointee.lengthy += 1 }
     if isDelayed {
       step.pointee.delay = __kernel_timespec(
@@ -341,12 +350,10 @@ public struct Storage: ~Copyable {
         io_uring_prep_fallocate(
           sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
       case .writeZeroes, .fillZeroes:
-        if step.pointee.zeroing.rawValue < backend.pointee.zeroing.rawValue {
-          step.pointee.zeroing = backend.pointee.zeroing
-        }
-        // A hole is what must not come about.
-        if step.pointee.operation == .fillZeroes, step.pointee.zeroing == .punchHole {
-          step.pointee.zeroing = .writeZeroes
+        // Others may have found out meanwhile. What must be fast finds out for itself: it ends with its refusal.
+        if !step.pointee.mustBeFast {
+          step.pointee.zeroing = max(
+            step.pointee.zeroing, zeroing(step.pointee.operation, backend.pointee, mustBeFast: false))
         }
         switch step.pointee.zeroing {
         case .zeroRange:
@@ -474,10 +481,9 @@ public struct Storage: ~Copyable {
       guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else {
         return finish(index, min(result, 0))
       }
-      step.pointee.zeroing = method == .zeroRange ? .punchHole : .writeZeroes
-      if backend.pointee.zeroing.rawValue < step.pointee.zeroing.rawValue {
-        backend.pointee.zeroing = step.pointee.zeroing
-      }
+      backend.pointee.zeroing = max(backend.pointee.zeroing, method == .zeroRange ? .punchHole : .writeZeroes)
+      step.pointee.zeroing = zeroing(step.pointee.operation, backend.pointee, mustBeFast: step.pointee.mustBeFast)
+      if step.pointee.mustBeFast, step.pointee.zeroing == .writeZeroes { return end(index, -EOPNOTSUPP) }
       return again(index)
     }
   }
@@ -515,6 +521,16 @@ public struct Storage: ~Copyable {
     firstFree = index
     freeSteps += 1
     return .completed(token: steps[Int(index)].token, result: result)
+  }
+
+  /// The best way to make zeroes, as far as it is known.
+  private func zeroing(_ operation: Operation, _ backend: Backend, mustBeFast: Bool) -> Backend.ZeroingMethod {
+    var method = backend.zeroing
+    // A device that cannot zero a range has the kernel write zeroes instead, but when it is asked for a hole
+    // (blkdev_fallocate, block/fops.c).
+    if mustBeFast, backend.geometry.kind == .blockDevice { method = max(method, .punchHole) }
+    // A hole is what must not come about.
+    return operation == .fillZeroes && method == .punchHole ? .writeZeroes : method
   }
 
   /// Bytes that are copied where a transfer is started. Twice what clients copy disks in: a thread of the ring, which

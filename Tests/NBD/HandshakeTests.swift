@@ -289,6 +289,27 @@ struct HandshakeTests {
     #expect(rig.replies() == [Reply(cookie: 1, error: 1)])
   }
 
+  /// "The server MUST reply with the same set of information", if nothing comes between the two.
+  @Test("A unit that becomes read-only between INFO and GO is not so yet for this client, and refuses all the same")
+  func readOnlyBetween() throws {
+    let cases: [(between: [UInt8], flags: UInt16)] = [
+      ([], 0x0d6d), (Say.option(3), 0x050f), (Say.inform(6, "unit9"), 0x050f),
+    ]
+    for (between, flags) in cases {
+      let rig = try rig()
+      rig.say(Say.inform(6, ""))
+      #expect(rig.answers().first?.data.big(10, as: UInt16.self) == 0x0d6d)
+      rig.exports.setReadOnly(true, unit: 0)
+      rig.say(between)
+      _ = rig.answers()
+      rig.say(Say.inform(7, "unit0"))
+      #expect(rig.answers().first?.data.big(10, as: UInt16.self) == flags)
+      rig.outcome = { _ in .failed(.notPermitted) }
+      rig.say(Say.request(1, cookie: 1, payload: [UInt8](repeating: 1, count: 512)))
+      #expect(rig.replies() == [Reply(cookie: 1, error: 1)])
+    }
+  }
+
   @Test("INFO and GO with a name that means nothing", arguments: [6, 7] as [UInt32])
   func informUnknown(_ option: UInt32) throws {
     for name in ["unit1", "nothing", String(repeating: "a", count: 300), String(repeating: "a", count: 4096)] {

@@ -151,12 +151,32 @@ struct BackendTests {
     for position in stride(from: 0, to: 1 << 20, by: 512) {
       #expect(rig.buffer[position] == (position >= 65536 && position < 65536 + 1 << 19 ? 0 : 0xff), "at \(position)")
     }
-    let isFast = rig.storage.zeroesFast(unit: 0, keepsAllocation: true)
-    #expect(isFast == (try Self.canZeroRanges(rig.folder)))
-    let isFastWithHoles = rig.storage.zeroesFast(unit: 0, keepsAllocation: false)
-    #expect(isFastWithHoles)
     #expect(try rig.perform(.discard, offset: 65536, length: 1 << 19) == 0)
     #expect(allocated() < before)
+  }
+
+  @Test(
+    "Zeroes that must be fast: where there is no way quicker than writing that is said, and nothing is changed",
+    arguments: [false, true])
+  func zeroesFast(onTmpfs: Bool) throws {
+    for isKnown in [false, true] {
+      let rig = try StorageRig(["%/file:1M"], onTmpfs: onTmpfs)
+      rig.fill(0..<1 << 20, with: 0xff)
+      #expect(try rig.perform(.write, length: 1 << 20) == 0)
+      // What the file system cannot do has been found out, or not.
+      if isKnown { #expect(try rig.perform(.fillZeroes, offset: 1 << 19, length: 8192) == 0) }
+      let canFill = try Self.canZeroRanges(rig.folder)
+      let result = try rig.perform(.fillZeroes, offset: 0, length: 65536, mustBeFast: true)
+      #expect(result == (canFill ? 0 : -EOPNOTSUPP))
+      #expect(try rig.perform(.writeZeroes, offset: 131_072, length: 65536, isDurable: true, mustBeFast: true) == 0)
+      #expect(try rig.perform(.read, length: 1 << 18) == 0)
+      for position in stride(from: 0, to: 1 << 18, by: 512) {
+        let isZero = position < 65536 && canFill || position >= 131_072 && position < 196_608
+        #expect(rig.buffer[position] == (isZero ? 0 : 0xff), "at \(position)")
+      }
+      // It says nothing to what makes no zeroes.
+      #expect(try rig.perform(.read, length: 4096, mustBeFast: true) == 0)
+    }
   }
 
   /// Whether the file system there makes a stretch of a file zero and leaves it allocated, by fallocate(2) itself.

@@ -59,12 +59,12 @@ final class StorageRig {
   /// Begins an operation. Returns its token and, where it is over already, its result.
   func start(
     _ operation: Storage.Operation, unit: Int = 0, offset: UInt64 = 0, length: UInt64 = 0, at buffered: Int = 0,
-    isDurable: Bool = false
+    isDurable: Bool = false, mustBeFast: Bool = false
   ) -> (token: UInt64, result: Int32?) {
     tokens += 1
     let disposition = storage.start(
       operation, unit: unit, offset: offset, length: length, address: buffer.baseAddress! + buffered,
-      isDurable: isDurable, token: tokens)
+      isDurable: isDurable, mustBeFast: mustBeFast, token: tokens)
     if case .completed(let result) = disposition { return (tokens, result) }
     _ = storage.ring.submit()
     return (tokens, nil)
@@ -84,10 +84,10 @@ final class StorageRig {
   /// Does one operation from beginning to end: 0 or -errno.
   func perform(
     _ operation: Storage.Operation, unit: Int = 0, offset: UInt64 = 0, length: UInt64 = 0, at buffered: Int = 0,
-    isDurable: Bool = false
+    isDurable: Bool = false, mustBeFast: Bool = false
   ) throws -> Int32 {
     let (token, result) = start(
-      operation, unit: unit, offset: offset, length: length, at: buffered, isDurable: isDurable)
+      operation, unit: unit, offset: offset, length: length, at: buffered, isDurable: isDurable, mustBeFast: mustBeFast)
     if let result { return result }
     let ended = try next()
     guard ended.token == token else { throw BatonError(.system, "storage", "another operation ended") }

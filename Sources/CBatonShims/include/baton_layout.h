@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 // A change of anything here is a new version: a region or host memory of another version is refused.
-enum { BATON_LAYOUT_VERSION = 7 };
+enum { BATON_LAYOUT_VERSION = 8 };
 
 // ---- The controllers' region ----
 
@@ -73,7 +73,7 @@ struct baton_accepted_request {
   int32_t next;        // in whichever list of the controller the entry is; -1: none. Nothing to a survivor
   uint32_t channel;    // the host's place in the controller's table, twice, plus 1 for a line of b's channel
   uint8_t operation;   // Operation; from here to `unit` in the order of a request line, so that one store copies it
-  uint8_t flags;       // bit 0: durable; 1: waited for a change of owner; 2: recovered, see Controller+Recovery
+  uint8_t flags;       // bit 0: durable; 1: waited for a change of owner; 2 to 6: baton_accepted_request.Flag; 7: fast
   uint16_t slot;       // the line
   uint32_t unit;       // which unit
   uint64_t sequence;   // of the request in its channel
@@ -153,7 +153,7 @@ enum {
 struct baton_request_line {
   uint64_t flag;      // word: sequence << 16 | status << 8 | state
   uint8_t operation;  // the request: written by the host before it submits
-  uint8_t flags;      // bit 0: durable (FUA); bit 1: the next request may be in this line again, once it is answered
+  uint8_t flags;      // bit 0: durable (FUA); 1: the next request may be in this line again, once answered; 7: must be fast
   uint16_t next;      // the line where this host's next request on this channel will be, if not in this one
   uint32_t unit;
   uint64_t offset;
