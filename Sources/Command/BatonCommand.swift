@@ -11,8 +11,8 @@ struct BatonCommand: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       DemoCommand.self, StressCommand.self, BenchCommand.self, BenchWorkerCommand.self, BareProcessCommand.self,
-      RivalCommand.self,
-      TurnsCommand.self, PressCommand.self, PeersCommand.self,
+      RivalCommand.self, NothingServerCommand.self, TurnsCommand.self,
+      PressCommand.self, PeersCommand.self,
       ServeCommand.self, CreateCommand.self, ControllerCommand.self, RunCommand.self,
       StatusCommand.self, DestroyCommand.self,
     ])

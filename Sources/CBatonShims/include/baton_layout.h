@@ -153,7 +153,7 @@ enum {
 struct baton_request_line {
   uint64_t flag;      // word: sequence << 16 | status << 8 | state
   uint8_t operation;  // the request: written by the host before it submits
-  uint8_t flags;      // bit 0: durable (FUA); 1: the next request may be in this line again, once answered; 7: must be fast
+  uint8_t flags;      // bit 0: durable (FUA); 1: the next request may be in this line again, once answered; 7: fast
   uint16_t next;      // the line where this host's next request on this channel will be, if not in this one
   uint32_t unit;
   uint64_t offset;

@@ -9,10 +9,13 @@ struct NBDRivals {
     case nbdkit
     case storageDaemon = "qemu-storage-daemon"
     case qemuNBD = "qemu-nbd"
+    /// `NothingServerCommand`: how fast a server can be for this client. Nothing is aimed at beside it.
+    case nothing = "bench-nothing"
 
-    /// Debian's.
-    var package: String {
+    /// Debian's; of what is installed with the bench itself, none.
+    var package: String? {
       switch self {
+      case .nothing: nil
       case .nbdkit: "nbdkit"
       case .storageDaemon: "qemu-system-common"
       case .qemuNBD: "qemu-utils"
@@ -43,53 +46,59 @@ struct NBDRivals {
     case .nbdkit: isOnDisk ? "nbdkit file, cache=none" : "nbdkit file"
     case .storageDaemon: "qemu-storage-daemon, io_uring, \(isDirect ? "direct" : "page cache")"
     case .qemuNBD: "qemu-nbd, io_uring, \(isDirect ? "direct" : "page cache")"
+    case .nothing: "a server that does nothing"
     }
   }
 
-  /// The command line's words. `locking=off`: two of QEMU's would keep each other from the file.
-  private func words(_ kind: Kind, _ path: String, socket: String) -> [String] {
+  /// The program and its words. `locking=off`: two of QEMU's would keep each other from the file.
+  private func words(_ kind: Kind, _ path: String, of size: UInt64, socket: String) -> [String] {
     // In QEMU's lists a comma is written twice.
     let name = path.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
     let socketName = socket.split(separator: ",", omittingEmptySubsequences: false).joined(separator: ",,")
     switch kind {
     case .nbdkit:
-      return ["-f", "-U", socket, "file", "file=\(path)"] + (isOnDisk ? ["cache=none"] : [])
+      return [kind.rawValue, "-f", "-U", socket, "file", "file=\(path)"] + (isOnDisk ? ["cache=none"] : [])
     case .storageDaemon:
       return [
-        "--blockdev",
+        kind.rawValue, "--blockdev",
         "driver=file,node-name=disk,filename=\(name),locking=off,aio=io_uring,cache.direct=\(isDirect ? "on" : "off")",
         "--nbd-server", "addr.type=unix,addr.path=\(socketName)",
         "--export", "type=nbd,id=export,node-name=disk,name=\(Self.export),writable=on",
       ]
     case .qemuNBD:
       return [
-        "--persistent", "--shared=0", "--socket=\(socket)", "--export-name=\(Self.export)", "--aio=io_uring",
+        kind.rawValue, "--persistent", "--shared=0", "--socket=\(socket)", "--export-name=\(Self.export)",
+        "--aio=io_uring",
         "--cache=\(isDirect ? "none" : "writeback")", "--image-opts",
         "driver=raw,file.driver=file,file.filename=\(name),file.locking=off",
       ]
+    case .nothing: return ["/proc/self/exe", kind.rawValue, socket, "\(size)"]
     }
   }
 
   /// Starts all of them, and waits until they answer.
-  mutating func start(on path: String, sockets: String, log: String) throws(BatonError) {
+  mutating func start(on path: String, of size: UInt64, sockets: String, log: String) throws(BatonError) {
     // What was written to make the file is in nobody's way, and nobody's help.
     if isOnDisk { try Self.empty(path) }
     for kind in Kind.allCases {
-      guard InstalledProgram.path(of: kind.rawValue) != nil else {
-        reasons[kind] = "\(kind.rawValue) is not installed: apt-get install \(kind.package)"
+      if let package = kind.package, InstalledProgram.path(of: kind.rawValue) == nil {
+        reasons[kind] = "\(kind.rawValue) is not installed: apt-get install \(package)"
         continue
       }
       do throws(BatonError) {
-        servers[kind] = try server(kind, path, socket: "\(sockets)/\(kind.rawValue)", log: "\(log)-\(kind.rawValue)")
+        servers[kind] = try server(
+          kind, path, of: size, socket: "\(sockets)/\(kind.rawValue)", log: "\(log)-\(kind.rawValue)")
       } catch {
         reasons[kind] = error.problem
       }
     }
   }
 
-  private func server(_ kind: Kind, _ path: String, socket: String, log: String) throws(BatonError) -> Server {
+  private func server(
+    _ kind: Kind, _ path: String, of size: UInt64, socket: String, log: String
+  ) throws(BatonError) -> Server {
     let address = try NBDAddress(parsing: "unix:\(socket)")
-    let server = try Server([kind.rawValue] + words(kind, path, socket: socket), at: address, log: log)
+    let server = try Server(words(kind, path, of: size, socket: socket), at: address, log: log)
     try Self.waitUntilAnswered(address, log: log) { server.hasEnded }
     return server
   }
@@ -135,13 +144,13 @@ struct NBDRivals {
     if result != 0 { throw BatonError(result: -Int(result), path, doing: "dropping it from the page cache") }
   }
 
-  /// All of them for a row, run or not; `thing` gives the figures of one by its place among those measured.
-  func rivals(of measured: [Kind], _ thing: (_ name: String, _ place: Int) -> Interleaved.Rival) -> [Interleaved.Rival]
-  {
+  /// All of them for a row, run or not. `figure` is the number of one's figure by its place among those measured; at
+  /// the most `goal` is aimed at beside each but the one that does nothing.
+  func rivals(of measured: [Kind], goal: Double?, _ figure: (_ place: Int) -> Int) -> [Interleaved.Rival] {
     Kind.allCases.map { kind in
       if let reason = reasons[kind] { return .notRun(name(kind), because: reason) }
       guard let place = measured.firstIndex(of: kind) else { return .notRun(name(kind), because: "not measured") }
-      return thing(name(kind), place)
+      return .thing(name(kind), figure(place), goal: kind == .nothing ? nil : goal)
     }
   }
 

@@ -49,13 +49,22 @@ extension Bench {
 
     /// At the most this ratio is aimed at beside each of the other servers: 1.5 times the requests a second of the best
     /// of them where many are outstanding, 1.1 times where one is.
-    var goal: Double { depth == 1 ? 1 / 1.1 : 1 / 1.5 }
+    var goal: Double? {
+      switch depth {
+      case 1: 1 / 1.1
+      case 32: 1 / 1.5
+      default: nil
+      }
+    }
+
+    /// Whether waiting weighs so much that what parking brings and costs is reported beside.
+    var dependsOnWaiting: Bool { depth < 32 && placement == .apart }
 
     static func all(_ placement: Placement) -> [Transfer] {
       let short = [AccessPattern.randread, .randwrite]
       return switch placement {
       case .apart:
-        short.flatMap { pattern in [1, 32].map { Transfer(pattern: pattern, blockSize: 4096, depth: $0) } }
+        short.flatMap { pattern in [1, 4, 32].map { Transfer(pattern: pattern, blockSize: 4096, depth: $0) } }
           + [.read, .write].map { Transfer(pattern: $0, blockSize: 128 << 10, depth: 32) }
       case .together:
         short.map { Transfer(pattern: $0, blockSize: 4096, depth: 1, placement: .together) }
@@ -90,30 +99,37 @@ extension Bench {
     // In a folder of their own: the path of a socket must be short, and not every server removes its own.
     let sockets = try ScratchDirectory(in: ScratchDirectory.parent, name: "nbd-sockets")
     let address = try NBDAddress(parsing: "unix:\(sockets.path)/baton")
+    // The other controller serves the same unit, and waits in another way.
+    let parking = try NBDAddress(parsing: "unix:\(sockets.path)/parking")
     var servers = NBDRivals(isDirect: isDirect, onDisk: !place.hasPrefix("tmpfs"))
     var a = try placed(placement) {
       try ControllerProcess(.a, of: subsystem, arguments: ["--nbd", "\(address)"], log: log)
     }
-    var b = try placed(placement) { try ControllerProcess(.b, of: subsystem, log: log) }
-    try placed(placement) { try servers.start(on: path, sockets: sockets.path, log: log) }
+    var b = try placed(placement) {
+      try ControllerProcess(.b, of: subsystem, arguments: ["--nbd", "\(parking)", "--wait", "park"], log: log)
+    }
+    try placed(placement) {
+      try servers.start(on: path, of: Self.nbdFileSize, sockets: sockets.path, log: log)
+    }
     try a.waitUntilServing(subsystem, log: log)
     try b.waitUntilServing(subsystem, log: log)
-    try NBDRivals.waitUntilAnswered(address, log: log)
+    for own in [address, parking] { try NBDRivals.waitUntilAnswered(own, log: log) }
     let own = [ProcessFigures(of: a.pid), ProcessFigures(of: b.pid)]
     for transfer in isQuick ? Transfer.few : Transfer.all(placement) {
-      try nbd(transfer, at: address, own, &servers, path, isDirect, place)
+      try nbd(transfer, at: address, parking, own, &servers, path, isDirect, place)
     }
     try a.stop()
     try b.stop()
   }
 
   private mutating func nbd(
-    _ transfer: Transfer, at address: NBDAddress, _ own: [ProcessFigures], _ servers: inout NBDRivals, _ path: String,
-    _ isDirect: Bool, _ place: String
+    _ transfer: Transfer, at address: NBDAddress, _ parking: NBDAddress, _ own: [ProcessFigures],
+    _ servers: inout NBDRivals, _ path: String, _ isDirect: Bool, _ place: String
   ) throws {
     let seconds = isQuick ? 0.1 : 0.5
     let rounds = isQuick ? Interleaved.roundsMin : min(rounds, 7)
     let running = servers.running
+    let addresses = transfer.dependsOnWaiting && !isQuick ? [address, parking] : [address]
     // In the short form there is time for one in each place.
     let control = isQuick && transfer.depth == 1 ? nil : 0
     func measure(_ address: NBDAddress, _ processes: [ProcessFigures], _ round: Int) throws -> [Double] {
@@ -126,32 +142,37 @@ extension Bench {
     }
     let name = "\(transfer.name), \(place)"
     let measured = try pinned {
-      try interleaved("nbd: \(name)", trials: 2 + running.count, control: control, rounds: rounds) {
+      try interleaved("nbd: \(name)", trials: addresses.count + 1 + running.count, control: control, rounds: rounds) {
         trial, round in
-        switch trial {
-        case 0: return try measure(address, own, round)
-        case 1:
+        switch trial - addresses.count {
+        case ..<0: return try measure(addresses[trial], own, round)
+        case 0:
           return [
             try Fio.rate(
               file: path, rw: transfer.pattern, blockSize: transfer.blockSize, depth: transfer.depth,
               size: Self.nbdFileSize, direct: isDirect, seconds: seconds)
           ]
-        default: return servers.measure(running[trial - 2], path) { try measure($0, [$1], round) }
+        case let other: return servers.measure(running[other - 1], path) { try measure($0, [$1], round) }
         }
       }
     }
-    // Two figures of Baton, one of the file, two of each of the others.
-    func rivals(_ value: Int, goal: Double) -> [Interleaved.Rival] {
-      servers.rivals(of: running) { name, place in .thing(name, 3 + 2 * place + value, goal: goal) }
+    // Two figures of Baton at each address, one of the file, two of each of the others.
+    let floor = 2 * addresses.count
+    func rivals(_ value: Int, goal: Double?) -> [Interleaved.Rival] {
+      servers.rivals(of: running, goal: goal) { floor + 1 + 2 * $0 + value }
     }
-    report.append(
-      measured.row(
-        .nbd, name, metric: "rate", unit: "requests/s", ours: 0, floor: ("the file without a server", 2),
-        peers: rivals(0, goal: transfer.goal), better: .more, waiting: .adaptive))
-    report.append(
-      measured.row(
-        .nbd, "CPU of the server: \(name)", metric: "CPU a request", unit: "us", ours: 1, peers: rivals(1, goal: 1),
-        waiting: .adaptive))
+    for (index, (waiting, how)) in zip(addresses.indices, [(BenchReport.Waiting.adaptive, ""), (.parking, ", parked")])
+    {
+      report.append(
+        measured.row(
+          .nbd, name + how, metric: "rate", unit: "requests/s", ours: 2 * index,
+          floor: ("the file without a server", floor), peers: rivals(0, goal: transfer.goal), better: .more,
+          waiting: waiting))
+      report.append(
+        measured.row(
+          .nbd, "CPU of the server: \(name)\(how)", metric: "CPU a request", unit: "us", ours: 2 * index + 1,
+          peers: rivals(1, goal: 1), waiting: waiting))
+    }
     report.append(
       measured.controlRow(
         .nbd, of: "Baton, \(name)", metric: "rate", unit: "requests/s", better: .more, waiting: .adaptive))
