@@ -52,7 +52,11 @@ extension Controller {
   ///
   /// - Returns: false when nothing happened meanwhile.
   mutating func rest() -> Bool {
-    if awaitsResidency || stop != .running { return true }
+    if awaitsResidency || stop != .running {
+      // The loop turns on without a sleep, and without the call that gives the kernel what is prepared.
+      if storage.mustSubmit { submit() }
+      return true
+    }
     let now = monotonicNanoseconds()
     if now &- restLookedAt >= Self.restLookNanoseconds {
       restLookedAt = now
@@ -80,9 +84,9 @@ extension Controller {
     guard case .adaptive(let nanoseconds) = options.waiting else { return false }
     let answered = counters.word(Counter.answered.rawValue).loadRelaxed()
     restTrial.look(at: now, answered: answered)
-    // Once an answer, so that who has gone away costs one spin. And not while the storage is at work: clients wait for
-    // that, and its end takes as long as it takes.
-    guard restTrial.spins, answered != spunAtAnswer, storage.inFlight == 0 else { return false }
+    // Once an answer, so that who has gone away costs one spin. And not while the storage is at work, or the other
+    // controller with a function that was asked for: clients wait for that, and it takes as long as it takes.
+    guard restTrial.spins, answered != spunAtAnswer, storage.inFlight == 0, attentionCount == 0 else { return false }
     if storage.mustSubmit {
       submit()
       // Something of this loop's own that ended at once, a send say.

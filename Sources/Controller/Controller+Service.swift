@@ -91,7 +91,8 @@ extension Controller {
       case .ready(let kind, let index, let result, let hasMore):
         mustLook = true
         controlReady(kind: kind, index: index, result: result, hasMore: hasMore)
-      case .progressed: break
+      // It may have been a piece of something long that is done in this thread.
+      case .progressed: beatWithinTurn()
       }
     }
     // What was held for a write that has ended, and what was recovered.

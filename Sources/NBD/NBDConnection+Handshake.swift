@@ -62,12 +62,12 @@ extension NBDConnection {
     let number: UInt32 = header.big(8)
     let length: UInt32 = header.big(12)
     guard header.big(0) == Magic.option else { return hangUp() }
+    let informed = informedUnit
+    informedUnit = -1
     guard length <= UInt32(NBDLimits.optionMax) else { return refuseLarge(number, length) }
     let data = UnsafeRawBufferPointer(start: header + WireLength.optionHeader, count: Int(length))
     stagingBegin += WireLength.optionHeader + Int(length)
     messages += 1
-    let informed = informedUnit
-    informedUnit = -1
     switch Option(rawValue: number) {
     case .exportName: enterByName(data, exports)
     case .abort:

@@ -189,8 +189,8 @@ public struct Storage: ~Copyable {
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Zeroes that `mustBeFast` end with
   /// -EOPNOTSUPP, and nothing is changed, where there is no way to make them that is quicker than to write them.
   ///
-  /// Null and memory units are done when this returns, and so are short reads and writes of a file on tmpfs; of others
-  /// nothing is given to the kernel before `submit`.
+  /// Null units are done when this returns, memory units but for long discards and zeroes, and short reads and writes
+  /// of a file on tmpfs; of others nothing is given to the kernel before `submit`.
   @inlinable @inline(__always)
   public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
@@ -231,8 +231,10 @@ public struct Storage: ~Copyable {
       switch backend.pointee.geometry.kind {
       case .null: return .completed(0)
       case .memory:
-        transferInMemory(operation, backend.pointee, offset, length, address)
-        return .completed(0)
+        if !isInPieces(operation, length) || freeSteps == 0 {
+          transferInMemory(operation, backend.pointee, offset, length, address)
+          return .completed(0)
+        }
       case .file, .blockDevice:
         if backend.pointee.copiesAtOnce, !isDurable, length <= Self.copyAtOnceMax,
           Self.copy(operation, backend.pointee, offset, length, address)
@@ -328,6 +330,8 @@ public struct Storage: ~Copyable {
       let delay = UnsafeMutableRawPointer(step) + MemoryLayout<Step>.offset(of: \.delay)!
       baton_prep_timeout(sqe, delay.assumingMemoryBound(to: __kernel_timespec.self))
     case .sync: baton_prep_data_sync(sqe, descriptor)
+    // The next piece is this thread's, when this comes back.
+    case .transfer where backend.pointee.geometry.kind == .memory: io_uring_prep_nop(sqe)
     case .transfer:
       switch step.pointee.operation {
       case .read, .write:
@@ -455,14 +459,15 @@ public struct Storage: ~Copyable {
       if result != -ETIME && result != 0 { return end(index, result) }
       switch backend.pointee.geometry.kind {
       case .null: return end(index, 0)
-      case .memory:
+      case .memory where !isInPieces(step.pointee.operation, step.pointee.remaining):
         transferInMemory(
           step.pointee.operation, backend.pointee, step.pointee.offset, step.pointee.remaining, step.pointee.address)
         return end(index, 0)
-      case .file, .blockDevice: step.pointee.phase = .transfer
+      case .memory, .file, .blockDevice: step.pointee.phase = .transfer
       }
       return again(index)
     }
+    if backend.pointee.geometry.kind == .memory { return zeroPiece(index) }
     if result == -EAGAIN || result == -EINTR {
       step.pointee.retries += 1
       return step.pointee.retries > Self.retriesMax ? end(index, result) : again(index)
@@ -525,10 +530,10 @@ public struct Storage: ~Copyable {
 
   /// The best way to make zeroes, as far as it is known.
   private func zeroing(_ operation: Operation, _ backend: Backend, mustBeFast: Bool) -> Backend.ZeroingMethod {
-    var method = backend.zeroing
-    // A device that cannot zero a range has the kernel write zeroes instead, but when it is asked for a hole
-    // (blkdev_fallocate, block/fops.c).
-    if mustBeFast, backend.geometry.kind == .blockDevice { method = max(method, .punchHole) }
+    let method = backend.zeroing
+    // A device that cannot zero a range has the kernel write zeroes instead; and one that cannot make a hole has lost
+    // what the page cache held of it, and was not written yet, when it says so (blkdev_fallocate, block/fops.c).
+    if mustBeFast, backend.geometry.kind == .blockDevice { return .writeZeroes }
     // A hole is what must not come about.
     return operation == .fillZeroes && method == .punchHole ? .writeZeroes : method
   }
@@ -558,6 +563,27 @@ public struct Storage: ~Copyable {
       backend.lengthy == 0 && pwrite(backend.descriptor, address, Int(length), off_t(offset)) == Int(length)
     case .discard, .writeZeroes, .fillZeroes, .flush, .readInPlace: false
     }
+  }
+
+  /// Bytes of a memory unit that are made zero in one go: what that takes, up to a millisecond where the memory has
+  /// never been touched, everybody else waits, and in a turn of the loop there may be many of these.
+  private static var zeroAtOnceMax: UInt64 { 1 << 20 }
+
+  /// Whether an operation on a memory unit is done in pieces, each in a turn of the loop of its own. A gigabyte takes
+  /// half a second, or more than one; the other controller would take this one for dead.
+  private func isInPieces(_ operation: Operation, _ length: UInt64) -> Bool {
+    operation.isLengthy && length > Self.zeroAtOnceMax
+  }
+
+  /// Makes the next piece of a memory unit zero.
+  private mutating func zeroPiece(_ index: Int32) -> Event {
+    let step = steps.baseAddress! + Int(index)
+    let count = min(step.pointee.remaining, Self.zeroAtOnceMax)
+    transferInMemory(
+      step.pointee.operation, backends[Int(step.pointee.unit)], step.pointee.offset, count, step.pointee.address)
+    step.pointee.offset += count
+    step.pointee.remaining -= count
+    return step.pointee.remaining == 0 ? end(index, 0) : again(index)
   }
 
   private func transferInMemory(

@@ -294,6 +294,7 @@ struct HandshakeTests {
   func readOnlyBetween() throws {
     let cases: [(between: [UInt8], flags: UInt16)] = [
       ([], 0x0d6d), (Say.option(3), 0x050f), (Say.inform(6, "unit9"), 0x050f),
+      (Say.option(99, [UInt8](repeating: 0, count: 20_000)), 0x050f),
     ]
     for (between, flags) in cases {
       let rig = try rig()

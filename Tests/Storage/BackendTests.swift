@@ -106,6 +106,36 @@ struct BackendTests {
     }
   }
 
+  /// A gigabyte of memory in one go keeps the loop for half a second and more.
+  @Test(
+    "Long zeroes and discards of a memory unit are made in pieces, and others are served meanwhile",
+    arguments: [Storage.Operation.discard, .writeZeroes, .fillZeroes], ["", "fault:delay=1ms:"])
+  func zeroesInPieces(operation: Storage.Operation, faults: String) throws {
+    let rig = try StorageRig(["\(faults)mem:16M"])
+    rig.fill(0..<1 << 20, with: 0xff)
+    for offset in UInt64(0)..<16 { #expect(try rig.perform(.write, offset: offset << 20, length: 1 << 20) == 0) }
+    #expect(rig.start(operation, offset: 512, length: 15 << 20).result == nil)
+    var pieces = 0
+    var result: Int32?
+    while result == nil {
+      while let event = rig.storage.next() {
+        if case .completed(_, let ended) = event { result = ended } else { pieces += 1 }
+        _ = rig.storage.submit()
+      }
+      if result == nil { rig.storage.ring.wait(nanoseconds: 10_000_000) }
+    }
+    #expect(result == 0)
+    #expect(pieces >= 14)
+    #expect(rig.storage.inFlight == 0)
+    for offset in UInt64(0)..<16 {
+      #expect(try rig.perform(.read, offset: offset << 20, length: 1 << 20) == 0)
+      for position in stride(from: 0, to: 1 << 20, by: 512) {
+        let place = Int(offset) << 20 + position
+        #expect(rig.buffer[position] == (place >= 512 && place < 512 + 15 << 20 ? 0 : 0xff), "at \(place)")
+      }
+    }
+  }
+
   /// tmpfs has no zero-range, and each operation that is under way finds that out for itself.
   @Test(
     "Many write-zeroes at once where the file system refuses the best way: every one falls back",
