@@ -10,7 +10,8 @@
 ///
 /// Invariants:
 /// - the other way is tried in one span of 25 at the most, once it is known which is better;
-/// - it spins only where that brings a tenth more, because it costs a CPU; and for nobody who is in no hurry.
+/// - it spins only where that brings a tenth more, because it costs a CPU; and for nobody who is in no hurry;
+/// - what was found out does not outlast those of whom it was: where no span can be judged it sleeps.
 package struct SpinTrial {
   /// Whether to spin at present.
   package private(set) var spins = false
@@ -23,6 +24,8 @@ package struct SpinTrial {
   /// When this span began, and what had been answered by then.
   private var begin: UInt64 = 0
   private var answeredAtBegin: UInt64 = 0
+  /// Pauses since a span was judged.
+  private var pauses = 0
   /// Answers a nanosecond in the last span of the way that is preferred.
   private var pace = 0.0
 
@@ -30,6 +33,8 @@ package struct SpinTrial {
   package static let spanNanoseconds: UInt64 = 10_000_000
   /// A span that took longer than this was a pause, and says nothing.
   private static let pauseNanoseconds: UInt64 = 20_000_000
+  /// So many in a row, and whoever is there now comes in bursts or seldom: what was found out was of others.
+  private static let pausesMax = 8
   /// With fewer answers in a span nobody is in a hurry.
   private static let answersMin: UInt64 = 16
   private static let gainMin = 1.1
@@ -47,8 +52,18 @@ package struct SpinTrial {
     let answers = answered &- answeredAtBegin
     begin = now
     answeredAtBegin = answered
-    if elapsed > Self.pauseNanoseconds { return }
+    if elapsed > Self.pauseNanoseconds {
+      pauses += 1
+      if pauses == Self.pausesMax { forget() }
+      return
+    }
+    pauses = 0
     endSpan(pace: answers < Self.answersMin ? 0 : Double(answers) / Double(elapsed))
+  }
+
+  private mutating func forget() {
+    (score, spins, isTrial) = (0, false, false)
+    (spansUntilTrial, pauses) = (1, 0)
   }
 
   private mutating func endSpan(pace now: Double) {

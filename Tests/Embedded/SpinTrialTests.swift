@@ -74,9 +74,27 @@ struct SpinTrialTests {
     _ = loop.live(milliseconds: 1000, spinning: 20, sleeping: 10)
     for _ in 0..<100 {
       loop.now += 1_000_000_000
-      loop.answered += 1
       loop.trial.look(at: loop.now, answered: loop.answered)
+      #expect(loop.live(milliseconds: 50, spinning: 20, sleeping: 10) >= 40)
     }
+  }
+
+  /// Spans with a pause in them are not judged, so nothing would ever say that it has changed.
+  @Test("Who comes in bursts, or seldom, is not spun for because others were", arguments: [200, 1])
+  func bursts(count: Int) {
+    var loop = Loop()
+    _ = loop.live(milliseconds: 1000, spinning: 20, sleeping: 10)
+    var spun = 0
+    for _ in 0..<1000 {
+      loop.now += 30_000_000
+      for _ in 0..<count {
+        loop.now += 20_000
+        loop.answered += 1
+        loop.trial.look(at: loop.now, answered: loop.answered)
+        if loop.trial.spins { spun += 1 }
+      }
+    }
+    #expect(spun <= 8 * count)
     #expect(loop.live(milliseconds: 1000, spinning: 20, sleeping: 10) > 900)
   }
 }
