@@ -69,8 +69,10 @@ int baton_is_sealed_against_shrink(int fd) {
 
 int baton_is_tmpfs(int fd) {
   struct statfs about;
-  if (fstatfs(fd, &about)) return -errno;
-  return about.f_type == TMPFS_MAGIC;
+  struct stat facts;
+  if (fstatfs(fd, &about) || fstat(fd, &facts)) return -errno;
+  // Of a device's node fstatfs(2) tells of the file system that the node lies on: devtmpfs, which has the same number.
+  return about.f_type == TMPFS_MAGIC && S_ISREG(facts.st_mode);
 }
 
 static int ofd_lock(int fd, short type, int64_t offset) {

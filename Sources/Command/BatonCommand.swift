@@ -20,6 +20,7 @@ struct BatonCommand: ParsableCommand {
   /// Exit codes: 0 done and right, 1 an error that was named, 2 data or answers that were wrong, 64 a command line
   /// that makes no sense.
   static func main() {
+    occupyStandardDescriptors()
     // A pipe that nobody reads ends the command, not the process by signal half way through its cleaning up.
     signal(SIGPIPE, SIG_IGN)
     do {
@@ -34,6 +35,19 @@ struct BatonCommand: ParsableCommand {
       Glibc.exit(2)
     } catch {
       exit(withError: error)
+    }
+  }
+}
+
+extension BatonCommand {
+  /// A program may be started with its input and outputs closed, as daemons are. What is opened next would get their
+  /// numbers, a unit's file for one, and what is logged would be written into it. Something that can be read, and
+  /// brings nothing, and cannot be written takes their places: who writes is told so, as if they were closed.
+  private static func occupyStandardDescriptors() {
+    while true {
+      let number = open("/dev/null", O_RDONLY)
+      if number > STDERR_FILENO { close(number) }
+      if number < 0 || number > STDERR_FILENO { return }
     }
   }
 }

@@ -84,16 +84,19 @@ extension Controller {
     guard case .adaptive(let nanoseconds) = options.waiting else { return false }
     let answered = counters.word(Counter.answered.rawValue).loadRelaxed()
     restTrial.look(at: now, answered: answered)
-    // Once an answer, so that who has gone away costs one spin. And not while the storage is at work, or the other
-    // controller with a function that was asked for: clients wait for that, and it takes as long as it takes.
-    guard restTrial.spins, answered != spunAtAnswer, storage.inFlight == 0, attentionCount == 0 else { return false }
+    // Once an answer, so that who has gone away costs one spin. And not while the storage is at work: clients wait for
+    // that, and its end takes as long as it takes.
+    guard restTrial.spins, answered != spunAtAnswer, storage.inFlight == 0 else { return false }
     if storage.mustSubmit {
       submit()
       // Something of this loop's own that ended at once, a send say.
       if storage.hasCompletion { return true }
     }
     spunAtAnswer = answered
-    while monotonicNanoseconds() &- now < Self.wakesSpared &* nanoseconds {
+    let limit = min(nanoseconds, Self.clientSpinNanosecondsMax / Self.wakesSpared) * Self.wakesSpared
+    while monotonicNanoseconds() &- now < limit {
+      // A grant may come without a hint, of a function that both controllers want.
+      if attentionCount > 0, hasGrant() { return true }
       for _ in 0..<Self.looksPerClock {
         if storage.hasCompletion || link.hasHint { return true }
         baton_spin_hint()
@@ -102,6 +105,21 @@ extension Controller {
     return false
   }
 
+  /// Whether a function that this controller has asked for is its own by now. One load for each that wants attention,
+  /// of a few at the most.
+  private func hasGrant() -> Bool {
+    for position in 0..<min(attentionCount, Self.grantLooksMax) {
+      let function = Int(attention[position])
+      if functions[function].isRequesting, arbiter.look(region.ownership.word(function)).isOwned(by: identity) {
+        return true
+      }
+    }
+    return false
+  }
+
+  private static var grantLooksMax: Int { 8 }
+  /// Nobody beats, sweeps or accuses meanwhile.
+  private static var clientSpinNanosecondsMax: UInt64 { 1_000_000 }
   /// How many times as long as a wait strategy spins for one wake-up: the client wakes this loop and is woken by it.
   private static var wakesSpared: UInt64 { 2 }
   private static var looksPerClock: Int { 16 }

@@ -53,7 +53,7 @@ extension Controller {
   }
 
   /// Whether clients at sockets are all that there is to serve. They are far away beside a host in shared memory: a
-  /// wake-up is little beside the way to them and back, and spinning would cost them the CPU that they need.
+  /// wake-up is little beside the way to them and back, and whether spinning pays is another question (`SpinTrial`).
   private var restsBetweenTurns: Bool {
     frontEnd.connections > 0 && hostCount <= 1 && options.waiting != .spin && isServing
   }

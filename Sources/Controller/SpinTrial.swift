@@ -9,7 +9,7 @@
 /// many requests are answered in it.
 ///
 /// Invariants:
-/// - the other way is tried in one span of 25 at the most, once it is known which is better;
+/// - the other way is tried in one span of 25, once two trials in a row have said the same;
 /// - it spins only where that brings a tenth more, because it costs a CPU; and for nobody who is in no hurry;
 /// - what was found out does not outlast those of whom it was: where no span can be judged it sleeps.
 package struct SpinTrial {
@@ -35,8 +35,8 @@ package struct SpinTrial {
   private static let pauseNanoseconds: UInt64 = 20_000_000
   /// So many in a row, and whoever is there now comes in bursts or seldom: what was found out was of others.
   private static let pausesMax = 8
-  /// With fewer answers in a span nobody is in a hurry.
-  private static let answersMin: UInt64 = 16
+  /// 1,600 answers a second: with fewer nobody is in a hurry.
+  private static let paceMin = 16.0 / 10_000_000
   private static let gainMin = 1.1
   /// Where the score ends. From there on trials are seldom.
   private static let scoreMax = 2
@@ -58,7 +58,7 @@ package struct SpinTrial {
       return
     }
     pauses = 0
-    endSpan(pace: answers < Self.answersMin ? 0 : Double(answers) / Double(elapsed))
+    endSpan(pace: Double(answers) / Double(elapsed))
   }
 
   private mutating func forget() {
@@ -69,7 +69,7 @@ package struct SpinTrial {
   private mutating func endSpan(pace now: Double) {
     if isTrial {
       let (spinning, sleeping) = spins ? (now, pace) : (pace, now)
-      score += spinning > sleeping * Self.gainMin ? 1 : -1
+      score += spinning > max(sleeping, Self.paceMin) * Self.gainMin ? 1 : -1
       score = min(max(score, -Self.scoreMax), Self.scoreMax)
       spansUntilTrial = abs(score) == Self.scoreMax ? Self.spansBetweenTrials : 1
       isTrial = false

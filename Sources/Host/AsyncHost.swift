@@ -42,6 +42,11 @@ public final class AsyncHost: Sendable {
   ///
   /// - Throws: as `Host.init` and `Host.waitUntilAttached`.
   public init(of subsystem: Subsystem, options: HostOptions = HostOptions()) async throws {
+    guard options.arenaSize >= UInt64(Self.bufferSize) else {
+      throw BatonError(
+        .invalid, "async host", "was to have an arena of \(options.arenaSize) bytes, which is not one buffer",
+        mend: "ask for \(Self.bufferSize) or more")
+    }
     let start = Start(subsystem, options)
     attached = try await withCheckedThrowingContinuation { continuation in
       start.attached = continuation
@@ -240,8 +245,9 @@ public final class AsyncHost: Sendable {
   }
 
   private static func checkCount(_ count: Int) throws(BatonError) {
-    if count > bufferSize {
-      throw BatonError(.invalid, "\(count) bytes", "are more than one buffer holds", mend: "ask for \(bufferSize)")
+    guard (0...bufferSize).contains(count) else {
+      throw BatonError(
+        .invalid, "\(count) bytes", "are less than none, or more than one buffer holds", mend: "ask for \(bufferSize)")
     }
   }
 

@@ -87,6 +87,21 @@ struct AsyncHostTests {
     #expect(error?.problem.hasPrefix("was destroyed") == true)
   }
 
+  @Test("A count that makes no sense, and an arena too small for a buffer, are errors")
+  func badCounts() async throws {
+    let folder = try ScratchFolder()
+    let subsystem = try Subsystem.create(folder("subsystem"), units: [UnitSpecification(.memory, size: 1 << 20)])
+    let controllers = try turning(subsystem)
+    defer { controllers.end() }
+    let host = try await AsyncHost(of: subsystem)
+    for count in [-1, Int.min, AsyncHost.bufferSize + 1, Int.max] {
+      await #expect(throws: BatonError.self) { _ = try await host.read(unit: 0, offset: 0, count: count) }
+    }
+    var options = HostOptions()
+    options.arenaSize = 4096
+    await #expect(throws: BatonError.self) { _ = try await AsyncHost(of: subsystem, options: options) }
+  }
+
   @Test("Management by name: identify, units, state, statistics")
   func managementByName() async throws {
     let folder = try ScratchFolder()
