@@ -4,9 +4,8 @@
 /// But who is awake all the time takes one by one what would have come together meanwhile, keeps from the CPU those who
 /// share it, and gains nothing where a disk sets the pace. Which of these weighs most depends on the machine, on the
 /// clients, on how much they have outstanding and where they run, and no rule that was thought of holds for all: on one
-/// virtual machine clients with 1, 4 and 32 requests outstanding got 2.4, 5 and 0.9 times as many answers by it, and
-/// one on the same CPU half as many. So time is lived in spans, now and then one the other way, and what counts is how
-/// many requests are answered in it.
+/// virtual machine clients with 1, 4 and 32 requests outstanding got 2.5, 3 and 0.9 times as many answers by it. So
+/// time is lived in spans, now and then one the other way, and what counts is how many requests are answered in it.
 ///
 /// Invariants:
 /// - the other way is tried in one span of 25, once two trials in a row have said the same;
