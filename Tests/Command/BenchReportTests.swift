@@ -62,31 +62,78 @@ struct BenchReportTests {
     #expect(rate.p99 == 20)
   }
 
-  @Test("A goal is met up to its limit, missed beyond it, and neither where nothing was compared")
+  @Test("A goal is met up to its limit, missed beyond it, and undecided where nothing was compared")
   func goals() throws {
     let measured = Interleaved(values: [[10, 10, 10], [12, 12, 12], [100, 100, 100]])
     func row(
       _ goal: BenchReport.Goal, floor: Bool = true, peer: Double = 1, better: BenchReport.Better = .less
     ) -> BenchReport.Row {
-      measured.row(
-        .handoff, "a", metric: "m", unit: "ns", ours: 1, floor: floor ? ("floor", 0) : nil,
-        peers: [.thing("peer", 2, goal: peer), .notRun("other", because: "it is not there")], goal: goal,
-        better: better)
+      var report = BenchReport(machine: Self.twoCPUs)
+      report.append(
+        measured.row(
+          .handoff, "a", metric: "m", unit: "ns", ours: 1, floor: floor ? ("floor", 0) : nil,
+          peers: [.thing("peer", 2, goal: peer), .notRun("other", because: "it is not there")], goal: goal,
+          better: better))
+      return report.results[0]
     }
-    #expect(row(.ratio(1.2)).goalMet == true)
-    #expect(row(.ratio(1.19)).goalMet == false)
-    #expect(row(.ratio(1.2), floor: false).goalMet == nil)
-    #expect(row(.figure(12)).goalMet == true)
-    #expect(row(.figure(11)).goalMet == false)
-    #expect(row(.figure(12), better: .more).goalMet == true)
-    #expect(row(.figure(13), better: .more).goalMet == false)
-    #expect(row(.ratio(1), peer: 0.12).peers[0].goalMet == true)
-    #expect(row(.ratio(1), peer: 0.11).peers[0].goalMet == false)
-    #expect(row(.ratio(1)).peers[1].goalMet == nil)
+    #expect(row(.ratio(1.2)).verdict == .met)
+    #expect(row(.ratio(1.19)).verdict == .missed)
+    #expect(row(.ratio(1.2), floor: false).verdict == .undecided)
+    #expect(row(.figure(12)).verdict == .met)
+    #expect(row(.figure(11)).verdict == .missed)
+    #expect(row(.figure(12), better: .more).verdict == .met)
+    #expect(row(.figure(13), better: .more).verdict == .missed)
+    #expect(row(.ratio(1), peer: 0.12).peers[0].verdict == .met)
+    #expect(row(.ratio(1), peer: 0.11).peers[0].verdict == .missed)
+    #expect(row(.ratio(1)).peers[1].verdict == nil)
     #expect(row(.ratio(1)).peers[1].notRun == "it is not there")
   }
 
-  @Test("Spinning figures of one CPU are not judged, others are")
+  @Test("A goal within the noise that the control shows is undecided, and all are beside a control that says nothing")
+  func noise() throws {
+    // Ours is 0.72 of the floor in every round; the control is what changes.
+    func verdicts(control again: [Double], goal: Double) -> [BenchReport.Verdict?] {
+      let rounds = again.count
+      let measured = Interleaved(
+        values: [
+          Array(repeating: 100, count: rounds), Array(repeating: 72, count: rounds),
+          Array(repeating: 144, count: rounds), again,
+        ], control: (of: 0, again: 3))
+      var report = BenchReport(machine: Self.twoCPUs)
+      report.append(
+        measured.row(
+          .dispatch, "a", metric: "m", unit: "ns", ours: 1, floor: ("floor", 0),
+          peers: [.thing("peer", 2, goal: goal - 0.22)], goal: .ratio(goal)))
+      report.append(measured.controlRow(.dispatch, of: "floor", metric: "m", unit: "ns"))
+      return [report.results[0].verdict, report.results[0].peers[0].verdict]
+    }
+    #expect(verdicts(control: [100, 103, 97], goal: 0.73) == [.met, .met])
+    #expect(verdicts(control: [100, 103, 97], goal: 0.71) == [.missed, .missed])
+    for stray in [1.36, 1 / 1.36] {
+      let control = Array(repeating: 100 * stray, count: 5)
+      #expect(verdicts(control: control, goal: 0.73) == [.undecided, .undecided])
+      #expect(verdicts(control: control, goal: 0.6)[0] == .undecided)
+      #expect(verdicts(control: control, goal: 0.5)[0] == .missed)
+      #expect(verdicts(control: control, goal: 1)[0] == .met)
+    }
+    // What is wrong by 10 or by 20 says nothing, however far the goal is.
+    for stray in [0.1, 20] {
+      #expect(verdicts(control: Array(repeating: 100 * stray, count: 5), goal: 40) == [.undecided, .undecided])
+    }
+    // A median of 1 among rounds that are all over the place is luck.
+    #expect(verdicts(control: [5, 100, 2000, 4, 100, 3000, 100], goal: 1) == [.undecided, .undecided])
+  }
+
+  @Test("A ratio that changes from round to round is undecided near its goal, without a control too")
+  func spread() throws {
+    let measured = Interleaved(values: [[1, 1, 1, 1, 1], [0.02, 0.1, 0.72, 10, 60]])
+    var report = BenchReport(machine: Self.twoCPUs)
+    report.append(
+      measured.row(.takeover, "a", metric: "m", unit: "ns", ours: 1, floor: ("floor", 0), goal: .ratio(1)))
+    #expect(report.results[0].verdict == .undecided)
+  }
+
+  @Test("Goals of spinning figures of one CPU are undecided, others are not")
   func oneCPU() throws {
     let measured = Interleaved(values: [[10, 10, 10], [50, 50, 50]])
     func row(_ waiting: BenchReport.Waiting) -> BenchReport.Row {
@@ -96,12 +143,12 @@ struct BenchReportTests {
     }
     var report = BenchReport(machine: .init())
     report.append([row(.spinning), row(.parking)])
-    #expect(report.results.map(\.goalMet) == [nil, false])
-    #expect(report.results.map(\.peers[0].goalMet) == [nil, false])
-    #expect(report.text.contains("not judged"))
+    #expect(report.results.map(\.verdict) == [.undecided, .missed])
+    #expect(report.results.map(\.peers[0].verdict) == [.undecided, .missed])
+    #expect(report.text.contains("undecided"))
     report = BenchReport(machine: Self.twoCPUs)
     report.append(row(.spinning))
-    #expect(report.results[0].goalMet == false)
+    #expect(report.results[0].verdict == .missed)
   }
 
   @Test("A control that strays by more than 5 % gives a warning, a nearer one none")
@@ -115,6 +162,15 @@ struct BenchReportTests {
       #expect(report.results[0].isControl)
       #expect(report.warnings.count == (isStray ? 1 : 0), "\(again)")
     }
+    // However many stray, they are one line.
+    var report = BenchReport(machine: Self.twoCPUs)
+    for again in [100.0, 110, 5, 2000] {
+      let measured = Interleaved(values: [[100, 100, 100], [again, again, again]], control: (of: 0, again: 1))
+      report.append(measured.controlRow(.dispatch, of: "floor", metric: "m", unit: "ns"))
+    }
+    #expect(report.warnings.count == 1)
+    #expect(report.warnings[0].contains("3 of 4 controls"))
+    #expect(report.warnings[0].contains("20.0×") || report.warnings[0].contains("0.050×"))
     let measured = Interleaved(values: [[1, 1, 1]])
     #expect(measured.controlRow(.dispatch, of: "floor", metric: "m", unit: "ns").isEmpty)
   }
@@ -133,11 +189,11 @@ struct BenchReportTests {
       struct Row: Decodable {
         struct Floor: Decodable { let name: String, p50: Double }
         struct Peer: Decodable {
-          let name: String, p50: Double?, ratio: Double?, goalMet: Bool?, notRun: String?
+          let name: String, p50: Double?, ratio: Double?, verdict: String?, notRun: String?
         }
         struct Curve: Decodable { let name: String, points: [[Double]] }
         let suite: String, metric: String, unit: String, p50: Double, p99: Double, p999: Double
-        let floor: Floor, ratioToFloor: Double?, peers: [Peer], waiting: String?, goal: Double?, goalMet: Bool?
+        let floor: Floor, ratioToFloor: Double?, peers: [Peer], waiting: String?, goal: Double?, verdict: String?
         let curves: [Curve]?, control: Bool?, better: String, percentilesOver: String
       }
       struct Machine: Decodable { let cpu: String, cpus: Int, kernel: String, pinned: [Int], timerNs: Double }
@@ -151,12 +207,12 @@ struct BenchReportTests {
     for key in ["\"case\":\"a case\"", "\"ratio_to_floor\":", "\"not_run\":"] {
       #expect(String(decoding: data, as: UTF8.self).contains(key))
     }
-    // Nothing divided by nothing is no ratio, and no goal is met by it.
+    // Nothing divided by nothing is no ratio, and no goal is met by it or by its control.
     #expect(row.ratioToFloor == nil)
     #expect(row.goal == 2)
-    #expect(row.goalMet == nil)
+    #expect(row.verdict == "undecided")
     #expect(row.peers.map(\.ratio) == [0, nil])
-    #expect(row.peers.map(\.goalMet) == [true, nil])
+    #expect(row.peers.map(\.verdict) == ["undecided", nil])
     #expect(row.peers[1].notRun == "no reason")
     #expect(row.waiting == "parking")
     #expect(row.curves?[0].points == [[50, 3]])

@@ -27,6 +27,8 @@ struct BenchCommand: ParsableCommand {
     commandName: "bench", abstract: "Measure, each figure beside its floor of the same run.",
     discussion: """
       Suites: \(BenchSuite.allCases.map(\.rawValue).joined(separator: ", ")); all of them if none is named.
+      Each goal is met, missed or undecided; it is undecided where the control of its measurement strays too far to \
+      judge. With --fail-on-miss the exit status is \(goalMissed) when a goal was missed; undecided ones do not count.
       \(Peer.discussion)
       """)
 
@@ -37,6 +39,7 @@ struct BenchCommand: ParsableCommand {
   @Flag(help: "A short form: fewer and shorter rounds, all suites in less than two minutes.") var quick = false
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
+  @Flag(help: "Exit with status \(goalMissed) when a goal was missed.") var failOnMiss = false
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
   @Option(help: ArgumentHelp("Write a page for a browser to this file.", valueName: "file")) var html: String?
 
@@ -59,15 +62,19 @@ struct BenchCommand: ParsableCommand {
     let outcome = Result { for suite in chosen { try bench.run(suite) } }
     // What was measured until then is not lost.
     if case .failure(let error) = outcome {
-      bench.report.warnings.append(
-        error is ExitCode ? "interrupted: what came next is missing" : "ended before its time: \(error)")
+      bench.report.remarks.append(
+        error is ExitCode ? "interrupted; the remaining suites were not run" : "ended early: \(error)")
     }
     bench.report.seconds = Double(monotonicNanoseconds() - start) / 1e9
     if let json { try JSONReport.write(bench.report, to: json) }
     if let html { try OutputFile.write(ReportPage(bench.report).html, to: html) }
     if !isQuiet { Console.print(bench.report.text) }
     try outcome.get()
+    if failOnMiss, bench.report.verdicts.contains(.missed) { throw ExitCode(Self.goalMissed) }
   }
+
+  /// The exit status where a goal was missed and that was asked for: none of those that other failures have.
+  static let goalMissed: Int32 = 3
 }
 
 /// What the suites share.
@@ -95,7 +102,7 @@ struct Bench {
     cpus = pinned.isEmpty ? (-1, -1) : (pinned[0], pinned[1])
     report = BenchReport(machine: .init(pinned: pinned))
     if pinned.isEmpty {
-      report.warnings.append("one CPU: two spinning processes take turns on it, and spinning figures mean nothing")
+      report.remarks.append("one CPU: two spinning processes take turns on it, and spinning figures mean nothing")
     }
   }
 

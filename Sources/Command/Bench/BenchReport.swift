@@ -32,10 +32,17 @@ struct BenchReport: Encodable {
 
   /// What is aimed at.
   enum Goal {
-    /// At the most this for the ratio to the floor.
+    /// At most this for the ratio to the floor.
     case ratio(Double)
-    /// At the most this for the median itself; at the least where more is better.
+    /// At most this for the median itself; at least this where more is better.
     case figure(Double)
+  }
+
+  /// What came of a goal.
+  enum Verdict: String, Encodable {
+    case met, missed
+    /// Nothing was compared, or the measurement is too noisy to say.
+    case undecided
   }
 
   struct Floor: Encodable {
@@ -49,16 +56,16 @@ struct BenchReport: Encodable {
     let p50: Double?
     let ratio: Double?
     let ratioSpread: Spread?
-    /// At the most this ratio is aimed at.
+    /// At most this ratio is aimed at.
     let goal: Double?
-    fileprivate(set) var goalMet: Bool?
+    /// Nil where nothing is aimed at.
+    fileprivate(set) var verdict: Verdict?
     /// Why it was not run, where it was not.
     let notRun: String?
 
     enum CodingKeys: String, CodingKey {
-      case name, p50, ratio, goal
+      case name, p50, ratio, goal, verdict
       case ratioSpread = "ratio_spread"
-      case goalMet = "goal_met"
       case notRun = "not_run"
     }
 
@@ -69,7 +76,6 @@ struct BenchReport: Encodable {
       self.ratio = ratio.isFinite ? ratio : nil
       ratioSpread = spread
       self.goal = goal
-      goalMet = goal.map { ratio <= $0 }
       notRun = nil
     }
 
@@ -79,7 +85,6 @@ struct BenchReport: Encodable {
       ratio = nil
       ratioSpread = nil
       goal = nil
-      goalMet = nil
       notRun = reason
     }
   }
@@ -130,10 +135,12 @@ struct BenchReport: Encodable {
     var curves: [Curve] = []
     /// Whether it is one thing measured twice.
     var isControl = false
-    /// Whether goals are judged by it. Not where two spinning processes had no core each.
-    private(set) var isJudged = true
+    /// How far the control of this measurement is from 1, where it has one.
+    var controlNoise: Noise?
+    /// What came of the goal; nil where nothing is aimed at.
+    private(set) var verdict: Verdict?
 
-    /// A figure on its own; what it is put beside comes after.
+    /// A figure on its own; what it is compared with comes after.
     init(suite: String, name: String, metric: String, unit: String, p50: Double, p99: Double, p999: Double) {
       self.suite = suite
       self.name = name
@@ -152,33 +159,38 @@ struct BenchReport: Encodable {
       }
     }
 
-    /// Put beside the floor. A ratio that is no number (of two zeros) is none.
+    /// Compared with the floor. A ratio that is no number (of two zeros) is none.
     mutating func compare(ratio: Double, spread: Spread?) {
       ratioToFloor = ratio.isFinite ? ratio : nil
       ratioSpread = spread
     }
 
-    /// Goals are neither met nor missed by it.
-    fileprivate mutating func leaveUnjudged() {
-      isJudged = false
-      for index in peers.indices { peers[index].goalMet = nil }
-    }
-
-    /// Nil where nothing is aimed at, where what it is to be compared to was not run, and where it is not judged.
-    var goalMet: Bool? {
-      guard let goal, isJudged else { return nil }
-      if isGoalOfFigure { return better == .less ? p50 <= goal : p50 >= goal }
-      return ratioToFloor.map { $0 <= goal }
+    /// Decides its goals. Spinning figures of one CPU mean nothing.
+    fileprivate mutating func judge(isCrowded: Bool) {
+      func decide(_ ratio: Double?, _ spread: Spread?, _ goal: Double?) -> Verdict? {
+        guard let goal else { return nil }
+        guard let ratio, !isCrowded else { return .undecided }
+        let noise = [controlNoise, spread.map { Noise(median: 1, spread: $0, rounds: rounds) }].compactMap { $0 }
+        return Noise.furthest(noise).verdict(ratio, goal: goal)
+      }
+      if let goal, isGoalOfFigure {
+        verdict = isCrowded ? .undecided : (better == .less ? p50 <= goal : p50 >= goal) ? .met : .missed
+      } else {
+        verdict = decide(ratioToFloor, ratioSpread, goal)
+      }
+      for index in peers.indices {
+        peers[index].verdict = decide(peers[index].ratio, peers[index].ratioSpread, peers[index].goal)
+      }
     }
 
     enum CodingKeys: String, CodingKey {
-      case suite, metric, unit, p50, p99, p999, better, waiting, rounds, spread, floor, peers, goal, curves, control
+      case suite, metric, unit, p50, p99, p999, better, waiting, rounds, spread, floor, peers, goal, verdict, curves
+      case control
       case name = "case"
       case percentilesOver = "percentiles_over"
       case ratioToFloor = "ratio_to_floor"
       case ratioSpread = "ratio_spread"
       case goalOf = "goal_of"
-      case goalMet = "goal_met"
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -204,7 +216,7 @@ struct BenchReport: Encodable {
       if let goal {
         try fields.encode(goal, forKey: .goal)
         try fields.encode(isGoalOfFigure ? "p50" : "ratio_to_floor", forKey: .goalOf)
-        try fields.encode(goalMet, forKey: .goalMet)
+        try fields.encode(verdict, forKey: .verdict)
       }
       if !curves.isEmpty { try fields.encode(curves, forKey: .curves) }
       if isControl { try fields.encode(true, forKey: .control) }
@@ -219,29 +231,52 @@ struct BenchReport: Encodable {
   /// How long it took.
   var seconds = 0.0
   private(set) var results: [Row] = []
-  var warnings: [String] = []
+  /// What else there is to know of this run.
+  var remarks: [String] = []
 
   enum CodingKeys: String, CodingKey {
     case machine, started, seconds, results, warnings
     case isQuick = "quick"
   }
 
-  /// How far a control may be from 1 before the run counts as disturbed.
-  private static let controlTolerance = 0.05
-
   init(machine: Machine) { self.machine = machine }
 
-  /// Takes a row in. A control that strays gives a warning; spinning figures of one CPU are not judged.
+  func encode(to encoder: any Encoder) throws {
+    var fields = encoder.container(keyedBy: CodingKeys.self)
+    try fields.encode(machine, forKey: .machine)
+    try fields.encode(isQuick, forKey: .isQuick)
+    try fields.encode(started, forKey: .started)
+    try fields.encode(seconds, forKey: .seconds)
+    try fields.encode(results, forKey: .results)
+    try fields.encode(warnings, forKey: .warnings)
+  }
+
+  /// Takes a row in and decides its goals.
   mutating func append(_ row: Row) {
     var row = row
-    if row.waiting == .spinning, machine.pinned.isEmpty { row.leaveUnjudged() }
+    row.judge(isCrowded: row.waiting == .spinning && machine.pinned.isEmpty)
     results.append(row)
-    if row.isControl, let ratio = row.ratioToFloor, abs(ratio - 1) > Self.controlTolerance {
-      warnings.append(
-        "\(row.suite): \(row.name) is \(Figure.fixed(ratio, 2)), not 1: this run was disturbed, and its ratios are no "
-          + "better than that")
-    }
   }
 
   mutating func append(_ rows: [Row]) { for row in rows { append(row) } }
+
+  /// What became of all goals, of rows and of their peers.
+  var verdicts: [Verdict] { results.flatMap { [$0.verdict] + $0.peers.map(\.verdict) }.compactMap { $0 } }
+
+  /// The remarks, and one line about the noise of the run if its controls show any.
+  var warnings: [String] { remarks + [noiseWarning].compactMap { $0 } }
+
+  private var noiseWarning: String? {
+    let controls = results.filter(\.isControl)
+    let strays = controls.filter { $0.ratioToFloor.map { Noise(ratio: $0).isNoticeable } ?? false }
+    guard
+      let furthest = strays.max(by: {
+        Noise(ratio: $0.ratioToFloor ?? 1).factor < Noise(ratio: $1.ratioToFloor ?? 1).factor
+      }), let ratio = furthest.ratioToFloor
+    else { return nil }
+    let open = verdicts.count { $0 == .undecided }
+    return "noise in this run: \(strays.count) of \(controls.count) controls \(strays.count == 1 ? "is" : "are") more "
+      + "than 5 % from 1, the furthest at \(Quantity.times(ratio)) (\(furthest.suite), \(furthest.name)); do not trust "
+      + "smaller differences; undecided goals: \(open) of \(verdicts.count)"
+  }
 }

@@ -85,15 +85,15 @@ struct Interleaved {
 }
 
 extension Interleaved {
-  /// What ours is put beside.
+  /// What ours is compared with.
   enum Rival {
-    /// That thing of the same measurement; at the most `goal` is aimed at for the ratio.
+    /// That thing of the same measurement; at most `goal` is aimed at for the ratio.
     case thing(_ name: String, Int, goal: Double? = nil)
     /// Not run, for that reason.
     case notRun(_ name: String, because: String)
   }
 
-  /// A row: the thing `ours` beside its floor and its peers.
+  /// A row: the thing `ours` compared with its floor and its peers.
   ///
   /// A ratio is ours divided by theirs where less is better, theirs divided by ours where more is, of the same round;
   /// reported is the median over rounds, with the 10th and the 90th percentile. Where there are `latencies` of single
@@ -116,6 +116,7 @@ extension Interleaved {
     row.rounds = rounds
     row.spread = spread(ours)
     row.curves = curves
+    row.controlNoise = controlNoise
     row.aim(goal)
     if let floor {
       row.floor = .init(name: floor.name, p50: percentile(floor.thing, 50), spread: spread(floor.thing))
@@ -132,6 +133,13 @@ extension Interleaved {
       }
     }
     return row
+  }
+
+  /// How far the thing that was measured twice is from itself.
+  private var controlNoise: Noise? {
+    guard let control else { return nil }
+    let (ratio, spread) = comparison(control.again, control.of, .less)
+    return Noise(median: ratio, spread: spread, rounds: rounds)
   }
 
   /// The row of the thing that was measured twice: A against A, 1 but for the noise. None where none was.

@@ -9,7 +9,7 @@ extension Bench {
   /// disk is the narrow place, no server is faster.
   mutating func nbd() throws {
     if let reason = Fio.reasonWithoutNBD {
-      report.warnings.append("nbd: was not run: \(reason)")
+      report.remarks.append("nbd: was not run: \(reason)")
       return
     }
     try nbd(in: directory)
@@ -18,7 +18,7 @@ extension Bench {
     if let room = FileSystem(of: memory), room.name == "tmpfs", room.freeBytes > 2 * Self.nbdFileSize {
       try nbd(in: memory)
     } else {
-      report.warnings.append("nbd: no tmpfs with \(ByteCount.describe(2 * Self.nbdFileSize)) free at \(memory)")
+      report.remarks.append("nbd: no tmpfs with \(ByteCount.describe(2 * Self.nbdFileSize)) free at \(memory)")
     }
   }
 

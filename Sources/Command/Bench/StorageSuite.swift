@@ -13,7 +13,7 @@ extension Bench {
     if let room = FileSystem(of: memory), room.name == "tmpfs", room.freeBytes > 2 * fileSize {
       try storage(in: memory)
     } else {
-      report.warnings.append("storage: no tmpfs with \(ByteCount.describe(2 * fileSize)) free at \(memory)")
+      report.remarks.append("storage: no tmpfs with \(ByteCount.describe(2 * fileSize)) free at \(memory)")
     }
   }
 

@@ -39,7 +39,7 @@ extension Bench {
     let probed = UnitSpecification(.null, size: Self.quietFileSize)
     var crowd = [UnitSpecification(.path(paths[2])), probed]
     let hasFiles = baton_raise_open_file_limit() >= UInt64(Self.crowdUnits) + Self.otherFiles
-    if !hasFiles { report.warnings.append("too few open files are allowed: the many units are null units") }
+    if !hasFiles { report.remarks.append("too few open files are allowed: the many units are null units") }
     for unit in 2..<Self.crowdUnits {
       crowd.append(
         UnitSpecification(hasFiles ? .path("\(scratch.path)/quiet-\(unit)") : .null, size: Self.quietFileSize))

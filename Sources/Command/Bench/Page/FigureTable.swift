@@ -3,9 +3,8 @@ enum FigureTable {
   /// A line for each case and floor, and one for each further peer.
   static func markup(_ rows: [BenchReport.Row], title: String) -> Markup {
     let titles = [
-      "case", "waiting", "p50", "p99", "p99.9", "10 to 90 %", "unit", "beside", "its p50", "ratio", "10 to 90 %",
-      "goal",
-      "rounds",
+      "case", "waiting", "p50", "p99", "p99.9", "10 to 90 %", "unit", "better", "compared with", "p50",
+      "ratio (less is better)", "10 to 90 %", "goal", "rounds",
     ].map { tag("th", ["scope": "col"], Markup($0)) }
     return box(
       title,
@@ -29,10 +28,11 @@ enum FigureTable {
       tag("th", ["rowspan": height, "scope": "row"], Markup(row.name)), own(row.waiting?.rawValue ?? "", nil),
       own(Quantity.number(row.p50)), own(Quantity.number(row.p99)), own(Quantity.number(row.p999)),
       own(row.spread.map { "\(Quantity.number($0.low)) to \(Quantity.number($0.high))" } ?? ""), own(row.unit, nil),
+      own(row.better.rawValue, nil),
     ]
     let floor: [Markup] = [
       text(row.floor?.name ?? ""), number(row.floor?.p50), ratio(row.ratioToFloor), ratios(row.ratioSpread),
-      goal(row.goal, row.goalMet, atLeast: row.isGoalOfFigure && row.better == .more, row.isJudged),
+      goal(row.goal, row.verdict, atLeast: row.isGoalOfFigure && row.better == .more),
     ]
     let peers = row.peers.map { peer in
       if let reason = peer.notRun {
@@ -42,7 +42,7 @@ enum FigureTable {
       }
       return tag(
         "tr", ["class": "peer"], text(peer.name), number(peer.p50), ratio(peer.ratio), ratios(peer.ratioSpread),
-        goal(peer.goal, peer.goalMet, atLeast: false, row.isJudged))
+        goal(peer.goal, peer.verdict, atLeast: false))
     }
     return tag(
       "tr", ["class": row.isControl ? "control" : nil], Markup(figures), Markup(floor), own("\(row.rounds)"))
@@ -61,10 +61,10 @@ enum FigureTable {
     numeric(spread.map { Quantity.range($0) } ?? "")
   }
 
-  private static func goal(_ goal: Double?, _ isMet: Bool?, atLeast: Bool, _ isJudged: Bool) -> Markup {
-    guard let goal else { return text("") }
+  private static func goal(_ goal: Double?, _ verdict: BenchReport.Verdict?, atLeast: Bool) -> Markup {
+    guard let goal, let verdict else { return text("") }
     return tag(
       "td", ["class": "number"], Markup("\(atLeast ? "≥" : "≤") \(Quantity.chosen(goal)) "),
-      GoalTable.verdict(isMet, isJudged: isJudged))
+      GoalTable.badge(verdict))
   }
 }

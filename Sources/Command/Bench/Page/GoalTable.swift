@@ -8,44 +8,43 @@ enum GoalTable {
     /// As it is written, with its direction.
     let goal: String
     let measured: String
-    let isMet: Bool?
-    let isJudged: Bool
+    let verdict: BenchReport.Verdict
   }
 
   /// Every goal of the report, in the order of its rows.
   static func lines(_ report: BenchReport) -> [Line] {
     report.results.flatMap { row in
       var lines: [Line] = []
-      func add(_ beside: String, _ goal: String, _ measured: String?, _ isMet: Bool?) {
+      func add(_ beside: String, _ goal: String, _ measured: String?, _ verdict: BenchReport.Verdict?) {
         lines.append(
           Line(
             suite: row.suite, what: row.name, beside: beside, goal: goal, measured: measured ?? "not compared",
-            isMet: isMet, isJudged: row.isJudged))
+            verdict: verdict ?? .undecided))
       }
       if let goal = row.goal {
         if row.isGoalOfFigure {
           add(
             "", "\(row.better == .less ? "at most" : "at least") \(Quantity.chosen(goal, row.unit))",
-            Quantity.text(row.p50, row.unit), row.goalMet)
+            Quantity.text(row.p50, row.unit), row.verdict)
         } else {
           // A share says more of a rate than the ratio of two times.
           add(
             row.floor?.name ?? "",
             row.better == .less ? "at most \(Quantity.chosen(goal))×" : "at least \(Quantity.share(1 / goal))",
-            row.ratioToFloor.map { row.better == .less ? Quantity.times($0) : Quantity.share(1 / $0) }, row.goalMet)
+            row.ratioToFloor.map { row.better == .less ? Quantity.times($0) : Quantity.share(1 / $0) }, row.verdict)
         }
       }
       for peer in row.peers {
         guard let goal = peer.goal else { continue }
         add(
-          peer.name, BarChart.aim(goal, row), peer.ratio.map { BarChart.standing($0, row) }, peer.goalMet)
+          peer.name, BarChart.aim(goal, row), peer.ratio.map { BarChart.standing($0, row) }, peer.verdict)
       }
       return lines
     }
   }
 
   static func markup(_ lines: [Line]) -> Markup {
-    let titles = ["suite", "what", "beside", "goal", "measured", "verdict"]
+    let titles = ["suite", "what", "compared with", "goal", "measured", "verdict"]
     return FigureTable.box(
       "Goals",
       tag(
@@ -60,17 +59,16 @@ enum GoalTable {
                 tag("th", ["scope": "row"], Markup(line.what)), tag("td", ["class": "beside"], Markup(line.beside)),
                 tag("td", ["class": "number goal"], Markup(line.goal)),
                 tag("td", ["class": "number strong"], Markup(line.measured)),
-                tag("td", ["class": "judged"], verdict(line.isMet, isJudged: line.isJudged)))
+                tag("td", ["class": "judged"], badge(line.verdict)))
             }))))
   }
 
-  /// Met or missed, in words and in colour.
-  static func verdict(_ isMet: Bool?, isJudged: Bool = true) -> Markup {
-    switch (isMet, isJudged) {
-    case (true, true): tag("span", ["class": "verdict met"], "✓ met")
-    case (false, true): tag("span", ["class": "verdict missed"], "✗ missed")
-    case (_, false): tag("span", ["class": "verdict open"], "not judged")
-    case (nil, true): tag("span", ["class": "verdict open"], "not compared")
+  /// A verdict in words and in colour.
+  static func badge(_ verdict: BenchReport.Verdict) -> Markup {
+    switch verdict {
+    case .met: tag("span", ["class": "verdict met"], "✓ met")
+    case .missed: tag("span", ["class": "verdict missed"], "✗ missed")
+    case .undecided: tag("span", ["class": "verdict open"], "undecided")
     }
   }
 }

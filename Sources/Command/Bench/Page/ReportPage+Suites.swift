@@ -57,7 +57,7 @@ extension ReportPage {
           row.isGoalOfFigure
           ? "\(row.better == .less ? "≤" : "≥") \(Quantity.chosen(goal, row.unit))" : "≤ \(Quantity.chosen(goal))×"
         return tag(
-          "p", ["class": "aim"], Markup("goal \(limit) "), GoalTable.verdict(row.goalMet, isJudged: row.isJudged))
+          "p", ["class": "aim"], Markup("goal \(limit) "), GoalTable.badge(row.verdict ?? .undecided))
       } ?? []
     return tag(
       "article", ["class": isWide ? "card case wide" : "card case"],
@@ -105,7 +105,7 @@ extension ReportPage {
         "p", ["class": "facts"],
         """
         One thing, measured twice a round, against itself. The distance from 1 is the noise of this run; within the \
-        band it is below 5 %.
+        band it is below 5 %. Where a goal lies within the noise of its measurement it is undecided.
         """),
       tag("ul", [:], Markup(rows.map { ControlStrip.item($0) })))
   }

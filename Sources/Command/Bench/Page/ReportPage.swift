@@ -62,13 +62,13 @@ struct ReportPage {
 
   private var tiles: [(name: String, value: String, note: String)] {
     var tiles: [(String, String, String)] = []
-    let judged = goals.filter { $0.isMet != nil }
+    let judged = goals.filter { $0.verdict != .undecided }
     if !goals.isEmpty {
       let open = goals.count - judged.count
       tiles.append(
         (
-          "goals met", "\(judged.count { $0.isMet == true }) of \(judged.count)",
-          open > 0 ? "\(open) more not judged" : "all of them judged"
+          "goals met", "\(judged.count { $0.verdict == .met }) of \(judged.count)",
+          open > 0 ? "\(open) more undecided" : "all of them decided"
         ))
     }
     let controls = report.results.filter(\.isControl).compactMap(\.ratioToFloor)
