@@ -6,6 +6,13 @@ import Glibc
 
 /// This very program, started again as another process.
 enum OwnProgram {
+  /// Where it lies, for somebody who is to start it later; nil where the kernel does not say.
+  static var path: String? {
+    guard let path = realpath("/proc/self/exe", nil) else { return nil }
+    defer { free(path) }
+    return String(cString: path)
+  }
+
   /// Starts `baton COMMAND WORDS...`, with nothing to read. What it says goes to `log` where one is named, and
   /// `handing` makes a descriptor of this process a descriptor of that number there. It does not outlive this process:
   /// the command has `ParentOptions`.

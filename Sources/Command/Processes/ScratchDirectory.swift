@@ -5,6 +5,8 @@ import Glibc
 /// A folder for files that last as long as a command, removed when it ends, however it ends.
 struct ScratchDirectory: ~Copyable {
   let path: String
+  /// Whether it stays.
+  var isKept = false
 
   /// In `parent`, which should lie on a real file system: O_DIRECT and late I/O are part of the story.
   init(in parent: String, name: String) throws(BatonError) {
@@ -23,6 +25,7 @@ struct ScratchDirectory: ~Copyable {
   }
 
   deinit {
+    if isKept { return }
     if let directory = opendir(path) {
       while let entry = readdir(directory) {
         let name = withUnsafeBytes(of: &entry.pointee.d_name) {

@@ -37,7 +37,7 @@ enum Console {
   }
 }
 
-/// Progress on standard error: one line that changes on a terminal, a line a step elsewhere.
+/// Progress on standard error: one line that changes on a terminal, elsewhere a line per step and one now and then.
 struct Progress {
   private let isTerminal = isatty(STDERR_FILENO) != 0
   private let isQuiet: Bool
@@ -56,13 +56,18 @@ struct Progress {
     if isTerminal { show("") } else { Console.error("· \(step)") }
   }
 
-  /// How far the step is. Cheap: shown at most eight times a second.
+  /// Nanoseconds between two updates: on a terminal as often as people can see, elsewhere as seldom as a log can bear.
+  private var period: UInt64 { isTerminal ? 125_000_000 : 10_000_000_000 }
+
+  /// How far the step is. Cheap: shown at most once in a period.
   mutating func update(_ detail: @autoclosure () -> String) {
-    guard isTerminal, !isQuiet else { return }
+    if isQuiet { return }
     let now = monotonicNanoseconds()
-    if now &- shownAt < 125_000_000 { return }
+    // Elsewhere the step's own line has just been written.
+    if !isTerminal, shownAt == 0 { shownAt = now }
+    if now &- shownAt < period { return }
     shownAt = now
-    show(detail())
+    if isTerminal { show(detail()) } else { Console.error("· \(step): \(detail())") }
   }
 
   /// The step is over; its line goes.

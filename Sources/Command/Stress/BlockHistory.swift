@@ -46,6 +46,8 @@ struct BlockHistory {
   private(set) var sequence: UInt32 = 0
   /// Writes, discards and zeroings under way.
   private(set) var writesOutstanding = 0
+  /// What the last read that was wrong could rightly have found.
+  private(set) var expectation: String?
   /// Reads under way.
   var readsOutstanding: Int { reads.count }
 
@@ -90,6 +92,7 @@ struct BlockHistory {
     defer { cancelRead(submittedAt: submittedAt, at: now) }
     for (sector, content) in found.enumerated() {
       if let wrong = judge(content, submittedAt) {
+        expectation = expected(submittedAt: submittedAt)
         return found.count == 1 ? wrong : "sector \(sector): \(wrong)"
       }
     }
@@ -134,7 +137,7 @@ struct BlockHistory {
   }
 
   /// What a read that was submitted then may find, for people.
-  func expected(submittedAt: UInt64) -> String {
+  private func expected(submittedAt: UInt64) -> String {
     let right = writes.filter { refutation(of: $0, submittedAt) == nil }
     return right.map { "write \($0.sequence)\($0.isZero ? " (zeroes)" : "")" }.joined(separator: ", or ")
   }

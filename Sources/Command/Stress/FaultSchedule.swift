@@ -54,7 +54,7 @@ enum FaultStep: Equatable {
 }
 
 /// A fault as it is meant to go. The steps of the end bring both controllers back.
-struct Fault {
+struct Fault: Equatable {
   /// What is done.
   let kind: FaultKind
   /// For messages.
@@ -107,29 +107,47 @@ enum PointPlace {
 struct FaultSchedule {
   private let kinds: [FaultKind]
   private let deadline: UInt64
+  /// How long a patient life lets its peer be silent.
+  let patience: UInt64
+  /// The faults of an earlier run, and how many of them have been done again; nil: they are chosen.
+  private let recorded: [Fault]?
+  private var position = 0
   private let pressesDisk: Bool
   private var random: SplitMix64
   private var tries: [ProtocolPoint: Int] = [:]
   /// How often a controller stood at each point.
   private(set) var hits: [ProtocolPoint: Int] = [:]
 
-  /// A life that is patient waits so long: that a machine under load keeps a process from running for a quarter of it
-  /// is not to be expected.
+  /// A life that is patient waits so long, unless every life has the same deadline: no loaded machine is expected to
+  /// keep a process from running for a quarter of it.
   static let patientNanoseconds: UInt64 = 2_000_000_000
-  /// A pause that must be survived is at most this part of what the other controller allows.
+  /// A pause that must be survived is at most this part of what the peer allows.
   static let pausePart: UInt64 = 4
 
   /// Whose I/O waits behind everybody else's where the disk is kept busy.
   static let late = ControllerIdentity.a
 
-  /// Of these kinds, all if there is none; `deadline` is that of an impatient controller. `pressesDisk`: the disk is
-  /// kept busy around most faults that hit `late`.
-  init(kinds: Set<FaultKind>, deadline: UInt64, pressesDisk: Bool = false, seed: UInt64) {
+  /// Of these kinds, all if there is none; `deadline` is that of an impatient controller, `patience` that of a patient
+  /// one. `pressesDisk`: the disk is kept busy around most faults that hit `late`. `repeating`: those faults, in their
+  /// order, and then no more.
+  init(
+    kinds: Set<FaultKind>, deadline: UInt64, patience: UInt64 = patientNanoseconds, pressesDisk: Bool = false,
+    seed: UInt64, repeating recorded: [Fault]? = nil
+  ) {
     self.pressesDisk = pressesDisk
+    self.patience = patience
+    self.recorded = recorded
+    let kinds = recorded.map { Set($0.map(\.kind)) } ?? kinds
     self.kinds = kinds.isEmpty ? FaultKind.allCases : kinds.sorted()
     self.deadline = deadline
     random = SplitMix64(seed: seed)
   }
+
+  /// Whether a patient life is so patient that a short pause must be survived.
+  var isPauseOwed: Bool { patience >= Self.patientNanoseconds }
+
+  /// Whether there is another fault.
+  var hasNext: Bool { recorded.map { position < $0.count } ?? true }
 
   /// A controller stood at that point.
   mutating func hit(_ point: ProtocolPoint) { hits[point, default: 0] += 1 }
@@ -147,8 +165,13 @@ struct FaultSchedule {
 
   // MARK: Faults
 
-  /// The next fault, for two lives as they are.
+  /// The next fault, for two lives as they are. There must be one.
   mutating func next(_ a: LifeFacts, _ b: LifeFacts) -> Fault {
+    if let recorded {
+      precondition(hasNext, "a fault that nobody has recorded")
+      position += 1
+      return recorded[position - 1]
+    }
     let facts = [a, b]
     let ordered = ControllerIdentity.allCases.filter { facts[$0.index].stopOrder != nil }
     // Who stands at its point goes first.
@@ -169,7 +192,7 @@ struct FaultSchedule {
         [.awaitServing, calm, .freeze(frozen), .awaitDeath(frozen, isOwed: true)])
     case .pause:
       let paused = !facts[victim.peer.index].isPatient && facts[victim.index].isPatient ? victim.peer : victim
-      let allowed = facts[paused.peer.index].isPatient ? Self.patientNanoseconds : deadline
+      let allowed = facts[paused.peer.index].isPatient ? patience : deadline
       let time = between(100_000, allowed / Self.pausePart - allowed / 32)
       return fault(
         .pause, "pause \(paused) for \(Figure.duration(time))", paused,

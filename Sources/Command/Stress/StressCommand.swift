@@ -11,7 +11,9 @@ struct StressCommand: ParsableCommand {
       Makes a subsystem on scratch files, starts both controllers, lets hosts write and read few blocks again and \
       again, and meanwhile kills, freezes and restarts controllers: at random moments, and at named points of the \
       protocol. Every block that is read and every answer is checked against what was answered before. Exits 0 when \
-      all was right, 2 when something was lost, repeated, torn, answered twice, refused or not answered at all.
+      all was right, 2 when something was lost, repeated, torn, answered twice, refused or not answered at all. A \
+      failed run leaves its folder, with logs, region, units, the operations on the block that was wrong, the faults \
+      as they happened and a script that does the same faults again.
       """)
 
   @Option(help: "Seconds; 60 unless --count says when to end.") var runtime: Double?
@@ -21,8 +23,11 @@ struct StressCommand: ParsableCommand {
   @Flag(help: "Freeze one controller at a time, beyond the deadline or shorter.") var freeze = false
   @Flag(help: "Hit both. Without any of these three: all of them, and controllers that leave.") var both = false
   @Option(help: "A mistake that the controllers make on purpose, which must be found.") var defect: PlantedDefect?
-  @Option(help: "How long the controllers let each other be silent, from 20ms on.")
-  var deadline = Deadline(nanoseconds: 50_000_000)
+  @Option(
+    help: ArgumentHelp(
+      "How long every controller lets its peer be silent, from 20ms on (default: 50ms, and 2s in some lives).",
+      valueName: "time"))
+  var deadline: Deadline?
   @Option(help: "Hosts.") var hosts = 2
   @Option(help: "Requests that each host keeps outstanding.") var iodepth = 32
   @Option(help: ArgumentHelp("Bytes a block, and a request.", valueName: "bytes")) var bs = ByteSize(4096)
@@ -32,6 +37,9 @@ struct StressCommand: ParsableCommand {
   @Flag(help: "Also units that are slow, transfer in pieces, and fail on purpose.") var faults = false
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
   @Flag(help: "Keep the disk busy around faults, so that the I/O of a dead controller lands late.") var lateIo = false
+  @Option(
+    help: ArgumentHelp("Repeat the faults in this file, which a failed run has left, and then end.", valueName: "file"))
+  var schedule: String?
   @Option(help: ArgumentHelp("Keep what controllers say, and what is done to them, in this file.", valueName: "file"))
   var log: String?
   @Option(help: .hidden) var logLevel = "info"
@@ -42,6 +50,9 @@ struct StressCommand: ParsableCommand {
     guard (1...1000).contains(iodepth) else { throw ValidationError("--iodepth takes 1 to 1000") }
     guard bs.bytes >= 512, bs.bytes % 512 == 0, bs.bytes <= 65536 else {
       throw ValidationError("--bs takes a multiple of 512, up to 64k")
+    }
+    if schedule != nil, kill || freeze || both {
+      throw ValidationError("--schedule says what is done: leave --kill, --freeze and --both out")
     }
   }
 
@@ -61,17 +72,22 @@ struct StressCommand: ParsableCommand {
   func run() throws {
     let interruption = try Interruption()
     if let json { try OutputFile.check(json) }
-    let scratch = try ScratchDirectory(in: directory, name: "stress")
+    let recorded = try schedule.map { try FaultRecord.read($0) }
+    var scratch = try ScratchDirectory(in: directory, name: "stress")
     var plan = StressPlan()
     plan.hosts = hosts
     plan.depth = iodepth
     plan.blockSize = Int(bs.bytes)
     plan.seed = seed ?? monotonicNanoseconds() % 1_000_000_000
     let subsystem = try Subsystem.create("stress-\(getpid())", units: specifications(&plan, scratch.path))
+    let path = scratch.path
     // The controllers are gone when this has returned, in whatever way.
-    let outcome = Result { try stress(subsystem, plan, scratch.path, interruption) }
+    let outcome = Result { try stress(subsystem, plan, recorded, path, interruption) }
+    if case .success(let outcome) = outcome { scratch.isKept = outcome.report.failureFolder != nil }
+    if case .failure(let error) = outcome { scratch.isKept = error is StressTrouble }
     try subsystem.destroy()
-    let (report, signal) = try outcome.get()
+    let (report, signal): (StressReport, CInt)
+    do { (report, signal) = try outcome.get() } catch let trouble as StressTrouble { throw trouble.error }
     if let json { try JSONReport.write(report, to: json) }
     if json != "-" { Console.print(report.text) }
     if let violation = report.violation { throw VerificationFailure(description: violation) }
@@ -102,9 +118,30 @@ struct StressCommand: ParsableCommand {
     return units
   }
 
+  /// Deadlines of an impatient and of a patient life.
+  private var deadlines: (UInt64, patient: UInt64) {
+    deadline.map { ($0.nanoseconds, $0.nanoseconds) } ?? (Self.deadlineNanoseconds, FaultSchedule.patientNanoseconds)
+  }
+
+  /// Short, so that there are many faults a second.
+  private static let deadlineNanoseconds: UInt64 = 50_000_000
+
+  /// The words that make a run like this one.
+  private func words(_ plan: StressPlan) -> [String] {
+    var words = ["--seed", "\(plan.seed)", "--hosts", "\(hosts)", "--iodepth", "\(iodepth)", "--bs", "\(bs.bytes)"]
+    words += ["--directory", directory]
+    if let deadline { words += ["--deadline", "\(deadline.nanoseconds)ns"] }
+    if let defect { words += ["--defect", defect.rawValue] }
+    if buffered { words.append("--buffered") }
+    if faults { words.append("--faults") }
+    if lateIo { words.append("--late-io") }
+    return words
+  }
+
   private func stress(
-    _ subsystem: Subsystem, _ plan: StressPlan, _ scratch: String, _ interruption: borrowing Interruption
-  ) throws -> (StressReport, signal: CInt) {
+    _ subsystem: Subsystem, _ plan: StressPlan, _ recorded: [Fault]?, _ scratch: String,
+    _ interruption: borrowing Interruption
+  ) throws -> (report: StressReport, signal: CInt) {
     for unit in try subsystem.status().units.prefix(plan.units.count) where bs.bytes % unit.blockSize != 0 {
       throw BatonError(.invalid, "--bs \(bs.bytes)", "is no multiple of a unit's block size, \(unit.blockSize)")
     }
@@ -113,20 +150,41 @@ struct StressCommand: ParsableCommand {
     plan.tearsSectors = try subsystem.status().units.prefix(plan.units.count).contains { !$0.isDirect }
     let ledger = StressLedger(plan)
     let log = try StressLog(self.log ?? "\(scratch)/log")
-    var arguments = ["--log-level", logLevel]
+    var arguments = ["--log-level", logLevel, "--log-times"]
     if let defect { arguments += ["--defect", defect.rawValue] }
     let driver = StressDriver(
       StressControllers(
-        subsystem: subsystem, arguments: arguments, deadlineNanoseconds: deadline.nanoseconds, log: log,
+        subsystem: subsystem, arguments: arguments, deadlineNanoseconds: deadlines.0, log: log,
         press: landsLate ? try DiskPress(file: "\(scratch)/press", log: log.path) : nil),
-      FaultSchedule(kinds: kinds, deadline: deadline.nanoseconds, pressesDisk: landsLate, seed: plan.seed), ledger)
+      FaultSchedule(
+        kinds: kinds, deadline: deadlines.0, patience: deadlines.patient, pressesDisk: landsLate, seed: plan.seed,
+        repeating: recorded), ledger)
     defer { driver.killBoth() }
+    do {
+      return try stress(subsystem, plan, ledger, driver, log, scratch, interruption)
+    } catch let error as BatonError {
+      driver.killBoth()
+      failure(scratch, plan, "\(error)").write(subsystem, driver, log, ledger)
+      throw StressTrouble(error: error)
+    }
+  }
+
+  /// What a run that went wrong leaves in its folder.
+  private func failure(_ scratch: String, _ plan: StressPlan, _ what: String) -> StressFailure {
+    Console.error("baton: the run is kept in \(scratch); \(scratch)/again does the same faults again")
+    return StressFailure(folder: scratch, what: what, options: words(plan))
+  }
+
+  private func stress(
+    _ subsystem: Subsystem, _ plan: StressPlan, _ ledger: StressLedger, _ driver: StressDriver, _ log: StressLog,
+    _ scratch: String, _ interruption: borrowing Interruption
+  ) throws -> (report: StressReport, signal: CInt) {
     try driver.startBoth()
     let traffic = try (0..<plan.hosts).map { try StressHost($0, ledger, of: subsystem) }
     driver.hosts = traffic
     let start = monotonicNanoseconds()
     var run = StressRun(driver: driver, ledger: ledger, hosts: traffic, progress: Progress(isQuiet: json == "-"))
-    let limit = runtime ?? (count ?? 0 == 0 ? 60 : 1e6)
+    let limit = runtime ?? (count ?? 0 == 0 && schedule == nil ? 60 : 1e6)
     try run.run(until: start + UInt64(limit * 1e9), faultsMax: count ?? .max, interruption)
     let seconds = Double(monotonicNanoseconds() - start) / 1e9
     if ledger.violation == nil { try run.verify(interruption) }
@@ -137,9 +195,20 @@ struct StressCommand: ParsableCommand {
     if ledger.violation == nil { try run.verifyFiles(of: subsystem) }
     run.progress.end()
     if let state { Console.error("\(log.end)\n\(state)") }
-    let report = StressReport(plan, ledger, driver, seconds: seconds, isInterrupted: run.signal != 0)
+    var report = StressReport(plan, ledger, driver, seconds: seconds, isInterrupted: run.signal != 0)
+    if let violation = ledger.violation {
+      let failure = failure(scratch, plan, violation)
+      failure.write(subsystem, driver, log, ledger)
+      report.failureFolder = scratch
+      failure.write(report)
+    }
     return (report, run.signal)
   }
+}
+
+/// An error that ended a run, which is kept.
+private struct StressTrouble: Error {
+  let error: BatonError
 }
 
 extension StressCommand {

@@ -56,6 +56,8 @@ final class StressDriver {
   private(set) var faults = StressFaults()
 
   private var fault: Fault?
+  /// All faults so far, for whoever wants to repeat them.
+  private(set) var record = FaultRecord()
   private var steps: [FaultStep] = []
   private var position = 0
   /// Where the steps of the end begin.
@@ -67,7 +69,7 @@ final class StressDriver {
   private var lookedAt: UInt64 = 0
   /// Until when the disk is kept busy; 0: it is not.
   private var pressedUntil: UInt64 = 0
-  private let startedAt = monotonicNanoseconds()
+  let startedAt = monotonicNanoseconds()
   private var statusAt: UInt64 = 0
   /// Whether the present fault has begun, and the kind of the one whose pause is being measured.
   private var isMarked = false
@@ -108,8 +110,9 @@ final class StressDriver {
       lookedAt = now
       for seat in seats { if let change = seat.look() { try notice(change, seat, now) } }
     }
-    record()
+    measure()
     if pressedUntil != 0, now >= pressedUntil { press(until: 0) }
+    let mayBegin = mayBegin && schedule.hasNext
     while ledger.violation == nil {
       if position == steps.count {
         if !mayBegin, isFinishing { return false }
@@ -117,6 +120,7 @@ final class StressDriver {
       }
       if stepAt == 0 { stepAt = now }
       guard try take(steps[position], now) else { break }
+      if !isFinishing { record.done(position, at: now &- startedAt) }
       position += 1
       stepAt = 0
     }
@@ -126,6 +130,7 @@ final class StressDriver {
   private func begin() {
     let next = schedule.next(seats[0].facts, seats[1].facts)
     fault = next
+    record.begin(next)
     steps = next.steps + next.end
     end = next.steps.count
     position = 0
@@ -230,7 +235,7 @@ final class StressDriver {
   }
 
   /// Records what the fault cost as soon as it is over.
-  private func record() {
+  private func measure() {
     guard let kind = measured, hosts.allSatisfy(\.isCalm) else { return }
     measured = nil
     faults.firstAnswers[kind, default: Latencies()].record(hosts.compactMap(\.firstAnswer).max() ?? 0)
@@ -246,11 +251,11 @@ final class StressDriver {
     // Only a pause of a controller that served, beside a patient one that serves, is one that must be survived.
     let other = seats[controller.peer.index]
     guard let frozenAt, fault?.kind == .pause, seat.hasServed, !seat.wasTerminated, other.isPatient, other.isRunning,
-      other.hasServed
+      other.hasServed, schedule.isPauseOwed
     else { return }
     let nanoseconds = monotonicNanoseconds() - frozenAt
-    guard nanoseconds < FaultSchedule.patientNanoseconds / FaultSchedule.pausePart else { return }
-    claim = (controller, nanoseconds, now + FaultSchedule.patientNanoseconds)
+    guard nanoseconds < schedule.patience / FaultSchedule.pausePart else { return }
+    claim = (controller, nanoseconds, now + schedule.patience)
   }
 
   /// Something else happens: what was claimed of a controller that is alive has held.
@@ -268,7 +273,7 @@ final class StressDriver {
     note("start \(controller)\(order.map { ", to stop at \($0.point):\($0.occurrence)" } ?? "")")
     touch(now)
     faults.starts += 1
-    let deadline = isPatient ? FaultSchedule.patientNanoseconds : controllers.deadlineNanoseconds
+    let deadline = isPatient ? schedule.patience : controllers.deadlineNanoseconds
     try seat.start(
       of: controllers.subsystem, arguments: controllers.arguments + ["--deadline", "\(deadline)ns"],
       wrapper: controllers.press != nil && controller == FaultSchedule.late ? DiskPress.lateWrapper : [], stopAt: order,
@@ -354,7 +359,7 @@ final class StressDriver {
         faults.killedInTime += 1
         ledger.accuse(
           "controller \(controller) was put out though it had been frozen for \(Figure.duration(claim.nanoseconds)) "
-            + "only, of \(Figure.duration(FaultSchedule.patientNanoseconds)) that the other one allows")
+            + "only, of \(Figure.duration(schedule.patience)) that its peer allows")
       } else if seat.hasServed, !seat.wasStopped, !seat.wasTerminated {
         faults.putOutRunning += 1
         if ending == .exited(1) { faults.lastWords = ControllerProcess.lastLine(of: controllers.log.path) }
@@ -396,7 +401,8 @@ final class StressDriver {
   /// What is done, in the log of those to whom it is done.
   private func note(_ what: String) {
     let seconds = Figure.fixed(Double(monotonicNanoseconds() - startedAt) / 1e9, 4)
-    Console.write("stress: at \(seconds) s: \(what)\n", to: controllers.log.descriptor.number)
+    Console.write(
+      "\(WallClock.now) stress: at \(seconds) s: \(what)\n", to: controllers.log.descriptor.number)
   }
 
   // MARK: Beginning and end
@@ -454,7 +460,7 @@ final class StressLog {
   /// Lines that a message shows: what led to it, not what came of everything before.
   private static let linesShown = 50
 
-  /// Begins it anew.
+  /// An empty one.
   init(_ path: String) throws(BatonError) {
     self.path = path
     unlink(path)

@@ -22,6 +22,8 @@ struct StressReport: Encodable {
   let seconds: Double
   let interrupted: Bool
   let violation: String?
+  /// What is left of a failed run.
+  var failureFolder: String?
   let faults: UInt64
   let kinds: [Kind]
   let overlapped: UInt64

@@ -61,6 +61,10 @@ final class StressLedger {
   var mixedReads: UInt64 = 0
   /// The first thing that was wrong.
   private(set) var violation: String?
+  /// The block that it was about, if it was about one, what it held and what it should have held.
+  private(set) var evidence: StressEvidence?
+  /// The last operations on each block.
+  private(set) var operations: [OperationTrail]
   /// The fault that was last done, for messages.
   var lastFault = "no fault yet"
   /// Of the subsystem, from the first `identify`.
@@ -71,6 +75,7 @@ final class StressLedger {
     self.plan = plan
     blocks = Array(
       repeating: BlockHistory(tearsSectors: plan.tearsSectors), count: plan.units.count * plan.blocks)
+    operations = Array(repeating: OperationTrail(), count: plan.units.count * plan.blocks)
   }
 
   /// The next moment: submissions and answers are ordered by it.
@@ -80,8 +85,15 @@ final class StressLedger {
   }
 
   /// Something is wrong. The first one counts: what follows from it may be its consequence.
-  func accuse(_ what: @autoclosure () -> String) {
-    if violation == nil { violation = "\(what()); after \(lastFault), seed \(plan.seed)" }
+  func accuse(_ what: @autoclosure () -> String, _ evidence: @autoclosure () -> StressEvidence? = nil) {
+    if violation != nil { return }
+    violation = "\(what()); after \(lastFault), seed \(plan.seed)"
+    self.evidence = evidence()
+  }
+
+  /// An operation on a block is over.
+  func note(_ operation: StressOperation, _ target: Int, _ block: Int) {
+    operations[index(target, block)].append(operation)
   }
 
   /// Where a block's history lies.
@@ -92,18 +104,25 @@ final class StressLedger {
     "unit \(plan.units[target].number) block \(block) (\(plan.blockSize) bytes each)"
   }
 
-  /// Judges what a read has found.
+  /// Judges what a read has found, and returns it.
+  @discardableResult
   func judge(
     _ target: Int, _ block: Int, submittedAt: UInt64, at now: UInt64, _ address: UnsafeRawPointer,
     by reader: @autoclosure () -> String
-  ) {
+  ) -> [Stamp.Content] {
     let found = Stamp.contents(
       unit: plan.units[target].number, block: UInt64(block), at: address, count: plan.blockSize)
     readsChecked += 1
     if found.count > 1 { mixedReads += 1 }
-    if let wrong = blocks[index(target, block)].endRead(submittedAt: submittedAt, at: now, found: found) {
-      accuse("\(name(target, block)) \(wrong) (\(reader()))")
+    let history = index(target, block)
+    if let wrong = blocks[history].endRead(submittedAt: submittedAt, at: now, found: found) {
+      accuse(
+        "\(name(target, block)): \(wrong) (\(reader()))",
+        StressEvidence(
+          target: target, block: block, expected: blocks[history].expectation ?? "", found: found,
+          bytes: Array(UnsafeRawBufferPointer(start: address, count: plan.blockSize))))
     }
+    return found
   }
 }
 
@@ -200,7 +219,30 @@ final class StressHost {
     let last = entries[entry]
     ledger.accuse(
       "host \(number): buffer \(entry) was written into after its request was answered"
-        + " (\(last.kind.rawValue) of \(describe(last))): \(mismatch)")
+        + " (\(last.kind.rawValue) of \(describe(last))): \(mismatch)",
+      StressEvidence(target: last.target, block: last.block))
+  }
+
+  /// An answer about a block, for the trail of that block.
+  private func note(_ entry: Entry, _ completion: Completion, _ moment: UInt64, found: [Stamp.Content] = []) {
+    var operation = describeOperation(entry)
+    operation.answer = .init(
+      moment: moment, at: monotonicNanoseconds(), status: completion.status, service: completion.service, found: found)
+    ledger.note(operation, entry.target, entry.block)
+  }
+
+  private func describeOperation(_ entry: Entry) -> StressOperation {
+    StressOperation(
+      host: number, kind: entry.kind, sequence: entry.sequence, path: entry.path, moment: entry.submittedAt,
+      at: entry.at)
+  }
+
+  /// What this host has outstanding on a block.
+  func outstanding(_ target: Int, _ block: Int) -> [StressOperation] {
+    entries.filter { entry in
+      let isOfBlock = [.read, .write, .durableWrite, .writeZeroes, .discard].contains(entry.kind)
+      return entry.isOutstanding && isOfBlock && entry.target == target && entry.block == block
+    }.map { describeOperation($0) }
   }
 
   private func describe(_ entry: Entry) -> String {
@@ -377,16 +419,22 @@ final class StressHost {
     let history = ledger.index(entry.target, entry.block)
     switch entry.kind {
     case .read:
-      ledger.judge(
+      let found = ledger.judge(
         entry.target, entry.block, submittedAt: entry.submittedAt, at: moment, buffer(index),
         by: "host \(number), read served by \(completion.service.controller) in term \(completion.service.term)")
+      note(entry, completion, moment, found: found)
     case .write, .durableWrite:
+      note(entry, completion, moment)
       ledger.blocks[history].endWrite(entry.sequence, at: moment, isCertain: true)
       if let mismatch = stamp(entry).mismatch(buffer(index), count: plan.blockSize) {
         ledger.accuse("host \(number): buffer \(index) was written into while it was being written from: \(mismatch)")
       }
-    case .writeZeroes: ledger.blocks[history].endWrite(entry.sequence, at: moment, isCertain: true)
-    case .discard: ledger.blocks[history].endWrite(entry.sequence, at: moment, isCertain: false)
+    case .writeZeroes:
+      note(entry, completion, moment)
+      ledger.blocks[history].endWrite(entry.sequence, at: moment, isCertain: true)
+    case .discard:
+      note(entry, completion, moment)
+      ledger.blocks[history].endWrite(entry.sequence, at: moment, isCertain: false)
     case .flush: break
     case .setState, .queryState:
       isManaging = false
@@ -413,12 +461,14 @@ final class StressHost {
   private func fail(_ entry: Entry, _ completion: Completion, _ moment: UInt64) {
     let history = ledger.index(entry.target, entry.block)
     let isBlock = entry.kind != .setState && entry.kind != .queryState && entry.kind != .identify
+    if isBlock, entry.kind != .flush { note(entry, completion, moment) }
     if completion.status == .inputOutputError, isBlock, plan.units[entry.target].mayFail {
       ledger.plannedErrors += 1
     } else {
       ledger.accuse(
         "\(entry.kind.rawValue) of \(describe(entry)), submitted by host \(number) to \(entry.path), was answered: "
-          + "\(completion.status) (by \(completion.service.controller))")
+          + "\(completion.status) (by \(completion.service.controller))",
+        isBlock && entry.kind != .flush ? StressEvidence(target: entry.target, block: entry.block) : nil)
     }
     switch entry.kind {
     case .read: ledger.blocks[history].cancelRead(submittedAt: entry.submittedAt, at: moment)

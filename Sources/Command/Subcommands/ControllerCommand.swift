@@ -20,6 +20,7 @@ struct ControllerCommand: ParsableCommand {
   @Argument(help: "Which of the two: a or b.") var identity: ControllerIdentity
   @OptionGroup var behaviour: ControllerBehaviour
   @Option(help: "What to log: debug, info, warning, error.") var logLevel: Logger.Level = .info
+  @Flag(help: .hidden) var logTimes = false
   @Option(
     help: ArgumentHelp(
       "Serve the units as disks over NBD there: unix:PATH, tcp:PORT (on the loopback), tcp:ADDRESS:PORT.",
@@ -36,7 +37,7 @@ struct ControllerCommand: ParsableCommand {
     let interruption = try Interruption()
     defer { _ = interruption }
     var options = behaviour.options
-    options.logger = Logger(label: "baton", factory: { StandardErrorLog(label: $0) })
+    options.logger = Logger(label: "baton", factory: { [logTimes] in StandardErrorLog(label: $0, hasTimes: logTimes) })
     options.logger.logLevel = logLevel
     let subsystem = try Subsystem(name)
     var controller = try Controller(identity, of: subsystem, options: options)
@@ -129,13 +130,18 @@ extension PlantedDefect: ExpressibleByArgument {
 
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
-/// One line a message on standard error, without a time: who wants times has a log collector.
+/// One line a message on standard error. Log collectors add times; a file needs `hasTimes`, and then has every level
+/// too.
 struct StandardErrorLog: LogHandler {
   let label: String
   var metadata: Logger.Metadata = [:]
   var logLevel: Logger.Level = .info
+  private let hasTimes: Bool
 
-  init(label: String) { self.label = label }
+  init(label: String, hasTimes: Bool = false) {
+    self.label = label
+    self.hasTimes = hasTimes
+  }
 
   subscript(metadataKey key: String) -> Logger.Metadata.Value? {
     get { metadata[key] }
@@ -143,6 +149,7 @@ struct StandardErrorLog: LogHandler {
   }
 
   func log(event: LogEvent) {
+    if hasTimes { return Console.error("\(WallClock.now) \(label): \(event.level): \(event.message)") }
     Console.error("\(label): \(event.level >= .warning ? "\(event.level): " : "")\(event.message)")
   }
 }
