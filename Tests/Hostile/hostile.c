@@ -51,8 +51,9 @@ static uint64_t good_identity;
 // Units that are the attacker's own. Unit 0 is the good host's, and the last one that of COMMAND.
 enum { UNIT_FIRST = 1, UNIT_LAST = 3, UNIT_MANAGED = 3, UNITS_MAX = 16 };
 // Operations and statuses, as Sources/Channel/Request.swift numbers them.
-enum { READ = 1, WRITE, FLUSH, DISCARD, WRITE_ZEROES, FILL_ZEROES, READ_IN_PLACE, IDENTIFY = 16, LIST_UNITS, UNIT_STATE };
-enum { SET_UNIT_STATE = 19, STATISTICS = 20, UNSUPPORTED = 13 };
+enum { READ = 1, WRITE, FLUSH, DISCARD, WRITE_ZEROES, FILL_ZEROES, READ_IN_PLACE };
+enum { IDENTIFY = 16, LIST_UNITS, UNIT_STATE, SET_UNIT_STATE, STATISTICS };
+enum { UNSUPPORTED = 13 };
 static const uint64_t transfer_max = 4 << 20, extent_max = 1 << 30;
 
 static double now(void) {
@@ -691,7 +692,8 @@ static void memories(void) {
 }
 
 static void identities(void) {
-  while (on()) must_refuse("another host's identity", host_with(offsetof(struct baton_host_header, identity), &good_identity, 8));
+  size_t at = offsetof(struct baton_host_header, identity);
+  while (on()) must_refuse("another host's identity", host_with(at, &good_identity, sizeof good_identity));
 }
 
 static void circles(void) {
@@ -1201,8 +1203,9 @@ int main(int count, char **arguments) {
     wrong("the attacker ended with status %#x", ending);
   }
   double core = (seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime)) / active_seconds;
-  printf("%-12s %3.0f %% of a core; good host at %.2f; attached %lu, refused %lu, expelled %lu, requests %lu, messages %lu",
-         modes[mode].name, core * 100, measured ? median(ratios, measured) : 0, shared->attached, shared->refused,
+  printf("%-12s %3.0f %% of a core; good host at %.2f; ", modes[mode].name, core * 100,
+         measured ? median(ratios, measured) : 0);
+  printf("attached %lu, refused %lu, expelled %lu, requests %lu, messages %lu", shared->attached, shared->refused,
          shared->expelled, shared->submitted, shared->messages);
   if (shared->wrong) printf("; WRONG %lu times, first: %s", shared->wrong, shared->what);
   if (status != 0) printf("; the command ended with %d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);

@@ -83,7 +83,8 @@ struct region {
 };
 
 static struct baton_controller_record *controller_of(struct region *region, int side) {
-  return (void *)(region->bytes + region->header.controllers_offset + (size_t)side * sizeof(struct baton_controller_record));
+  size_t at = region->header.controllers_offset + (size_t)side * sizeof(struct baton_controller_record);
+  return (void *)(region->bytes + at);
 }
 static struct baton_host_record *hosts_of(struct region *region, int side) {
   size_t journal = BATON_HOST_PLACES * sizeof(struct baton_host_record) +
@@ -136,11 +137,12 @@ static uint64_t half_of_membership(int reaches_end) {
   uint64_t incarnation = reaches_end ? one_of(4, most, most - 1, any() & most, below(4)) : below(1000);
   return incarnation << 3 | below(4);
 }
-static void make_words_valid(struct region *region, int reaches_end) {
-  for (int function = 0; function <= UNITS; function++) functions_of(region)[function].ownership = ownership(reaches_end);
+static void make_words_valid(struct region *region, int ends) {
+  for (int function = 0; function <= UNITS; function++) functions_of(region)[function].ownership = ownership(ends);
+  for (int unit = 0; unit < UNITS; unit++) units_of(region)[unit].state = any() << 8 | below(3);
   // The unit that is read and written is mostly online.
-  for (int unit = 0; unit < UNITS; unit++) units_of(region)[unit].state = any() << 8 | (below(4) && !unit ? 0 : below(3));
-  membership_of(region)->membership = half_of_membership(reaches_end) | half_of_membership(reaches_end) << 32;
+  if (below(4)) units_of(region)[0].state &= ~255ull;
+  membership_of(region)->membership = half_of_membership(ends) | half_of_membership(ends) << 32;
 }
 static void set_lives(struct region *region) {
   for (int side = 0; side < 2; side++) {
@@ -173,7 +175,8 @@ static void damage_header(struct region *region) {
 static void damage_fixed(struct region *region) {
   struct baton_unit_record *unit = units_of(region) + below(UNITS);
   for (uint64_t count = one_of(4, U(1), U(1), U(2), U(8)); count > 0; count--) {
-    uint64_t value = one_of(6, extreme(1 << 20), extreme(4096), below(8), U(1) << below(64), U(512) << below(20), any());
+    uint64_t power = U(1) << below(64);
+    uint64_t value = one_of(5, extreme(1 << 20), extreme(4096), below(8), power, any());
     // Whatever fields there are: by their bytes, in pieces that fields may have.
     size_t width = (size_t)1 << below(4), at = below(offsetof(struct baton_unit_record, state) / width) * width;
     memcpy((uint8_t *)unit + at, &value, width);
