@@ -14,6 +14,9 @@ import CBatonShims
 ///     +-----------------------------------------------+----------+----------+-----+
 ///     |                 sequence (48)                 |  status  |    0     |state|
 ///     +-----------------------------------------------+----------+----------+-----+
+///
+/// Numbers go round after 2^48 requests, 65 days at 50 million a second. Two numbers of one channel are less than
+/// `BATON_LINES_MAX` apart, so which of the two is newer can always be told (`isNewer`).
 @frozen
 public struct RequestFlag: Equatable {
   /// The word as it lies in the line.
@@ -55,6 +58,16 @@ public struct RequestFlag: Equatable {
   @inlinable @inline(__always)
   public var sequence: UInt64 { rawValue >> 16 }
 
+  /// The bits of a number.
+  @inlinable
+  public static var sequenceMask: UInt64 { @inline(__always) get { 1 << 48 - 1 } }
+
+  /// Whether one number of a channel comes after another, in a round of 2^48: less than half a round ahead.
+  @inlinable @inline(__always)
+  public static func isNewer(_ sequence: UInt64, than other: UInt64) -> Bool {
+    Int64(bitPattern: (sequence &- other) << 16) > 0
+  }
+
   /// Of an answer.
   @inlinable @inline(__always)
   public var status: Status {
@@ -91,6 +104,9 @@ public struct Service: Sendable, Equatable {
 public struct RequestLine {
   @usableFromInline let base: UnsafeMutableRawPointer
 
+  /// Bytes from one line to the next.
+  public static var stride: Int { MemoryLayout<baton_request_line>.stride }
+
   /// The line at this address, 64-byte aligned, which must stay mapped while this value is used.
   @inlinable @inline(__always)
   public init(_ base: UnsafeMutableRawPointer) { self.base = base }
@@ -107,6 +123,9 @@ public struct RequestLine {
   /// acquire in the controller's look at it.
   @inlinable @inline(__always)
   public func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
+    // Sync point "submit": whoever finds this request's fields in the line finds the one before it submitted, see
+    // `ChannelPosition`. No instruction on x86.
+    releaseFence()
     SharedWord(base + 8).storeRelaxed(
       UInt64(request.operation.rawValue) | (request.isDurable ? 0x100 : 0) | (request.mustBeFast ? 0x8000 : 0)
         | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16 | UInt64(request.unit) << 32)
@@ -170,6 +189,11 @@ public struct RequestCopy {
     self.offset = offset
     self.length = length
     self.buffer = buffer
+  }
+
+  /// A request that stands elsewhere than in a line, to be checked like one of a line.
+  public init(operation: UInt8, unit: UInt32, offset: UInt64, length: UInt64, buffer: UInt64) {
+    self.init(head: UInt64(operation) | UInt64(unit) << 32, offset: offset, length: length, buffer: buffer)
   }
 
   /// An `Operation`, or nothing known.

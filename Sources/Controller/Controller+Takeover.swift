@@ -143,59 +143,28 @@ extension Controller {
   /// Finds where a channel stands by looking through its lines, receives what was submitted and is neither answered nor
   /// being recovered, in the order of its submission, and takes requests from the channel from now on.
   ///
-  /// A line whose request is over may be in use again, so the lines are no chain; but each carries its number, and the
-  /// newest one names the line that comes next, or says that it may be itself. A host may go on submitting meanwhile:
-  /// what is newer than the newest line that the first pass saw is left to the polls that follow.
-  ///
   /// - Returns: false when there is no room for all of them at present: nothing has been taken.
   private mutating func takePosition(_ channel: Int) -> Bool {
     let state = channels + channel
-    let place = channel >> 1
     setMarks(channel, mark: true)
-    defer { setMarks(channel, mark: false) }
-    var newest: UInt64 = 0
-    var next = 0
-    var staying = 0
-    for slot in 0...state.pointee.lineMask {
-      let line = state.pointee.line(slot)
-      for _ in 0..<Self.lineLooksMax {
-        // Acquire: sync point "submit".
-        let flag = RequestFlag(rawValue: line.flag.loadAcquiring())
-        if flag.sequence <= newest { break }
-        let copy = line.copy()
-        // The line may have come into use again between the two looks.
-        if line.flag.loadAcquiring() != flag.rawValue { continue }
-        newest = flag.sequence
-        next = Int(copy.next)
-        staying = copy.mayStay ? slot : next
-        break
-      }
-    }
-    var found = 0
-    for slot in 0...state.pointee.lineMask {
-      let flag = RequestFlag(rawValue: state.pointee.line(slot).flag.loadAcquiring())
-      guard flag.isSubmitted, flag.sequence <= newest, marks[slot] != flag.sequence else { continue }
-      unanswered[found] = flag.sequence << Self.slotBits | UInt64(slot)
-      found += 1
-    }
-    if found > requests.free { return false }
-    var ordered = UnsafeMutableBufferPointer(start: unanswered, count: found)
-    ordered.sort()
-    guard next <= state.pointee.lineMask, found <= state.pointee.lineMask,
-      !zip(ordered, ordered.dropFirst()).contains(where: { $0 >> Self.slotBits == $1 >> Self.slotBits })
-    else {
-      expel(place: place, for: .wrongLines)
+    let marks = self.marks
+    let outcome = ChannelPosition.find(
+      in: SharedLines(base: state.pointee.lines), count: state.pointee.lineMask + 1, table: unanswered
+    ) { slot, sequence in marks[slot] == sequence }
+    setMarks(channel, mark: false)
+    guard case .settled(let position, let found) = outcome else {
+      expel(place: channel >> 1, for: .wrongLines)
       return true
     }
-    state.pointee.next = next
-    state.pointee.staying = staying
-    state.pointee.due = .submitted(newest &+ 1)
+    if found > requests.free { return false }
+    state.pointee.next = position.next
+    state.pointee.staying = position.staying
+    state.pointee.due = .submitted(position.newest &+ 1)
     state.pointee.isPositioned = true
     let isAdopted = channel & 1 != identity.index
     addToOrder(channel)
-    for entry in ordered {
-      let slot = Int(entry & (1 << Self.slotBits - 1))
-      let sequence = entry >> Self.slotBits
+    for entry in 0..<found {
+      let (slot, sequence) = position.request(ofEntry: unanswered[entry])
       count(.requests)
       if isAdopted { count(.adopted) }
       state.pointee.outstanding += 1
@@ -203,11 +172,6 @@ extension Controller {
     }
     return true
   }
-
-  /// Looks at one line that changes while it is looked at.
-  private static var lineLooksMax: Int { 8 }
-  /// Lines of a channel fit into so many bits beside a sequence number.
-  private static var slotBits: UInt64 { 12 }
 
   // MARK: Letting go
 

@@ -70,7 +70,9 @@ struct HostChannel: ~Copyable {
   }
 
   /// Whether a request with that number was submitted to the life of the controller that is attached now.
-  func isOfPresentLife(_ sequence: UInt64) -> Bool { isAttached && sequence >= firstSequence }
+  func isOfPresentLife(_ sequence: UInt64) -> Bool {
+    isAttached && !RequestFlag.isNewer(firstSequence, than: sequence)
+  }
 
   // MARK: Control
 

@@ -82,6 +82,16 @@ public struct SharedWord: AtomicWord {
   }
 }
 
+/// Orders what this thread has loaded before, from any word, ahead of what it loads and stores after. No instruction on
+/// x86, where loads are not reordered.
+@inlinable @inline(__always)
+public func acquireFence() { atomicMemoryFence(ordering: .acquiring) }
+
+/// Orders what this thread has loaded and stored before ahead of what it stores after. No instruction on x86, where
+/// stores are not reordered.
+@inlinable @inline(__always)
+public func releaseFence() { atomicMemoryFence(ordering: .releasing) }
+
 /// A 32-bit word in shared memory that a process can sleep on: what futex(2) takes.
 @frozen
 public struct SharedFutexWord {
