@@ -281,21 +281,17 @@ extension Controller {
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
   /// arbiter (claim 1, in its order).
   mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
-    guard let operation = Operation(rawValue: copy.operation) else {
-      return answer(channel, slot, sequence, .invalidOperation)
+    if let refusal = refusal(of: copy, arenaSize: channels[channel].arenaSize) {
+      return answer(channel, slot, sequence, refusal)
     }
-    let function = operation.isManagement ? Function.management : Function(unit: Int(copy.unit))
-    let refusal =
-      operation.isManagement
-      ? checkManagement(operation, copy, arenaSize: channels[channel].arenaSize)
-      : check(operation, copy, arenaSize: channels[channel].arenaSize)
-    if let refusal { return answer(channel, slot, sequence, refusal) }
+    let isManagement = copy.operation >= Operation.identify.rawValue
+    let function = isManagement ? Function.management : Function(unit: Int(copy.unit))
     if stop != .running { return answer(channel, slot, sequence, .leaving) }
 
     precondition(requests.free > 0, "more requests were accepted than there is room for")
     // A flush has no extent: what stands there was not checked, and must not be used.
     let request = requests.fillCandidate(
-      copy, channel: channel, slot: slot, sequence: sequence, hasExtent: operation != .flush)
+      copy, channel: channel, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
     let state = functions + function.index
     let word = arbiter.look(region.ownership.word(function.index))
     if word.isOwned(by: identity), state.pointee.admits, hasRoom(function) {
@@ -311,6 +307,13 @@ extension Controller {
     let index = requests.take()
     enqueue(index, function)
     requestOwnership(function, word)
+  }
+
+  /// Whether a request can be served at all, by itself: nil if so. What a channel or a journal holds is checked alike.
+  mutating func refusal(of copy: RequestCopy, arenaSize: UInt64) -> Status? {
+    guard let operation = Operation(rawValue: copy.operation) else { return .invalidOperation }
+    return operation.isManagement
+      ? checkManagement(operation, copy, arenaSize: arenaSize) : check(operation, copy, arenaSize: arenaSize)
   }
 
   /// Whether a block request can be served at all, by itself: nil if so. What depends on the unit's state comes when

@@ -188,7 +188,7 @@ extension Controller {
     switch message.kind {
     case UInt32(BATON_ATTACH_PEER):
       control.connections[connection].kind = .peer
-      welcome(connection)
+      _ = welcome(connection)
     case UInt32(BATON_ATTACH_ASK): answerAsk(connection)
     case UInt32(BATON_ATTACH_HOST):
       // What it has outstanding was asked of another subsystem.
@@ -201,9 +201,12 @@ extension Controller {
         let memory = try HostMemory(attaching: handed)
         let (place, refusal) = place(for: memory.header.identity)
         guard let place else { return refuse(connection, refusal) }
+        guard admitsAnother(identity: memory.header.identity, place) else {
+          return refuse(connection, "\(Journal.hostPlaces) hosts have requests with the two controllers already")
+        }
         addHost(memory, place, connection, pid: pid)
-        welcome(connection)
-        takePositions(place)
+        // A host that is gone by now is not: its memory may be unmapped.
+        if welcome(connection) { takePositions(place) }
       } catch {
         refuse(connection, error.description)
       }
@@ -228,6 +231,26 @@ extension Controller {
     let kept = (0..<Journal.hostPlaces).count { hosts[$0].hasMemory }
     if kept >= options.hostsMax { return (nil, "\(options.hostsMax) hosts are attached already") }
     return (free, "no place is left for a host")
+  }
+
+  /// Whether one more host fits into either journal: a survivor must find a place for each host of both.
+  ///
+  /// Two controllers that admit a host each at the same time do so by the same rule: each enters its own host's record
+  /// first, and then counts; the fence lets at least one of them see the other's. One that is refused leaves no record.
+  private func admitsAnother(identity host: UInt64, _ place: Int) -> Bool {
+    let record = region.journal(of: identity).host(place)
+    if record.pointee.identity == host { return true }
+    record.pointee.identity = host
+    SharedWord(UnsafeMutableRawPointer(record)).fence()
+    var known = Set<UInt64>()
+    for controller in ControllerIdentity.allCases {
+      let journal = region.journal(of: controller)
+      for place in 0..<Journal.hostPlaces { known.insert(journal.host(place).pointee.identity) }
+    }
+    known.remove(0)
+    if known.count <= Journal.hostPlaces { return true }
+    record.pointee.identity = 0
+    return false
   }
 
   private mutating func addHost(
@@ -260,7 +283,8 @@ extension Controller {
     counters.word(Counter.hosts.rawValue).storeRelaxed(UInt64(hostCount))
   }
 
-  private mutating func welcome(_ connection: Int) {
+  /// Accepts the other end of a connection. False when it is gone: then it is disconnected.
+  private mutating func welcome(_ connection: Int) -> Bool {
     var reply = baton_attach_reply()
     reply.magic = baton_host_magic
     reply.layout_version = UInt32(BATON_LAYOUT_VERSION)
@@ -268,9 +292,9 @@ extension Controller {
     reply.incarnation = incarnation
     reply.generation = region.header.generation
     reply.unit_count = UInt64(region.unitCount)
-    if !ControlMessage.sendReply(over: control.connections[connection].descriptor, reply) {
-      disconnect(connection, nil)
-    }
+    if ControlMessage.sendReply(over: control.connections[connection].descriptor, reply) { return true }
+    disconnect(connection, nil)
+    return false
   }
 
   private mutating func refuse(_ connection: Int, _ reason: String, kind: Int = BATON_REFUSED) {

@@ -202,7 +202,8 @@ extension Controller {
       state.pointee.isRelinquishing = true
       state.pointee.residency.draining(state.pointee.inFlight > 0)
     }
-    if state.pointee.inFlight > 0 { return false }
+    // What is being recovered may be about to change what the peer would serve.
+    if state.pointee.inFlight > 0 || state.pointee.recovering > 0 { return false }
     // Requests that came meanwhile wait: they ask for the function back in the same step. A controller that leaves
     // asks for nothing: they go back to their hosts, which ask the other one.
     if stop != .running { refusePending(function, .leaving) }

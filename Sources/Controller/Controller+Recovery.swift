@@ -23,7 +23,8 @@ extension Controller {
     var isNeeded = [Bool](repeating: false, count: Journal.hostPlaces)
     for index in found {
       let request = requests.base + Int(index)
-      guard isSound(request) else {
+      guard isSound(request.pointee), journal.host(Int(request.pointee.channel) >> 1).pointee.identity != 0 else {
+        reportDamage(request.pointee, in: identity)
         leaveJournal(request)
         requests.giveBack(index)
         continue
@@ -61,24 +62,30 @@ extension Controller {
   mutating func readJournal() -> Int {
     let journal = region.journal(of: identity.peer)
     var moved = 0
+    takeover.isJournalBlocked = false
     while takeover.journalCursor < takeover.journalTop {
       let theirs = journal.entries + takeover.journalCursor
       if theirs.inFlight.loadAcquiring() != 0 {
-        guard requests.free > 0 else { break }
-        if isSound(theirs) {
-          // Without a place for its host nothing of the entry may be forgotten: there is one when a host has gone.
-          guard let place = localPlace(Int(theirs.pointee.channel) >> 1, journal) else { break }
-          let channel = place << 1 | Int(theirs.pointee.channel & 1)
+        // There is room when requests of this controller's own have ended.
+        guard requests.free > 0 else {
+          takeover.isJournalBlocked = true
+          return moved
+        }
+        let copy = theirs.pointee
+        if isSound(copy), let place = localPlace(Int(copy.channel) >> 1, journal) {
+          let channel = place << 1 | Int(copy.channel & 1)
           // The earlier life of this controller died between copying and clearing it.
-          if takeover.hasEarlierLifes, isRecovering(channel, Int(theirs.pointee.slot), theirs.pointee.sequence) {
+          if takeover.hasEarlierLifes, isRecovering(channel, Int(copy.slot), copy.sequence) {
             theirs.inFlight.storeReleasing(0)
             takeover.journalCursor += 1
             continue
           }
           moved += 1
           let index = requests.take()
-          (requests.base + Int(index)).enter(theirs.pointee, channel: UInt32(truncatingIfNeeded: channel))
+          (requests.base + Int(index)).enter(copy, channel: UInt32(truncatingIfNeeded: channel))
           enlist(index)
+        } else {
+          reportDamage(copy, in: identity.peer)
         }
         reach(.journalCopied)
         theirs.inFlight.storeReleasing(0)
@@ -89,23 +96,50 @@ extension Controller {
     return moved
   }
 
-  /// Whether an entry can have been written by a controller. The journal is the controllers' own memory; but nothing
-  /// that comes out of shared memory is an index before it has been looked at.
-  private func isSound(_ entry: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
-    guard let operation = Operation(rawValue: entry.pointee.operation),
-      Int(entry.pointee.channel) < 2 * Journal.hostPlaces
-    else { return false }
-    if operation == .identify || operation == .statistics { return true }
-    return Int(entry.pointee.unit) < region.unitCount
+  /// The peer's journal has been read to its end, and nothing in it names a host any more. A record that stayed would
+  /// count among the hosts of both controllers (`admitsAnother`).
+  mutating func clearPeersHosts() {
+    let journal = region.journal(of: identity.peer)
+    for place in 0..<Journal.hostPlaces where journal.host(place).pointee.identity != 0 {
+      journal.host(place).pointee.identity = 0
+    }
   }
 
-  /// The place here of a host that stands in a place of the other one's journal; a place is made for one that is not
-  /// attached. Nil when no place is left.
+  /// Whether an entry can have been written by a controller: it stands there as a request that passed every check. The
+  /// journal is the controllers' own memory; but nothing that comes out of shared memory is used before it has been
+  /// looked at. Where its host's arena ends is looked at when the host is there (`isUnanswered`).
+  private mutating func isSound(_ entry: AcceptedRequest) -> Bool {
+    guard entry.state == 1, Int(entry.channel) < 2 * Journal.hostPlaces,
+      entry.sequence <= RequestFlag.sequenceMask, Int(entry.slot) < Int(BATON_LINES_MAX)
+    else { return false }
+    let copy = RequestCopy(
+      operation: entry.operation, unit: entry.unit, offset: entry.offset, length: entry.length, buffer: entry.buffer)
+    return refusal(of: copy, arenaSize: UInt64.max) == nil
+  }
+
+  /// An entry that no controller can have written is left out, and that is said: once a life, however many there are.
+  private mutating func reportDamage(_ entry: AcceptedRequest, in owner: ControllerIdentity) {
+    count(.journalDamage)
+    if counters.word(Counter.journalDamage.rawValue).loadRelaxed() > 1 { return }
+    options.logger.error(
+      """
+      controller \(identity): the journal of controller \(owner) is damaged: an entry names operation \
+      \(entry.operation), unit \(entry.unit), offset \(entry.offset), length \(entry.length), host place \
+      \(entry.channel >> 1), which no request can have; it is ignored
+      """)
+  }
+
+  /// The place here of a host that stands in a place of the peer's journal; a place is made for one that is not
+  /// attached.
+  ///
+  /// Nil where the journal is damaged: a record without a host, or more hosts than both controllers together admit
+  /// (`admitsAnother`).
   private mutating func localPlace(_ place: Int, _ journal: Journal) -> Int? {
     if takeover.places[place] >= 0 { return Int(takeover.places[place]) }
     let theirs = journal.host(place).pointee
+    if theirs.identity == 0 { return nil }
     var found = (0..<Journal.hostPlaces).first {
-      hosts[$0].phase != .vacant && hosts[$0].identity == theirs.identity && theirs.identity != 0
+      hosts[$0].phase != .vacant && hosts[$0].identity == theirs.identity
     }
     if found == nil, let free = (0..<Journal.hostPlaces).first(where: { hosts[$0].phase == .vacant }) {
       hosts[free] = HostState(phase: .expected, identity: theirs.identity)
@@ -122,8 +156,11 @@ extension Controller {
     request.pointee.flags |= AcceptedRequest.Flag.recovered
     request.pointee.next = takeover.recoveringHead
     takeover.recoveringHead = index
-    // One that was given up stays so, whoever recovers it: others have been served meanwhile.
-    if !request.pointee.isStanding { return }
+    // One that was given up stays so, whoever recovers it: others have been served meanwhile. Its host may be attached.
+    if !request.pointee.isStanding {
+      if hosts[Int(request.pointee.channel) >> 1].phase == .attached { takeover.mustBind = true }
+      return
+    }
     takeover.standingCount += 1
     let state = functions + request.pointee.function.index
     if state.pointee.recovering == 0 { state.pointee.isDrained = false }
@@ -137,15 +174,21 @@ extension Controller {
   /// the list before `removeDone`.
   private var recovering: RequestList { RequestList(requests.base, from: takeover.recoveringHead) }
 
-  /// Notes for each line of a channel which request in it is being recovered, or undoes that.
+  /// Notes for each line of a channel which request in it is being recovered, or undoes that. Of several the newest: a
+  /// controller that died between an answer and the clearing of its entry has left an older one of the same line.
   func setMarks(_ channel: Int, mark: Bool) {
-    for request in recovering
-    where Int(request.pointee.channel) == channel && Int(request.pointee.slot) < Int(BATON_LINES_MAX)
-      && !request.pointee.isDone
-    {
-      marks[Int(request.pointee.slot)] = mark ? request.pointee.sequence : 0
+    for request in recovering where Int(request.pointee.channel) == channel && !request.pointee.isDone {
+      let slot = Int(request.pointee.slot)
+      if !mark {
+        marks[slot] = Self.noMark
+      } else if marks[slot] == Self.noMark || RequestFlag.isNewer(request.pointee.sequence, than: marks[slot]) {
+        marks[slot] = request.pointee.sequence
+      }
     }
   }
+
+  /// No number of a request.
+  static var noMark: UInt64 { UInt64.max }
 
   /// Whether something that is being recovered came from that host.
   func isNamedByRecovery(_ place: Int) -> Bool {
@@ -243,8 +286,10 @@ extension Controller {
   /// The drain proof, for everything that this controller's earlier lives and the other one's have given to the kernel.
   private mutating func isDrained(_ function: Function) -> Bool {
     guard let unit = function.unit, options.defect != .noDrainProof, options.defect != .noFence else { return true }
-    let theirs = membership.current.incarnation(identity.peer)
-    return storage.isDrained(unit: unit, controllerIndex: identity.peer.index, before: theirs + 1)
+    let seen = membership.current
+    // A peer that takes part has a lock of its own, and nothing of its present life is being recovered.
+    let ended = seen.incarnation(identity.peer) + (peerIsGone ? 1 : 0)
+    return storage.isDrained(unit: unit, controllerIndex: identity.peer.index, before: ended)
       && storage.isDrained(unit: unit, controllerIndex: identity.index, before: incarnation)
   }
 
@@ -277,8 +322,13 @@ extension Controller {
     let function = request.pointee.function
     let shared = region.ownership.word(function.index)
     if !arbiter.look(shared).isOwned(by: identity) {
-      if mayTakeOver { takeOver(function) }
-      guard case .owned = arbiter.request(shared) else { return 0 }
+      if mayTakeOver {
+        takeOver(function)
+        guard case .owned = arbiter.request(shared) else { return 0 }
+      } else {
+        requestOwnership(function, arbiter.look(shared))
+        guard arbiter.look(shared).isOwned(by: identity) else { return 0 }
+      }
     }
     reach(.replayBefore)
     count(.replayed)
@@ -325,14 +375,9 @@ extension Controller {
       takeover.hasDone = true
       return
     }
-    if channels[Int(request.pointee.channel)].phase == .closing {
-      channels[Int(request.pointee.channel)].outstanding -= 1
-      end(request)
-      free(place: place)
-      return
-    }
     complete(request, result, term: arbiter.look(region.ownership.word(request.pointee.function.index)).term)
     end(request)
+    if channels[Int(request.pointee.channel)].phase == .closing { free(place: place) }
   }
 
   /// A recovered request is over.
@@ -406,6 +451,12 @@ extension Controller {
       }
       end(request)
     }
+  }
+
+  /// Orphans were found in the peer's journal whose hosts are attached here already.
+  mutating func bindAttached() {
+    takeover.mustBind = false
+    for place in 0..<Journal.hostPlaces where hosts[place].phase == .attached { bindRecovered(place) }
   }
 
   /// Now and then: gives up what hosts had asked for whose process is gone.

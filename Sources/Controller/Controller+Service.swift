@@ -108,12 +108,12 @@ extension Controller {
     reach(.completionTaken)
     // A function that drains may be granted now, and one with pending requests may have room again.
     if request.pointee.isRecovered { return finishRecovered(request, result) }
-    if channels[Int(request.pointee.channel)].phase == .closing {
-      drop(index)
-      return
-    }
+    // A host that went is answered too, in memory that is kept for just that: if it comes back, it must not find its
+    // request still submitted, and have it executed twice.
+    let place = Int(request.pointee.channel) >> 1
     complete(request, result, term: arbiter.look(region.ownership.word(function.index)).term)
     requests.giveBack(index)
+    if hosts[place].phase == .closing { free(place: place) }
   }
 
   // MARK: Writes that overlap
@@ -230,7 +230,7 @@ extension Controller {
     touchedCount += 1
   }
 
-  /// Forgets a request whose host is gone.
+  /// Forgets a request whose host is gone, and that was not executed: if the host comes back, it is taken again.
   mutating func drop(_ index: Int32) {
     let channel = Int(requests.base[Int(index)].channel)
     leaveJournal(requests.base + Int(index))

@@ -20,10 +20,10 @@ extension Controller {
     takeover.placeCursor = 0
     takeover.isReleasing = false
     takeover.hasSeenProcessEnd = peer.looksEnded() || isPeerMarkedDead
-    if seen.standing(identity.peer) == .fenced {
-      count(.takeovers)
-      beginJournal()
-    }
+    if seen.standing(identity.peer) == .fenced { count(.takeovers) }
+    // Whatever its standing says: a life that was let in and ended before it joined had been handed orphans, and left
+    // no other trace than its journal.
+    beginJournal()
     takeover.setStage(.recovers, record)
   }
 
@@ -35,10 +35,12 @@ extension Controller {
     // Only then: what stands in the journal must not be taken for something new.
     if takeover.hasReadJournal {
       if takeover.placeCursor < Journal.hostPlaces { work += positionChannels() }
-      if peerIsGone, takeover.standingCount > 0 { work += recover() }
+      if takeover.standingCount > 0 { work += recover() }
+      if takeover.mustBind { bindAttached() }
       if takeover.hasDone { removeDone() }
+      // Before the journal is known to its end, nothing of the peer's is served: what is still to be read may collide.
+      if takeover.sweepLeft > 0 { work += sweepForTakeover() }
     }
-    if takeover.sweepLeft > 0 { work += sweepForTakeover() }
     if peerIsGone, takeover.stage == .recovers, !takeover.isUnderWay { settle() }
     return work
   }
@@ -49,6 +51,7 @@ extension Controller {
     // What is not urgent comes now: nobody wants to know any more whether the other one answers, and a terminal that
     // does not take a line would have held up the takeover.
     endPeerWatch()
+    clearPeersHosts()
     let reason = takeover.wasSilent ? "which did not answer" : "which is gone"
     takeover.wasSilent = false
     options.logger.notice(

@@ -138,6 +138,7 @@ extension Controller {
   public mutating func beginStop() {
     if stop != .running { return }
     stop = .leaving
+    leavingSince = monotonicNanoseconds()
     mustLook = true
     record.setPhase(.leaving, incarnation: incarnation)
   }
@@ -148,6 +149,15 @@ extension Controller {
   /// One turn of leaving.
   mutating func continueStop() {
     guard stop == .leaving else { return }
+    // Nothing that a disk, a host or a damaged region does may keep it here for ever.
+    if monotonicNanoseconds() &- leavingSince > options.farewellNanoseconds {
+      options.logger.warning(
+        """
+        controller \(identity): leaves with \(requests.count) requests unfinished, as if it had died: the peer, or \
+        the next controller to start, recovers them
+        """)
+      return goAway()
+    }
     // What waits for ownership goes back to its host, which asks the other controller. Where the request cannot be
     // withdrawn, the function has just been granted: attending to it serves what waits.
     for function in functionsRequested() where arbiter.withdraw(region.ownership.word(function.index)) {
@@ -185,6 +195,11 @@ extension Controller {
     if orphans == 0 {
       guard leave() else { return }
     }
+    goAway()
+  }
+
+  /// The end of this life: nothing is touched any more. A life that is still a member goes like one that has died.
+  private mutating func goAway() {
     for connection in control.connections.indices where control.connections[connection].descriptor >= 0 {
       disconnect(connection, nil)
     }

@@ -88,6 +88,8 @@ public struct Controller: ~Copyable {
   var tendedAt: UInt64 = 0
   /// Where a stop stands.
   var stop = StopPhase.running
+  /// When it was told to stop, in monotonic nanoseconds.
+  var leavingSince: UInt64 = 0
 
   enum StopPhase { case running, leaving, stopped }
 
@@ -108,7 +110,7 @@ public struct Controller: ~Copyable {
   var takeover = Takeover()
   /// Room for the sequence numbers and lines of one channel, see `takePosition`.
   let unanswered: UnsafeMutablePointer<UInt64>
-  /// For each line of that channel the sequence number of a request in it that is being recovered, else 0.
+  /// For each line of that channel the number of the newest request in it that is being recovered, or `noMark`.
   let marks: UnsafeMutablePointer<UInt64>
   /// Whether no protocol point is armed, no defect planted, and the journal kept: true but in tests and measurements.
   let isPlain: Bool
@@ -221,7 +223,7 @@ public struct Controller: ~Copyable {
     touched = .allocate(capacity: 2 * places)
     unanswered = .allocate(capacity: Int(BATON_LINES_MAX))
     marks = .allocate(capacity: Int(BATON_LINES_MAX))
-    marks.initialize(repeating: 0, count: Int(BATON_LINES_MAX))
+    marks.initialize(repeating: Self.noMark, count: Int(BATON_LINES_MAX))
     ignoresFence = options.defect == .noFence
     keepsJournal = options.keepsJournal
     membership = region.membership

@@ -18,6 +18,9 @@ public struct ControllerOptions: Sendable {
   /// How long a host may stay away with requests that are being recovered, before others that must wait for them are
   /// served. When it comes after that, it is told that nobody knows whether they were executed.
   public var hostAbsenceNanoseconds: UInt64 = 10_000_000_000
+  /// How long a controller that leaves waits for what it has taken to end, and for hosts whose requests it recovers.
+  /// After that it goes like one that has died: the peer, or the next controller to start, recovers what is left.
+  public var farewellNanoseconds: UInt64 = 15_000_000_000
   /// Where this controller stops itself (SIGSTOP), for whoever tests what happens then; nil: nowhere.
   public var stopOrder: StopOrder?
   /// A mistake made on purpose, for whoever tests a checker; nil: none.

@@ -24,6 +24,10 @@ struct Takeover {
   var standingCount = 0
   /// Whether some of the list are over and wait to be taken out.
   var hasDone = false
+  /// Whether orphans have been found whose hosts are attached: they are to be answered.
+  var mustBind = false
+  /// Whether the peer's journal cannot be read on at present, because this controller's own is full.
+  var isJournalBlocked = false
   /// Whether something has ended since held requests were looked at last.
   var mayRelease = false
   /// Requests that wait because they collide with one of them, a list in arrival order.
@@ -57,7 +61,8 @@ struct Takeover {
   /// one's place is counted by its channels.
   var isUnderWay: Bool {
     @inline(__always) get {
-      placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || standingCount > 0 || !hasReadJournal
+      placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || mustBind || standingCount > 0
+        || !hasReadJournal
     }
   }
 
@@ -69,7 +74,8 @@ struct Takeover {
   /// Whether the next turn has anything to do here, whatever ends meanwhile.
   var hasSteps: Bool {
     @inline(__always) get {
-      placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || !hasReadJournal || hasReleases
+      if !hasReadJournal { return !isJournalBlocked || hasReleases }
+      return placeCursor < Journal.hostPlaces || sweepLeft > 0 || hasDone || mustBind || hasReleases
     }
   }
 

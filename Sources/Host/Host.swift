@@ -435,20 +435,30 @@ public struct Host: ~Copyable {
     memory.hostParked.say(.awake)
   }
 
-  /// Waits until every controller that was reached has accepted or refused this host.
+  /// Waits until a controller has accepted this host, and every other one that was reached has accepted or refused it.
   ///
-  /// - Throws: what the refusing controller said, when none accepted.
+  /// A controller that dies meanwhile ends nothing: its peer is asked, and so is its next life.
+  ///
+  /// - Throws: what the refusing controller said, when none accepted; `.missing` when the subsystem is gone; `.busy`
+  ///   when there was no answer in that time.
   public mutating func waitUntilAttached(nanoseconds: UInt64 = 5_000_000_000) throws(BatonError) {
     let deadline = monotonicNanoseconds() &+ min(nanoseconds, 1 << 62)
     while true {
       maintain()
-      if !isAttaching || monotonicNanoseconds() >= deadline { break }
+      if !isAttaching {
+        if isAttached(to: .a) || isAttached(to: .b) { return }
+        if channelA.refusal != nil || channelB.refusal != nil { break }
+        if let subsystemLoss { throw subsystemLoss }
+      }
+      if monotonicNanoseconds() >= deadline { break }
       usleep(200)
     }
     if isAttached(to: .a) || isAttached(to: .b) { return }
+    let refusal = channelA.refusal ?? channelB.refusal
     throw BatonError(
       .busy, "subsystem '\(location.name)'",
-      "no controller accepted this host: \(channelA.refusal ?? channelB.refusal ?? "no answer in time")")
+      "no controller accepted this host: \(refusal ?? "none answered within \(nanoseconds / 1_000_000) ms")",
+      mend: refusal == nil ? "see whether a controller serves with 'baton status \(location.name)'" : "")
   }
 
   /// Submits one request and waits for it. Nothing else may be outstanding.

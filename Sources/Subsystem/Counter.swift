@@ -66,6 +66,8 @@ public enum Counter: Int, CaseIterable, Sendable {
   case nbdAccepted
   /// Requests of NBD clients given to this controller.
   case nbdRequests
+  /// Entries of a journal that no controller can have written: ignored.
+  case journalDamage
 
   /// The counter's name on the command line and in JSON.
   public var name: String { "\(self)" }

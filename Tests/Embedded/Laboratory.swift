@@ -208,6 +208,9 @@ final class TestHost {
   func room(to controller: ControllerIdentity) -> Int { host.room(to: controller) }
   func next() -> Completion? { host.next() }
   func maintain() { host.maintain() }
+  func waitUntilAttached(nanoseconds: UInt64 = 60_000_000_000) throws {
+    try host.waitUntilAttached(nanoseconds: nanoseconds)
+  }
   func wait(nanoseconds: Int64 = 100_000_000) { host.wait(nanoseconds: nanoseconds) }
   func controllerParked(_ controller: ControllerIdentity) -> SharedSleepWord {
     host.memory.controllerParked(controller)
