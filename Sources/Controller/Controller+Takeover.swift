@@ -19,6 +19,8 @@ extension Controller {
     takeover.sweepLeft = region.functionCount
     takeover.placeCursor = 0
     takeover.isReleasing = false
+    takeover.peerHasLived = seen.incarnation(identity.peer) > 0
+    takeover.peerHasLeft = seen.standing(identity.peer) != .fenced
     takeover.hasSeenProcessEnd = peer.looksEnded() || isPeerMarkedDead
     if seen.standing(identity.peer) == .fenced { count(.takeovers) }
     // Whatever its standing says: a life that was let in and ended before it joined had been handed orphans, and left
@@ -52,6 +54,12 @@ extension Controller {
     // does not take a line would have held up the takeover.
     endPeerWatch()
     clearPeersHosts()
+    // Nothing has failed where the peer was not there in the first place, or left in good order.
+    if takeover.peerHasLeft {
+      let state = takeover.peerHasLived ? "has left" : "is not running yet"
+      options.logger.notice("controller \(identity): ready; controller \(identity.peer) \(state)")
+      return
+    }
     let reason = takeover.wasSilent ? "which did not answer" : "which is gone"
     takeover.wasSilent = false
     options.logger.notice(

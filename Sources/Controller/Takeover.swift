@@ -41,6 +41,10 @@ struct Takeover {
 
   /// Whether the other one's process has ended, or is about to: not only its controller in it.
   var hasSeenProcessEnd = false
+  /// Whether the other one has ever been started, and whether it left in good order or was never there, when this
+  /// controller began to serve in its place.
+  var peerHasLived = false
+  var peerHasLeft = false
   /// Whether the other one was fenced because it did not answer.
   var wasSilent = false
   /// A new life of the other one waits to join: nothing new is taken in its place.
