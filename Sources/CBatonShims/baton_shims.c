@@ -370,6 +370,11 @@ void baton_ignore_broken_pipes(void) {
   if (!sigaction(SIGPIPE, 0, &broken) && broken.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
+void baton_end_at_quit(void) {
+  struct sigaction quit;
+  if (!sigaction(SIGQUIT, 0, &quit) && quit.sa_handler != SIG_IGN) signal(SIGQUIT, SIG_DFL);
+}
+
 long baton_send_at_once(int socket, const struct msghdr *message) {
   ssize_t sent = sendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent < 0 ? -errno : sent;
@@ -411,6 +416,7 @@ static void termination_set(sigset_t *set) {
   sigemptyset(set);
   sigaddset(set, SIGTERM);
   sigaddset(set, SIGINT);
+  sigaddset(set, SIGQUIT);
   // Where it is ignored (nohup(1)) it stays so: one that is held back is kept and read even then.
   struct sigaction hangup;
   if (sigaction(SIGHUP, 0, &hangup) || hangup.sa_handler != SIG_IGN) sigaddset(set, SIGHUP);

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Baton
+import CBatonShims
 import Glibc
 
 /// The command line: fio's words where fio has one.
@@ -23,6 +24,8 @@ struct BatonCommand: ParsableCommand {
     occupyStandardDescriptors()
     // A pipe that nobody reads ends the command, not the process by signal half way through its cleaning up.
     signal(SIGPIPE, SIG_IGN)
+    // Swift's runtime takes SIGQUIT for a crash: it prints registers for seconds, and the command goes on meanwhile.
+    baton_end_at_quit()
     do {
       var command = try parseAsRoot()
       try command.run()

@@ -95,12 +95,14 @@ long baton_send_with_file(int socket, const struct msghdr *before, int file, int
 bool baton_kernel_is_since(int major, int minor);
 // Ignores SIGPIPE where it would end the process.
 void baton_ignore_broken_pipes(void);
+// Lets SIGQUIT end the process, unless it is ignored: a runtime may have made it something else.
+void baton_end_at_quit(void);
 
 // madvise(2), MADV_REMOVE: gives pages of shared memory back; they read as zeroes. 0 or -errno.
 int baton_remove_pages(void *address, size_t count);
 
-// signalfd(2) with SIGTERM, SIGINT and SIGHUP (unless it is ignored) blocked in this thread: sigset_t macros. A new
-// descriptor or -errno.
+// signalfd(2) with SIGTERM, SIGINT, SIGQUIT and SIGHUP (unless it is ignored) blocked in this thread: sigset_t macros.
+// A new descriptor or -errno.
 int baton_termination_signals(void);
 // Undoes the blocking that baton_termination_signals did, when it has been called as often. What has come meanwhile
 // and was not read is dropped.

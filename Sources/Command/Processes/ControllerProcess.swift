@@ -114,7 +114,7 @@ enum ProcessEnding: Equatable, CustomStringConvertible {
   }
 
   /// Whether a signal that asks a process to end was the end of it.
-  var isByTerminationSignal: Bool { [SIGTERM, SIGINT, SIGHUP].contains { self == .signalled($0) } }
+  var isByTerminationSignal: Bool { [SIGTERM, SIGINT, SIGQUIT, SIGHUP].contains { self == .signalled($0) } }
 
   /// As a shell has it: the exit status, or 128 and the signal.
   var code: CInt {
