@@ -187,11 +187,22 @@ public struct NBDServer: ~Copyable {
 
   // MARK: The loop
 
-  /// Runs the controller's loop with this server in it, until the controller has stopped.
+  /// Runs the controller's loop with this server in it, until the controller has stopped. `whenServing` is called once:
+  /// when the controller serves and this server listens at all of its addresses.
   ///
   /// - Throws: what stopped it, if anything did: it was fenced, or an address is somebody else's.
-  public mutating func run(_ controller: inout Controller, handlingSignals: Bool = true) throws(BatonError) {
-    try controller.run(handlingSignals: handlingSignals) { turn(&$0) }
+  public mutating func run(
+    _ controller: inout Controller, handlingSignals: Bool = true, whenServing: () -> Void = {}
+  ) throws(BatonError) {
+    var hasSaid = false
+    try controller.run(handlingSignals: handlingSignals) { controller in
+      let hasWorked = turn(&controller)
+      if !hasSaid, isListening, controller.isServing {
+        hasSaid = true
+        whenServing()
+      }
+      return hasWorked
+    }
     finish(controller)
     if let failure { throw failure }
   }

@@ -156,27 +156,3 @@ struct OperationTrailTests {
     #expect(trail.operations[0].line(since: 0) == line)
   }
 }
-
-@Suite("Back-off of the supervisor")
-struct BackoffTests {
-  @Test("Doubles up to a second while the process dies at once, and begins anew once one has lived")
-  func doubles() {
-    var backoff = Backoff()
-    let delays = (0..<12).map { _ in backoff.delay(after: .signalled(9), lived: 1_000_000) }
-    #expect(delays.prefix(4) == [1_000_000, 2_000_000, 4_000_000, 8_000_000])
-    #expect(delays.last == 1_000_000_000)
-    #expect(backoff.delay(after: .signalled(9), lived: Backoff.settledNanoseconds) == 1_000_000)
-    #expect(backoff.delay(after: .signalled(9), lived: 0) == 2_000_000)
-  }
-
-  @Test("Ends with the process's end, with a usage error, and with the fifth error of the start in a row")
-  func ends() {
-    var backoff = Backoff()
-    #expect(backoff.delay(after: .exited(0), lived: 0) == nil)
-    #expect(backoff.delay(after: .exited(64), lived: 0) == nil)
-    for _ in 0..<4 { #expect(backoff.delay(after: .exited(1), lived: 1000) != nil) }
-    #expect(backoff.delay(after: .signalled(9), lived: 1000) != nil)
-    for _ in 0..<4 { #expect(backoff.delay(after: .exited(1), lived: 1000) != nil) }
-    #expect(backoff.delay(after: .exited(1), lived: 1000) == nil)
-  }
-}

@@ -3,8 +3,8 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// The signals that ask a process to end, SIGINT, SIGTERM and SIGHUP, as something to ask for: so that a command can
-/// clean up before it ends. SIGHUP that is ignored (nohup(1)) stays so.
+/// The signals that ask a process to end, SIGINT, SIGTERM, SIGQUIT and SIGHUP, as something to ask for: so that a
+/// command can clean up before it ends. SIGHUP that is ignored (nohup(1)) stays so.
 ///
 /// From here on they are held back until the process ends: a second one is not to end it in the middle of that.
 struct Interruption: ~Copyable {
@@ -15,12 +15,12 @@ struct Interruption: ~Copyable {
   }
 
   /// Waits until a signal has come or a process has ended, by its pidfd; -1: for the signal alone.
-  func wait(orProcess pidfd: CInt, milliseconds: CInt) { wait(orProcesses: [pidfd], milliseconds: milliseconds) }
+  func wait(orProcess pidfd: CInt, milliseconds: CInt) { wait(orReadable: [pidfd], milliseconds: milliseconds) }
 
-  /// The same for several processes.
-  func wait(orProcesses pidfds: [CInt], milliseconds: CInt) {
+  /// The same for several descriptors: pidfds, and others that can be read.
+  func wait(orReadable descriptors: [CInt], milliseconds: CInt) {
     // A negative descriptor is left out (poll(2)); an error or an interruption is a look too early.
-    var looks = ([signals.number] + pidfds).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+    var looks = ([signals.number] + descriptors).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
     _ = poll(&looks, nfds_t(looks.count), milliseconds)
   }
 

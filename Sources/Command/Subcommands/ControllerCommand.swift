@@ -14,7 +14,8 @@ extension ControllerIdentity: ExpressibleByArgument {
 
 struct ControllerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "controller", abstract: "Run one controller in the foreground, until SIGTERM, SIGINT or SIGHUP.")
+    commandName: "controller",
+    abstract: "Run one controller in the foreground, until SIGTERM, SIGINT, SIGQUIT or SIGHUP.")
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
   @Argument(help: "Which of the two: a or b.") var identity: ControllerIdentity
@@ -26,11 +27,13 @@ struct ControllerCommand: ParsableCommand {
       "Serve the units as disks over NBD there: unix:PATH, tcp:PORT (on the loopback), tcp:ADDRESS:PORT.",
       valueName: "address"), transform: { try NBDAddress(parsing: $0) })
   var nbd: [NBDAddress] = []
-  @Flag(help: "Run it as a child process, and start it again when it dies.") var supervise = false
+  @Flag(help: "Run it as a child process, and start it again when it ends.") var supervise = false
   @OptionGroup var parent: ParentOptions
+  @OptionGroup var notice: ServingNotice
 
   func run() throws {
-    if supervise { return try Supervisor(identity).run() }
+    if supervise { return try runSupervised() }
+    let supervisor = try notice.open()
     try parent.follow()
     // Kept until the controller's loop looks at them: one that came between being there and looking would end it
     // without its leaving.
@@ -40,12 +43,28 @@ struct ControllerCommand: ParsableCommand {
     options.logger = Logger(label: "baton", factory: { [logTimes] in StandardErrorLog(label: $0, hasTimes: logTimes) })
     options.logger.logLevel = logLevel
     let subsystem = try Subsystem(name)
+    try notice.check(subsystem)
     var controller = try Controller(identity, of: subsystem, options: options)
-    if nbd.isEmpty { return try controller.run() }
+    var hasAnnounced = false
+    if nbd.isEmpty {
+      return try controller.run { controller in
+        if !hasAnnounced, controller.isServing {
+          hasAnnounced = true
+          ServingNotice.send(supervisor)
+        }
+        return false
+      }
+    }
     var serverOptions = NBDServerOptions(addresses: nbd)
     serverOptions.logger = options.logger
     var server = try NBDServer(identity, of: subsystem, options: serverOptions)
-    try server.run(&controller)
+    try server.run(&controller) { ServingNotice.send(supervisor) }
+  }
+
+  /// The same command line as a child process of this one.
+  private func runSupervised() throws {
+    let words = CommandLine.arguments.dropFirst(2).filter { $0 != "--supervise" }
+    try Supervision(Subsystem(name), [identity]) { _ in Array(words) }.run()
   }
 }
 

@@ -1,17 +1,16 @@
 import ArgumentParser
 import Baton
 import BatonSharedMemory
-import CBatonShims
-import Glibc
 import Logging
 
 struct ServeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "serve", abstract: "Serve units as disks over NBD: both controllers, supervised, until SIGTERM.",
     discussion: """
-      Makes the subsystem if it is not there (--unit as `baton create` has it), runs both controllers, starts one that \
-      dies again, and prints what to hand to NBD clients. Clients may use either controller, or both; while one is \
-      gone, the other one serves its clients as well. The subsystem stays when this ends.
+      Creates the subsystem if needed (--unit as in 'baton create'), runs both controllers, starts one that ends \
+      again, and prints what to hand to NBD clients. Clients may use either controller, or both; while one is gone, \
+      its peer serves its clients as well. It ends by itself only when no controller has ever served, or when none \
+      runs and the subsystem is gone. The subsystem stays when this ends.
       """)
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
@@ -46,19 +45,11 @@ struct ServeCommand: ParsableCommand {
       Console.error("baton: subsystem '\(name)' is there already, with its own units: --unit is not looked at")
     }
     let status = try subsystem.status()
-    let pair = try ControllerPair { identity in
+    let pair = try Supervision(subsystem, ControllerIdentity.allCases) { identity in
       ["--wait", wait.name, "--log-level", logLevel.rawValue]
         + addresses(of: identity, subsystem).flatMap { ["--nbd", "\($0)"] } + ["--", name, "\(identity)"]
     }
-    try pair.run {
-      // Both serve, and somebody answers at each address.
-      let isThere = try ControllerIdentity.allCases.allSatisfy { identity in
-        try subsystem.status().controllers[Int(identity.rawValue)].phase == "serving"
-          && addresses(of: identity, subsystem).allSatisfy(\.isAnswered)
-      }
-      if isThere { report(status, subsystem) }
-      return isThere
-    }
+    try pair.run { report(status, subsystem) }
   }
 
   /// Sees that nobody answers at an address before the controllers do: it would be taken for one of them.
@@ -97,94 +88,5 @@ struct ServeCommand: ParsableCommand {
         }
       }
     }
-  }
-}
-
-/// Both controllers as child processes, each started again when it dies.
-private struct ControllerPair: ~Copyable {
-  /// One of them.
-  private struct Seat {
-    let identity: ControllerIdentity
-    let words: [String]
-    var backoff = Backoff()
-    /// 0: it does not run.
-    var pid: pid_t = 0
-    var pidfd: CInt = -1
-    var startedAt: UInt64 = 0
-    /// When it is started again; nil: not at all.
-    var due: UInt64? = 0
-  }
-
-  private var seats: [Seat]
-  private let interruption: Interruption
-  private var isEnding = false
-  private var failure: CInt = 0
-
-  /// How often something is looked at that nobody tells of, while it is not there yet.
-  private static let lookMilliseconds: CInt = 10
-
-  init(_ words: (ControllerIdentity) -> [String]) throws(BatonError) {
-    interruption = try Interruption()
-    seats = ControllerIdentity.allCases.map { Seat(identity: $0, words: words($0)) }
-  }
-
-  /// Until both have left in good order. `isReady` is asked until it says that all is there.
-  ///
-  /// - Throws: the status of one that cannot be started.
-  consuming func run(until isReady: () throws -> Bool) throws {
-    defer { endAll() }
-    var isComplete = false
-    while true {
-      let now = monotonicNanoseconds()
-      for index in seats.indices {
-        try startIfDue(index, now)
-        reap(index)
-      }
-      if interruption.take() != 0 || failure != 0, !isEnding {
-        isEnding = true
-        for index in seats.indices {
-          seats[index].due = nil
-          if seats[index].pid > 0 { kill(seats[index].pid, SIGTERM) }
-        }
-      }
-      if seats.allSatisfy({ $0.pid == 0 && $0.due == nil }) { break }
-      if !isComplete, !isEnding { isComplete = try isReady() }
-      let isBusy = !isComplete || seats.contains { $0.pid == 0 && $0.due != nil || $0.pid > 0 && $0.pidfd < 0 }
-      interruption.wait(
-        orProcesses: seats.map(\.pidfd), milliseconds: isBusy && !isEnding ? Self.lookMilliseconds : 100)
-    }
-    // What was wrong, the child has said.
-    if failure != 0 { throw ExitCode(failure) }
-  }
-
-  private mutating func startIfDue(_ index: Int, _ now: UInt64) throws(BatonError) {
-    guard seats[index].pid == 0, let due = seats[index].due, due <= now, !isEnding else { return }
-    seats[index].pid = try OwnProgram.start("controller", seats[index].words)
-    seats[index].pidfd = baton_pidfd_open(seats[index].pid)
-    seats[index].startedAt = now
-    seats[index].due = nil
-  }
-
-  private mutating func reap(_ index: Int) {
-    var status: CInt = 0
-    guard seats[index].pid > 0, waitpid(seats[index].pid, &status, WNOHANG) == seats[index].pid,
-      let ending = ProcessEnding(waitStatus: status)
-    else { return }
-    if seats[index].pidfd >= 0 { close(seats[index].pidfd) }
-    seats[index].pidfd = -1
-    seats[index].pid = 0
-    let now = monotonicNanoseconds()
-    guard let delay = seats[index].backoff.delay(after: ending, lived: now - seats[index].startedAt) else {
-      if ending != .exited(0) { failure = ending.code }
-      return
-    }
-    if isEnding { return }
-    Console.error("baton: controller \(seats[index].identity) \(ending); started again in \(Figure.duration(delay))")
-    seats[index].due = now + delay
-  }
-
-  /// On every way out: nothing that was started runs on.
-  private func endAll() {
-    for seat in seats where seat.pid > 0 { ChildProcess.end(seat.pid) }
   }
 }

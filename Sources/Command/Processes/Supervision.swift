@@ -1,0 +1,204 @@
+import ArgumentParser
+import Baton
+import BatonSharedMemory
+import CBatonShims
+import Glibc
+
+/// Controllers as child processes: one, or both of a subsystem. Starts each again when it ends (`RestartRule`), until
+/// this process is told to end.
+///
+/// Invariants:
+/// - the end of one controller, and whatever keeps it from starting again, costs the other one nothing;
+/// - a life counts as one that serves when the controller itself says so, through a pipe (`ServingNotice`): the
+///   subsystem's folder may be gone by then;
+/// - every process that was started is ended on every way out.
+struct Supervision: ~Copyable {
+  /// One controller.
+  private struct Seat {
+    let identity: ControllerIdentity
+    let words: [String]
+    /// 0: it does not run.
+    var pid: pid_t = 0
+    var pidfd: CInt = -1
+    /// The end of the pipe on which it says that it serves; -1: it has, or does not run.
+    var notice: CInt = -1
+    var startedAt: UInt64 = 0
+    /// When it is started; nil: when its peer serves, or not at all.
+    var due: UInt64? = 0
+  }
+
+  private let subsystem: Subsystem
+  private let generation: UInt64
+  private var seats: [Seat]
+  private var rule: RestartRule
+  private let interruption: Interruption
+  private var isEnding = false
+  /// Why this ends before it was told to.
+  private var failure: (any Error)?
+
+  /// How often the loop looks at a process that has no pidfd.
+  private static let lookMilliseconds: CInt = 20
+
+  /// Of the controllers of a subsystem, as it is now, with the words of each one's command line.
+  init(
+    _ subsystem: Subsystem, _ identities: [ControllerIdentity], words: (ControllerIdentity) -> [String]
+  ) throws(BatonError) {
+    let generation = try subsystem.status().generation
+    interruption = try Interruption()
+    self.subsystem = subsystem
+    self.generation = generation
+    seats = identities.map { Seat(identity: $0, words: ServingNotice.words(generation) + words($0)) }
+    rule = RestartRule(seats: identities.count)
+  }
+
+  /// Until this process has been told to end and all controllers have left. `isSettled` is called once, when a
+  /// controller serves and it is known of the others whether they do.
+  ///
+  /// - Throws: what keeps every controller from serving, if anything does.
+  consuming func run(whenSettled isSettled: () -> Void = {}) throws {
+    defer { endAll() }
+    var wasSettled = false
+    while true {
+      for index in seats.indices {
+        startIfDue(index)
+        readNotice(index)
+        reap(index)
+      }
+      if interruption.take() != 0 || failure != nil, !isEnding { beginEnd() }
+      if seats.allSatisfy({ $0.pid == 0 && $0.due == nil }), isEnding { break }
+      if !wasSettled, !isEnding, rule.isSettled {
+        wasSettled = true
+        isSettled()
+      }
+      wait()
+    }
+    if let failure { throw failure }
+  }
+
+  private mutating func beginEnd() {
+    isEnding = true
+    for index in seats.indices {
+      seats[index].due = nil
+      if seats[index].pid > 0 { kill(seats[index].pid, SIGTERM) }
+    }
+  }
+
+  /// Until a signal comes, a controller ends or serves, or one is due.
+  private func wait() {
+    let now = monotonicNanoseconds()
+    let dues = seats.compactMap { seat in seat.pid == 0 ? seat.due : nil }
+    var milliseconds: CInt = -1
+    if let due = dues.min() { milliseconds = due > now ? CInt((due - now) / 1_000_000) + 1 : 0 }
+    // Where there is no pidfd the loop looks every so often.
+    if seats.contains(where: { $0.pid > 0 && $0.pidfd < 0 }) {
+      milliseconds = milliseconds < 0 ? Self.lookMilliseconds : min(milliseconds, Self.lookMilliseconds)
+    }
+    interruption.wait(orReadable: seats.flatMap { [$0.pidfd, $0.notice] }, milliseconds: milliseconds)
+  }
+
+  // MARK: One life
+
+  private mutating func startIfDue(_ index: Int) {
+    guard seats[index].pid == 0, !isEnding, failure == nil else { return }
+    let now = monotonicNanoseconds()
+    if seats[index].due == nil, rule.hasServed { seats[index].due = now + rule.delay(index) }
+    guard let due = seats[index].due, due <= now else { return }
+    rule.began(index)
+    seats[index].startedAt = now
+    seats[index].due = nil
+    do throws(BatonError) {
+      let pipe = try ServingNotice.pipe()
+      seats[index].pid = try OwnProgram.start(
+        "controller", seats[index].words, handing: (pipe.writer.number, ServingNotice.descriptor))
+      seats[index].notice = pipe.takeReader()
+      seats[index].pidfd = baton_pidfd_open(seats[index].pid)
+    } catch {
+      Console.error("baton: \(error)")
+      decide(index, nil, error)
+    }
+  }
+
+  private mutating func readNotice(_ index: Int) {
+    guard seats[index].notice >= 0, let hasCome = ServingNotice.read(seats[index].notice) else { return }
+    if hasCome { rule.served(index) }
+    close(seats[index].notice)
+    seats[index].notice = -1
+  }
+
+  private mutating func reap(_ index: Int) {
+    var status: CInt = 0
+    guard seats[index].pid > 0, waitpid(seats[index].pid, &status, WNOHANG) == seats[index].pid,
+      let ending = ProcessEnding(waitStatus: status)
+    else { return }
+    // What it has said before it ended.
+    readNotice(index)
+    if seats[index].notice >= 0 { close(seats[index].notice) }
+    if seats[index].pidfd >= 0 { close(seats[index].pidfd) }
+    seats[index].notice = -1
+    seats[index].pidfd = -1
+    seats[index].pid = 0
+    // A terminal interrupts the whole group: the signal has come here as well then.
+    if !isEnding, interruption.take() != 0 { beginEnd() }
+    if isEnding {
+      // One that was told to leave before it held the signal back has died of that.
+      if failure == nil, ending != .exited(0), !ending.isByTerminationSignal { failure = ExitCode(ending.code) }
+      return
+    }
+    // What was wrong, the controller has said.
+    decide(index, ending, ExitCode(ending.code))
+  }
+
+  /// What follows the end of a life, or a start that failed.
+  private mutating func decide(_ index: Int, _ ending: ProcessEnding?, _ reason: any Error) {
+    let now = monotonicNanoseconds()
+    let hadServed = rule.serves(index)
+    let next = rule.ended(index, ending)
+    if !hadServed, seats.allSatisfy({ $0.pid == 0 }), let loss = lossOfSubsystem() {
+      failure = loss
+      return
+    }
+    let identity = seats[index].identity
+    let lived = Figure.duration(now - seats[index].startedAt)
+    let what =
+      switch ending {
+      case nil: "could not be started"
+      case .exited(0): "left after \(lived), told to by somebody else"
+      case let ending?: "\(ending) after \(lived)"
+      }
+    switch next {
+    case .again(let delay):
+      seats[index].due = now + delay
+      Console.error("baton: controller \(identity) \(what); started again in \(Figure.duration(delay))")
+    case .whenPeerServes:
+      Console.error(
+        "baton: controller \(identity) \(what), before it served; started again if controller \(identity.peer) serves")
+    case .giveUp:
+      failure = reason
+      Console.error("baton: controller \(identity) \(what), before \(seats.count > 1 ? "either" : "it") ever served")
+    }
+  }
+
+  /// Whether no controller can serve this subsystem any more: its folder is gone, or is another subsystem's.
+  private func lossOfSubsystem() -> BatonError? {
+    do throws(BatonError) {
+      if try subsystem.status().generation == generation { return nil }
+      return BatonError(
+        .missing, "subsystem '\(subsystem.location.name)'",
+        "was replaced by another one of that name while it was served", mend: "start again to serve that one")
+    } catch {
+      return error.code == .missing
+        ? BatonError(
+          .missing, "subsystem '\(subsystem.location.name)'", "was removed while it was served: \(error)",
+          mend: "create it again with 'baton create'")
+        : nil
+    }
+  }
+
+  /// On every way out: nothing that was started runs on, nothing that was opened stays open.
+  private func endAll() {
+    for seat in seats {
+      if seat.pid > 0 { ChildProcess.end(seat.pid) }
+      for number in [seat.pidfd, seat.notice] where number >= 0 { close(number) }
+    }
+  }
+}
