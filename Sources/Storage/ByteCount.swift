@@ -1,8 +1,11 @@
 /// Bytes and durations as people write them on a command line.
 public enum ByteCount {
-  /// `4096`, `4k`, `64M`, `1G`, `2T`: powers of 1024. Nil where it is none of these or does not fit.
-  public static func parse(_ text: some StringProtocol) -> UInt64? {
-    guard let last = text.last else { return nil }
+  /// `4096`, `4k`, `64M`, `1G`, `2T`: powers of 1024; `4KiB` is `4k`. Nil where it is none of these or does not fit.
+  public static func parse(_ written: some StringProtocol) -> UInt64? {
+    // As `describe` has it. Not kB, which is 1000 bytes to many.
+    let isBinary = written.count > 2 && written.lowercased().hasSuffix("ib")
+    let text = written.dropLast(isBinary ? 2 : 0)
+    guard let last = text.last, !isBinary || !last.isNumber else { return nil }
     let shift: UInt64? =
       switch last {
       case "k", "K": 10

@@ -72,7 +72,9 @@ public struct UnitSpecification: Sendable, Equatable {
     let head = size == nil ? rest : rest[..<colon!]
     if head.isEmpty { throw Self.invalid(text, "names no file") }
     if size == nil, rest.hasPrefix("mem:") || rest.hasPrefix("null:") || rest == "mem" || rest == "null" {
-      throw Self.invalid(text, "names no size")
+      let word = colon.map { rest[rest.index(after: $0)...] } ?? ""
+      if word.isEmpty { throw Self.invalid(text, "names no size") }
+      throw Self.invalid(text, "has a size '\(word)' that is no whole number of bytes, K, M, G or T, such as 1536k")
     }
     // Else a slip of the pen would make a file of that name.
     if head.hasPrefix("mem:") || head.hasPrefix("null:") || head.hasPrefix("fault:") || head.hasPrefix("as:") {

@@ -64,11 +64,21 @@ struct SpecificationTests {
     expectError(.invalid, naming: "unit '\(text)'") { try UnitSpecification(parsing: text) }
   }
 
+  @Test("A size that is no whole number is named as what is wrong")
+  func sizeNamed() {
+    #expect {
+      try UnitSpecification(parsing: "mem:1.5M")
+    } throws: {
+      "\($0)".contains("size '1.5M'") && "\($0)".contains("1536k")
+    }
+  }
+
   @Test(
     "Byte counts",
     arguments: [
       ("0", 0), ("1", 1), ("4096", 4096), ("4k", 4096), ("4K", 4096), ("64M", 64 << 20), ("64m", 64 << 20),
       ("1G", 1 << 30), ("1g", 1 << 30), ("2T", 2 << 40), ("2t", 2 << 40), ("0k", 0),
+      ("4kib", 4096), ("4KiB", 4096), ("64MiB", 64 << 20), ("1GIB", 1 << 30), ("2tib", 2 << 40),
       ("18446744073709551615", UInt64.max), ("16777215T", 16_777_215 << 40),
     ] as [(String, UInt64)])
   func bytes(text: String, count: UInt64) { #expect(ByteCount.parse(text) == count) }
@@ -77,7 +87,7 @@ struct SpecificationTests {
     "What is no byte count is none",
     arguments: [
       "", "k", "M", "1kk", "1P", "1 k", " 1", "1 ", "-1", "+1", "1.5k", "0x10", "1_000", "18446744073709551616",
-      "16777216T", "18014398509481984k", "１２", "4ki",
+      "16777216T", "18014398509481984k", "１２", "4ki", "4ib", "ib", "kib", "4kb", "4KB", "4b", "1.5MiB", "4kibib",
     ])
   func noBytes(text: String) { #expect(ByteCount.parse(text) == nil) }
 
