@@ -98,6 +98,13 @@ public struct Service: Sendable, Equatable {
   public var term: UInt64 { rawValue >> 16 }
 }
 
+extension Service: CustomStringConvertible {
+  /// `by b in term 3`, `by b in term 4, after a change of owner`.
+  public var description: String {
+    "by \(controller) in term \(term)" + (isTransferred ? ", after a change of owner" : "")
+  }
+}
+
 /// A request line in host memory: one cache line that goes to the controller with the request and comes back with
 /// the answer. An address and nothing more.
 @frozen

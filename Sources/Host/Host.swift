@@ -45,6 +45,11 @@ public struct Completion: Sendable {
   }
 }
 
+extension Completion: CustomStringConvertible {
+  /// `success, 4096, by b in term 3 (cookie 7)`.
+  public var description: String { "\(status), \(value), \(service) (cookie \(cookie))" }
+}
+
 /// A host entity: submits requests to either controller and polls for their completions.
 ///
 /// One thread, no locks. `submit` and `next` make no system call and allocate nothing while the controllers are

@@ -212,17 +212,27 @@ struct HostTests {
       try other.status().controllers[Int(controller.rawValue)][.hostsRefused]
     }
     try laboratory.turn { laboratory.host.subsystemLoss != nil }
-    #expect(try refused(.a) + refused(.b) > 0)
-    // It does not ask for ever.
-    let refusals = try (refused(.a), refused(.b))
+    // It does not ask for ever: not once more in four times what it waits between two attempts. It has asked both at
+    // the same time, and gives up at the first refusal, so the second one may be counted only now.
     let until = monotonicNanoseconds() + 200_000_000
     try laboratory.turn { monotonicNanoseconds() > until }
-    #expect(try (refused(.a), refused(.b)) == refusals)
+    let refusals = try [refused(.a), refused(.b)]
+    #expect(refusals.contains(1) && refusals.allSatisfy { $0 <= 1 }, "\(refusals)")
     #expect(!laboratory.host.isAttached(to: .a) && !laboratory.host.isAttached(to: .b))
     #expect(laboratory.host.outstanding == 2)
     let host = try laboratory.attach()
     #expect(try laboratory.perform(Request(.read, length: 4096), on: .a, from: host).status == .success)
     #expect(host.holds(0..<4096, 0))
+  }
+
+  @Test("A completion says in words how it ended, who served it and why it waited")
+  func completionDescribed() throws {
+    let laboratory = try Laboratory()
+    let direct = try laboratory.perform(Request(.write, length: 4096), on: .a)
+    let term = direct.service.term
+    #expect("\(direct.service)".hasPrefix("by a in term \(term)"))
+    let moved = try laboratory.perform(Request(.read, length: 4096), on: .b)
+    #expect("\(moved)" == "success, 4096, by b in term \(term + 1), after a change of owner (cookie 0)")
   }
 
   @Test("What is no memory of a host is refused with its reason, and costs nobody anything")
