@@ -526,3 +526,11 @@ uint64_t baton_raise_file_size_limit(uint64_t wanted) {
   }
   return limit.rlim_cur;
 }
+
+int baton_terminal_columns(int fd) {
+  struct winsize size;
+  return ioctl(fd, TIOCGWINSZ, &size) ? 0 : size.ws_col;
+}
+
+extern const char baton_build_commit[] __attribute__((weak));
+const char *baton_commit(void) { return baton_build_commit ? baton_build_commit : ""; }

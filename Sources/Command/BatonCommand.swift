@@ -9,7 +9,7 @@ struct BatonCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "baton",
     abstract: "Two storage controllers, both active, that pass ownership like a baton.",
-    version: "0.1.0",
+    version: BuildVersion.description,
     subcommands: [
       DemoCommand.self, StressCommand.self, BenchCommand.self, BenchWorkerCommand.self, BareProcessCommand.self,
       RivalCommand.self, NothingServerCommand.self, TurnsCommand.self,

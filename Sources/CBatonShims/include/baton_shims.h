@@ -140,6 +140,14 @@ uint64_t baton_raise_open_file_limit(void);
 // in bytes (RLIM_INFINITY is the largest number).
 uint64_t baton_raise_file_size_limit(uint64_t wanted);
 
+// Columns of the terminal that a descriptor leads to; 0 where it is no terminal, or does not know (ioctl(2) is
+// variadic).
+int baton_terminal_columns(int fd);
+
+// The commit that the program was built from, "" where its build did not say: tools/release links an object with the
+// name in.
+const char *baton_commit(void);
+
 // errno is a macro over a function call in C; Swift's overlay of it is fine, but these shims return -errno instead
 // so that no library call can come between the failure and the reading of it.
 
