@@ -15,18 +15,22 @@ struct BatonCommand: ParsableCommand {
       RivalCommand.self, NothingServerCommand.self, TurnsCommand.self,
       PressCommand.self, PeersCommand.self,
       ServeCommand.self, CreateCommand.self, ControllerCommand.self, RunCommand.self,
-      StatusCommand.self, DestroyCommand.self,
+      StatusCommand.self, ListCommand.self, PruneCommand.self, DestroyCommand.self,
     ])
 
-  /// Exit codes: 0 done and right, 1 an error that was named, 2 data or answers that were wrong, 64 a command line
-  /// that makes no sense.
+  /// Exit codes: 0 done and right, 1 an error that was named, 2 data or answers that were wrong, 3 a goal that was
+  /// missed (`bench --fail-on-miss`), 4 nobody to ask any more (`run`), 64 a command line that makes no sense, 128 and
+  /// a signal's number when that ended it.
   static func main() {
     occupyStandardDescriptors()
     // A pipe that nobody reads ends the command, not the process by signal half way through its cleaning up.
     signal(SIGPIPE, SIG_IGN)
     // Swift's runtime takes SIGQUIT for a crash: it prints registers for seconds, and the command goes on meanwhile.
     baton_end_at_quit()
+    // Nor does a limit on the size of files: who writes beyond it is told so.
+    signal(SIGXFSZ, SIG_IGN)
     do {
+      try checkSubcommand()
       var command = try parseAsRoot()
       try command.run()
       try Console.checkOutput()
@@ -43,6 +47,19 @@ struct BatonCommand: ParsableCommand {
 }
 
 extension BatonCommand {
+  /// A first word that is no subcommand, with the one that was probably meant: the parser would call it unexpected.
+  private static func checkSubcommand() throws {
+    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
+    let commands = configuration.subcommands.map { $0.configuration }
+    // Of ours each says its name.
+    if word == "help" || commands.contains(where: { $0.commandName == word }) { return }
+    let shown = commands.filter { $0.shouldDisplay }.compactMap { $0.commandName } + ["help"]
+    let meant = Suggestion.nearest(to: word, among: shown)
+    Console.error(
+      "baton: unknown subcommand '\(word)'; " + (meant.map { "did you mean '\($0)'?" } ?? "'baton --help' lists them"))
+    throw ExitCode.validationFailure
+  }
+
   /// A program may be started with its input and outputs closed, as daemons are. What is opened next would get their
   /// numbers, a unit's file for one, and what is logged would be written into it. Something that can be read, and
   /// brings nothing, and cannot be written takes their places: who writes is told so, as if they were closed.

@@ -74,7 +74,7 @@ public struct UnitSpecification: Sendable, Equatable {
     if size == nil, rest.hasPrefix("mem:") || rest.hasPrefix("null:") || rest == "mem" || rest == "null" {
       let word = colon.map { rest[rest.index(after: $0)...] } ?? ""
       if word.isEmpty { throw Self.invalid(text, "names no size") }
-      throw Self.invalid(text, "has a size '\(word)' that is no whole number of bytes, K, M, G or T, such as 1536k")
+      throw Self.invalid(text, "has the size '\(word)', not a whole number of bytes, K, M, G or T, such as 1536k")
     }
     // Else a slip of the pen would make a file of that name.
     if head.hasPrefix("mem:") || head.hasPrefix("null:") || head.hasPrefix("fault:") || head.hasPrefix("as:") {

@@ -34,7 +34,7 @@ public struct SubsystemLocation: Sendable, Equatable {
   static let nameCountMax = 80
 
   /// The folder that named subsystems lie in.
-  static var home: String {
+  public static var home: String {
     if let named = getenv("BATON_HOME"), named.pointee != 0 { return String(cString: named) }
     return "/dev/shm/baton-\(getuid())"
   }

@@ -34,7 +34,10 @@ struct BenchCommand: ParsableCommand {
 
   @Argument(help: "Suites.") var suites: [BenchSuite] = []
   @Option(help: "Rounds of each comparison.") var rounds = 25
-  @Option(help: "Seconds after which no further round of a comparison begins; all rounds if left out.")
+  @Option(
+    help: ArgumentHelp(
+      "Time after which no further round of a comparison begins, such as 8s; if left out, all rounds run.",
+      valueName: "time"), transform: RunTime.seconds(parsing:))
   var runtime: Double?
   @Flag(help: "A short form: fewer and shorter rounds, all suites in less than two minutes.") var quick = false
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
@@ -45,7 +48,7 @@ struct BenchCommand: ParsableCommand {
 
   func validate() throws {
     guard (3...10_000).contains(rounds) else { throw ValidationError("--rounds takes 3 to 10000") }
-    if let runtime, !(runtime > 0) { throw ValidationError("--runtime takes seconds, more than 0") }
+    if let runtime, !(runtime > 0) { throw ValidationError("--runtime takes a time, more than 0") }
     if json == "-", html == "-" { throw ValidationError("--json and --html cannot both go to standard output") }
   }
 
@@ -66,7 +69,12 @@ struct BenchCommand: ParsableCommand {
         error is ExitCode ? "interrupted; the remaining suites were not run" : "ended early: \(error)")
     }
     bench.report.seconds = Double(monotonicNanoseconds() - start) / 1e9
-    if let json { try JSONReport.write(bench.report, to: json) }
+    if let json {
+      try JSONReport.write(
+        bench.report, of: "bench", settings(chosen, bench), ending: ending(outcome, bench.report),
+        started: bench.report.started,
+        to: json)
+    }
     if let html { try OutputFile.write(ReportPage(bench.report).html, to: html) }
     if !isQuiet { Console.print(bench.report.text) }
     try outcome.get()
@@ -75,6 +83,25 @@ struct BenchCommand: ParsableCommand {
 
   /// The exit status where a goal was missed and that was asked for: none of those that other failures have.
   static let goalMissed: Int32 = 3
+}
+
+extension BenchCommand {
+  private func settings(_ chosen: [BenchSuite], _ bench: Bench) -> [String: JSONReport.Setting] {
+    [
+      "suites": .list(chosen.map(\.rawValue)), "rounds": .init(bench.rounds), "runtime": .init(runtime),
+      "quick": .flag(quick), "fail_on_miss": .flag(failOnMiss), "directory": .string(directory),
+    ]
+  }
+
+  private func ending(_ outcome: Result<Void, any Error>, _ report: BenchReport) -> Ending {
+    switch outcome {
+    case .success:
+      failOnMiss && report.verdicts.contains(.missed) ? Ending(reason: .missed, status: Self.goalMissed) : .complete
+    case .failure(let code as ExitCode): Ending(reason: .interrupted, status: code.rawValue)
+    case .failure(let wrong as VerificationFailure): Ending(reason: .violation, status: 2, message: "\(wrong)")
+    case .failure(let error): Ending(reason: .failed, status: 1, message: "\(error)")
+    }
+  }
 }
 
 /// What the suites share.
@@ -144,13 +171,14 @@ struct Bench {
     return options
   }
 
-  /// With a subsystem that is gone afterwards. The body leaves no controller behind.
+  /// With a subsystem that is gone afterwards. The body leaves no controller behind. `scratch` is the folder of its
+  /// units' files.
   static func withSubsystem<Outcome>(
-    _ name: String, _ units: [UnitSpecification], _ body: (Subsystem) throws -> Outcome
+    _ name: String, _ units: [UnitSpecification], scratch: String? = nil, _ body: (Subsystem) throws -> Outcome
   ) throws -> Outcome {
-    let subsystem = try Subsystem.create("\(name)-\(getpid())", units: units)
-    let outcome = Result { try body(subsystem) }
-    try subsystem.destroy()
+    let temporary = try TemporarySubsystem("bench", name, units: units, scratch: scratch)
+    let outcome = Result { try body(temporary.subsystem) }
+    try temporary.destroy()
     return try outcome.get()
   }
 

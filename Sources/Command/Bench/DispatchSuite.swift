@@ -123,7 +123,7 @@ extension Bench {
     progress.begin("dispatch: trying the peers")
     var peers = PeerThings(
       PeerBench(Peer.allCases.filter { !$0.spins && $0 != .futex }, .roundTrip, turns: turns, cpus: cpus), after: 2)
-    let measured = try Self.withSubsystem("parked", [Self.nullUnit]) { subsystem in
+    let measured = try Self.withSubsystem("parked", [Self.nullUnit], scratch: scratch.path) { subsystem in
       progress.begin("dispatch: starting a controller that parks")
       var controller = try Self.pinned(to: cpus.there) {
         try ControllerProcess(.a, of: subsystem, arguments: ["--wait", "park"], log: log)

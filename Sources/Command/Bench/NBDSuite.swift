@@ -81,7 +81,7 @@ extension Bench {
     let (path, log) = ("\(scratch.path)/file", "\(scratch.path)/log")
     progress.begin("nbd: writing a file of \(ByteCount.describe(Self.nbdFileSize)) on \(fileSystem)")
     try ImageFile.make(at: path, count: Self.nbdFileSize, seed: 1)
-    try Self.withSubsystem("nbd", [UnitSpecification(.path(path))]) { subsystem in
+    try Self.withSubsystem("nbd", [UnitSpecification(.path(path))], scratch: scratch.path) { subsystem in
       let isDirect = try subsystem.status().units[0].isDirect
       let place = "\(fileSystem), \(isDirect ? "O_DIRECT" : "page cache")"
       // In the short form there is time for one placement, and where there is one CPU there is but one.

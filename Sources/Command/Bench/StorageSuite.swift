@@ -39,7 +39,7 @@ extension Bench {
     let (path, log, size) = ("\(scratch.path)/file", "\(scratch.path)/log", fileSize)
     progress.begin("storage: writing a file of \(ByteCount.describe(size)) on \(fileSystem)")
     try ImageFile.make(at: path, count: size, seed: 1)
-    try Self.withSubsystem("storage", [UnitSpecification(.path(path))]) { subsystem in
+    try Self.withSubsystem("storage", [UnitSpecification(.path(path))], scratch: scratch.path) { subsystem in
       let isDirect = try subsystem.status().units[0].isDirect
       let place = "\(fileSystem), \(isDirect ? "O_DIRECT" : "page cache")"
       for transfer in Transfer.all { try storage(transfer, on: subsystem, path, size, isDirect, place, log: log) }
@@ -111,8 +111,8 @@ extension Bench {
     plan.seed = seed
     var workload = try Workload(plan, of: subsystem)
     let result = try workload.run()
-    if let error = result.errors.first {
-      throw BatonError(.system, path, "\(error.value) requests ended with: \(error.key)")
+    if let failure = result.failure {
+      throw BatonError(failure.code, path, "\(failure.subject) \(failure.problem)", mend: failure.mend)
     }
     return Double(result.requests) / (Double(result.nanoseconds) / 1e9)
   }

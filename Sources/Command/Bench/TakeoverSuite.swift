@@ -45,7 +45,8 @@ extension Bench {
         UnitSpecification(hasFiles ? .path("\(scratch.path)/quiet-\(unit)") : .null, size: Self.quietFileSize))
     }
     let log = "\(scratch.path)/log"
-    let rows = try Self.withSubsystem("takeover", [UnitSpecification(.path(paths[1])), probed]) { small in
+    let units = [UnitSpecification(.path(paths[1])), probed]
+    let rows = try Self.withSubsystem("takeover", units, scratch: scratch.path) { small in
       try Self.withSubsystem("takeover-crowd", crowd) { large in
         try takeover(small, large, barePath: paths[0], log: log)
       }

@@ -13,9 +13,9 @@ struct TurnsCommand: ParsableCommand {
   @Flag(help: "Waste of every kind with the requests: whoever counts must find it.") var wasteful = false
 
   func run() throws {
-    let subsystem = try Subsystem.create("turns-\(getpid())", units: [UnitSpecification(.null, size: 1 << 30)])
-    let outcome = Result { try turn(subsystem) }
-    try subsystem.destroy()
+    let temporary = try TemporarySubsystem("turns", units: [UnitSpecification(.null, size: 1 << 30)])
+    let outcome = Result { try turn(temporary.subsystem) }
+    try temporary.destroy()
     let switches = try outcome.get()
     Console.print("\(requests) requests, \(switches) voluntary context switches")
   }

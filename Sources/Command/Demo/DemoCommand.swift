@@ -14,7 +14,10 @@ struct DemoCommand: ParsableCommand {
       """)
 
   @Option(help: ArgumentHelp("A real file to copy through the controllers.", valueName: "file")) var image: String?
-  @Option(help: "Seconds of random load.") var runtime: Double?
+  @Option(
+    help: ArgumentHelp("Time of random load, such as 5s (default: 5s, with --quick 1s).", valueName: "time"),
+    transform: RunTime.seconds(parsing:))
+  var runtime: Double?
   @Flag(help: "A short form: a smaller scratch image and a second of load.") var quick = false
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
@@ -22,11 +25,12 @@ struct DemoCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
 
   func validate() throws {
-    if let runtime, !(runtime > 0 && runtime < 1e6) { throw ValidationError("--runtime takes seconds, more than 0") }
+    if let runtime, !(runtime > 0 && runtime < 1e6) { throw ValidationError("--runtime takes a time, more than 0") }
   }
 
   func run() throws {
     let interruption = try Interruption()
+    let started = JSONReport.now
     if let json { try OutputFile.check(json) }
     let scratch = try ScratchDirectory(in: directory, name: "demo")
     let imagePath = image ?? "\(scratch.path)/image"
@@ -35,7 +39,6 @@ struct DemoCommand: ParsableCommand {
     }
     let file = try ImageFile(imagePath)
 
-    let name = "demo-\(getpid())"
     let unitSize = (UInt64(file.count) + 65535) & ~65535
     let loadSize: UInt64 = quick ? 16 << 20 : 64 << 20
     var units = [
@@ -43,17 +46,20 @@ struct DemoCommand: ParsableCommand {
       UnitSpecification(.path("\(scratch.path)/unit1"), size: loadSize),
     ]
     for index in units.indices { units[index].isBuffered = buffered }
-    let subsystem = try Subsystem.create(name, units: units)
-    let outcome = Result { try tell(of: subsystem, file, loadSize: loadSize, scratch.path, interruption) }
+    let temporary = try TemporarySubsystem("demo", units: units, scratch: scratch.path)
+    let subsystem = temporary.subsystem
+    let outcome = Result {
+      try tell(of: subsystem, file, loadSize: loadSize, scratch.path, interruption, since: started)
+    }
     // The controllers are gone, whether they left or were killed.
-    try subsystem.destroy()
+    try temporary.destroy()
     try outcome.get()
   }
 
   /// The story itself. Both controllers have ended when this returns or throws.
   private func tell(
     of subsystem: Subsystem, _ file: borrowing ImageFile, loadSize: UInt64, _ scratch: String,
-    _ interruption: borrowing Interruption
+    _ interruption: borrowing Interruption, since started: String
   ) throws {
     let isQuiet = json == "-"
     var progress = Progress(isQuiet: isQuiet)
@@ -95,10 +101,11 @@ struct DemoCommand: ParsableCommand {
     var signal: CInt = 0
     var killed: ControllerIdentity?
     var isBack = false
-    let load = try workload.run { requests, nanoseconds in
+    let load = try workload.run { moment in
       signal = max(signal, interruption.take())
-      progress.update("\(Figure.fixed(Double(nanoseconds) / 1e9, 1)) s, \(Figure.count(requests)) requests")
-      return signal == 0
+      progress.update(
+        "\(Figure.fixed(Double(moment.nanoseconds) / 1e9, 1)) s, \(Figure.count(moment.requests)) requests")
+      return signal == 0 ? .goOn : .abandon
     } killing: { nanoseconds in
       if killed == nil, nanoseconds > plan.nanoseconds / 2 {
         let owner = try subsystem.status().functions[2].owner ?? .a
@@ -120,12 +127,16 @@ struct DemoCommand: ParsableCommand {
     }
     if signal != 0 { throw ExitCode(128 + signal) }
     if let mismatch = load.mismatch { throw VerificationFailure(description: "verification failed: \(mismatch)") }
-    if let error = load.errorsReport { throw error }
+    if let failure = load.failure { throw failure }
 
     if isBack, killed == .a { try a.waitUntilServing(subsystem, log: log) }
     if isBack, killed == .b { try b.waitUntilServing(subsystem, log: log) }
     progress.begin("reading everything once more")
-    let blocks = try workload.verifyAll()
+    let blocks = try workload.verifyAll {
+      signal = max(signal, interruption.take())
+      return signal == 0 ? .goOn : .abandon
+    }
+    if signal != 0 { throw ExitCode(128 + signal) }
     let secondHash = try copy.read(file, swapped: true) { part in
       try proceed()
       progress.update("\(Int(part * 100)) %")
@@ -137,35 +148,55 @@ struct DemoCommand: ParsableCommand {
     try a.stop()
     try b.stop()
     let report = DemoReport(
-      controllerA: Int(a.pid), controllerB: Int(b.pid), seconds: seconds,
+      controllers: [.init(identity: "a", pid: Int(a.pid)), .init(identity: "b", pid: Int(b.pid))], seconds: seconds,
       requests: copy.requests + load.requests + blocks,
-      servedByA: copy.servedBy[0] + load.servedByA, servedByB: copy.servedBy[1] + load.servedByB,
+      servedBy: ServedBy(a: copy.servedBy[0] + load.servedByA, b: copy.servedBy[1] + load.servedByB),
       changesOfOwner: status.terms, killed: killed.map { "\($0)" }, pause: load.pause,
-      imageLatency: copy.latencies.summary, loadLatency: load.latencies.summary,
+      imageLatencyNanoseconds: copy.latencies.summary, loadLatencyNanoseconds: load.latencies.summary,
       blocksVerified: blocks, readsVerified: load.verifiedReads, imageBytes: file.count, sha256: try file.sha256(),
       sha256Read: firstHash, sha256ReadAgain: secondHash)
-    if let json { try JSONReport.write(report, to: json) }
+    if let json {
+      let ending =
+        report.isVerified ? Ending.complete : Ending(reason: .violation, status: 2, message: Self.hashesDiffer)
+      try JSONReport.write(report, of: "demo", settings(plan), ending: ending, started: started, to: json)
+    }
     if !isQuiet { Console.print(report.text) }
     if !report.isVerified {
-      throw VerificationFailure(
-        description: "verification failed: the SHA-256 of what was read differs from the image's")
+      throw VerificationFailure(description: Self.hashesDiffer)
     }
+  }
+
+  private static let hashesDiffer = "verification failed: the SHA-256 of what was read differs from the image's"
+
+  private func settings(_ plan: WorkloadPlan) -> [String: JSONReport.Setting] {
+    [
+      "image": .init(image), "runtime": .seconds(Double(plan.nanoseconds) / 1e9), "quick": .flag(quick),
+      "buffered": .flag(buffered), "directory": .string(directory), "bs": .init(plan.blockSize),
+      "iodepth": .init(plan.depth), "rw": .string(plan.pattern.rawValue), "rwmixread": .init(plan.readPercent),
+      "path": .string(plan.path.rawValue), "verify": .flag(plan.verifies), "wait": .string(WaitStrategy.standard.name),
+      "seed": .init(wide: plan.seed),
+    ]
   }
 }
 
 /// What the demo shows.
 struct DemoReport: Encodable {
-  let controllerA: Int
-  let controllerB: Int
+  struct Controller: Encodable {
+    let identity: String
+    /// The process of its last life.
+    let pid: Int
+  }
+
+  let controllers: [Controller]
   let seconds: Double
   let requests: UInt64
-  let servedByA: UInt64
-  let servedByB: UInt64
+  let servedBy: ServedBy
   let changesOfOwner: UInt64
-  let killed: String?
-  let pause: Pause?
-  let imageLatency: LatencySummary
-  let loadLatency: LatencySummary
+  /// The controller that was killed.
+  @OrNull var killed: String?
+  @OrNull var pause: Pause?
+  let imageLatencyNanoseconds: LatencySummary
+  let loadLatencyNanoseconds: LatencySummary
   let blocksVerified: UInt64
   let readsVerified: UInt64
   let imageBytes: Int
@@ -188,14 +219,13 @@ struct DemoReport: Encodable {
   }
 
   var text: String {
-    let served = servedByA + servedByB
     return """
       requests           \(Figure.count(requests)) in \(Figure.fixed(seconds, 1)) s
-      served by          a \(Figure.percent(servedByA, of: served)), b \(Figure.percent(servedByB, of: served))
+      served by          \(servedBy.text)
       changes of owner   \(Figure.count(changesOfOwner))
       killed             \(death)
-      latency, image     \(imageLatency.text)
-      latency, load      \(loadLatency.text)
+      latency, image     \(imageLatencyNanoseconds.text)
+      latency, load      \(loadLatencyNanoseconds.text)
       verified           \(Figure.count(readsVerified)) reads on the way, \(Figure.count(blocksVerified)) blocks at last
       image, SHA-256     \(sha256)
       read back          \(sha256Read)

@@ -31,13 +31,17 @@ struct ImageFile: ~Copyable {
     }
     var random = SplitMix64(seed: seed)
     var words = [UInt64](repeating: 0, count: 8192)
-    var isWritten = true
-    for _ in 0..<count / 65536 {
+    var failure: CInt = 0
+    for _ in 0..<count / 65536 where failure == 0 {
       for index in words.indices { words[index] = random.next() }
-      isWritten = isWritten && fwrite(words, 8, words.count, file) == words.count
+      if fwrite(words, 8, words.count, file) != words.count { failure = errno }
     }
-    if fclose(file) != 0 || !isWritten {
-      throw BatonError(.exhausted, path, "cannot be written", mend: "make room for \(ByteCount.describe(count))")
+    if fclose(file) != 0, failure == 0 { failure = errno }
+    if failure != 0 {
+      throw BatonError(
+        .exhausted, path, "cannot be written: \(String(cString: strerror(failure)))",
+        mend: failure == EFBIG
+          ? "raise the limit on the size of files (ulimit -f)" : "make room for \(ByteCount.describe(count))")
     }
   }
 

@@ -5,7 +5,8 @@ import Glibc
 /// Any child process.
 enum ChildProcess {
   /// Starts a program, found as a shell finds it. It begins with no signal blocked, whatever this process holds back,
-  /// and is ended by a pipe that nobody reads. `redirect` says what its descriptors are.
+  /// and is ended by a pipe that nobody reads and by a file that becomes too large. `redirect` says what its
+  /// descriptors are.
   ///
   /// Where it `leadsGroup`, it has a process group of its own: an interrupt from the terminal is for the command, which
   /// then stops its processes.
@@ -27,6 +28,7 @@ enum ChildProcess {
     sigemptyset(&signals)
     posix_spawnattr_setsigmask(&attributes, &signals)
     sigaddset(&signals, SIGPIPE)
+    sigaddset(&signals, SIGXFSZ)
     posix_spawnattr_setsigdefault(&attributes, &signals)
     let group = leadsGroup ? POSIX_SPAWN_SETPGROUP : 0
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | group))

@@ -15,7 +15,14 @@ struct ScratchDirectory: ~Copyable {
       throw BatonError(
         result: -Int(errno), parent, doing: "making a scratch folder", mend: "name another with --directory")
     }
-    path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    let made = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    // Absolute, as far as that can be had: who removes it later may be elsewhere.
+    if let resolved = realpath(made, nil) {
+      path = String(cString: resolved)
+      free(resolved)
+    } else {
+      path = made
+    }
   }
 
   /// Where such files go when nobody says: TMPDIR, else /var/tmp, which lies on a disk where /tmp may not.
@@ -24,8 +31,10 @@ struct ScratchDirectory: ~Copyable {
     return "/var/tmp"
   }
 
-  deinit {
-    if isKept { return }
+  deinit { if !isKept { Self.remove(path) } }
+
+  /// Removes one, with what lies in it. Folders in it stay, and it with them: nothing here makes any.
+  static func remove(_ path: String) {
     if let directory = opendir(path) {
       while let entry = readdir(directory) {
         let name = withUnsafeBytes(of: &entry.pointee.d_name) {
@@ -36,5 +45,15 @@ struct ScratchDirectory: ~Copyable {
       closedir(directory)
     }
     rmdir(path)
+  }
+
+  /// Removes one that a process has left behind: a folder of this user's own, by the name that such folders have.
+  static func removeLeftOver(_ path: String) {
+    var facts = stat()
+    let name = path.split(separator: "/").last ?? ""
+    guard path.hasPrefix("/"), name.hasPrefix("baton-"), lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFDIR,
+      facts.st_uid == getuid()
+    else { return }
+    remove(path)
   }
 }

@@ -1,14 +1,65 @@
 import Baton
 import BatonSharedMemory
+import CBatonShims
 import Glibc
 import Synchronization
 
 /// What people see. Results go to standard output, everything else to standard error.
 enum Console {
-  /// A line of a result. What cannot be written `checkOutput` tells of.
-  static func print(_ line: String = "") {
-    let failure = write(line + "\n", to: STDOUT_FILENO)
+  /// Where something goes.
+  enum Stream: CInt { case output = 1, error = 2 }
+
+  /// Columns of the terminal that a stream goes to, nil where it goes to none. COLUMNS says it where it is set, then
+  /// the terminal itself; one that does not know has as many as most.
+  static func columns(of stream: Stream) -> Int? {
+    guard isatty(stream.rawValue) != 0 else { return nil }
+    if let said = getenv("COLUMNS").flatMap({ Int(String(cString: $0)) }), said > 0 { return said }
+    let columns = Int(baton_terminal_columns(stream.rawValue))
+    return columns > 0 ? columns : 80
+  }
+
+  /// Lines of a result; on a terminal, those that are longer than it is wide are broken between words. What cannot be
+  /// written `checkOutput` tells of.
+  static func print(_ text: String = "") {
+    guard let columns = columns(of: .output) else { return printAsItIs(text) }
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    printAsItIs(lines.map { fold($0, within: columns) }.joined(separator: "\n"))
+  }
+
+  /// A result for programs: as it is, wherever it goes.
+  static func printAsItIs(_ text: String) {
+    let failure = write(text + "\n", to: STDOUT_FILENO)
     if failure != 0, failure != EPIPE { outputFailure.store(failure, ordering: .relaxed) }
+  }
+
+  /// A line that is broken between words where it is longer than so many columns. What follows stands below what stood
+  /// behind the line's first gap, `verified           123 reads` goes on below the number, or, for a word that has no
+  /// room there, as far to the right as it fits.
+  static func fold(_ line: Substring, within columns: Int) -> String {
+    if line.count <= columns { return String(line) }
+    var text = line.firstIndex { $0 != " " } ?? line.startIndex
+    if let gap = line[text...].firstRange(of: "  ") {
+      let behind = line[gap.upperBound...].firstIndex { $0 != " " } ?? line.endIndex
+      if line.distance(from: line.startIndex, to: behind) <= columns / 2 { text = behind }
+    }
+    let words = line[text...].split(separator: " ")
+    let label = line[..<text]
+    let room = columns - (words.map(\.count).max() ?? 0)
+    let indent = String(repeating: " ", count: max(min(label.count, room), 0))
+    var lines: [String] = []
+    var present = String(label)
+    var isBegun = false
+    for word in words {
+      if present.count + (isBegun ? 1 : 0) + word.count <= columns {
+        present += (isBegun ? " " : "") + word
+      } else {
+        while present.last == " " { present.removeLast() }
+        if !present.isEmpty { lines.append(present) }
+        present = indent + word
+      }
+      isBegun = true
+    }
+    return (lines + [present]).joined(separator: "\n")
   }
 
   static func error(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
@@ -76,8 +127,11 @@ struct Progress {
     isShown = false
   }
 
+  /// Cut to the terminal's width: what is longer would go on in a second line, which stays when this one goes.
   private mutating func show(_ detail: String) {
-    Console.write("\r\u{1b}[K· \(step)\(detail.isEmpty ? "" : ": \(detail)")", to: STDERR_FILENO)
+    let text = "· \(step)\(detail.isEmpty ? "" : ": \(detail)")"
+    let room = max((Console.columns(of: .error) ?? 80) - 1, 1)
+    Console.write("\r\u{1b}[K" + (text.count > room ? text.prefix(room - 1) + "…" : text[...]), to: STDERR_FILENO)
     isShown = true
   }
 }

@@ -1,6 +1,5 @@
 import Baton
 import BatonSharedMemory
-import FoundationEssentials
 import Glibc
 import Histogram
 
@@ -95,16 +94,5 @@ enum Figure {
   /// `12.3 MiB/s`.
   static func throughput(_ bytes: UInt64, seconds: Double) -> String {
     "\(fixed(Double(bytes) / seconds / 1_048_576, 1)) MiB/s"
-  }
-}
-
-/// JSON for programs: the same figures that people get.
-enum JSONReport {
-  /// Writes a report to a file, or to standard output for `-`.
-  static func write(_ report: some Encodable, to path: String) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let text = String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
-    try OutputFile.write(text, to: path)
   }
 }

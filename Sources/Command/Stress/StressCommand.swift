@@ -16,7 +16,10 @@ struct StressCommand: ParsableCommand {
       as they happened and a script that does the same faults again.
       """)
 
-  @Option(help: "Seconds; 60 unless --count says when to end.") var runtime: Double?
+  @Option(
+    help: ArgumentHelp("Run time, such as 60s (default: 60s, without --count).", valueName: "time"),
+    transform: RunTime.seconds(parsing:))
+  var runtime: Double?
   @Option(help: "End after so many faults; 0: load alone, until the time is over.") var count: UInt64?
   @Option(help: "Seed of all choices; another one each time if left out.") var seed: UInt64?
   @Flag(help: "Kill one controller at a time.") var kill = false
@@ -25,12 +28,15 @@ struct StressCommand: ParsableCommand {
   @Option(help: "A mistake that the controllers make on purpose, which must be found.") var defect: PlantedDefect?
   @Option(
     help: ArgumentHelp(
-      "How long every controller lets its peer be silent, from 20ms on (default: 50ms, and 2s in some lives).",
-      valueName: "time"))
+      "How long every controller lets its peer be silent, 20ms or more (default: 50ms, and 2s in some lives).",
+      valueName: "time"), transform: Deadline.parse)
   var deadline: Deadline?
   @Option(help: "Hosts.") var hosts = 2
   @Option(help: "Requests that each host keeps outstanding.") var iodepth = 32
-  @Option(help: ArgumentHelp("Bytes a block, and a request.", valueName: "bytes")) var bs = ByteSize(4096)
+  @Option(
+    help: ArgumentHelp("Size of a block, and of a request, in bytes, such as 4k (default: 4096).", valueName: "bytes"),
+    transform: ByteSize.init(parsing:))
+  var bs = ByteSize(4096)
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
@@ -45,7 +51,7 @@ struct StressCommand: ParsableCommand {
   @Option(help: .hidden) var logLevel = "info"
 
   func validate() throws {
-    if let runtime, !(runtime > 0 && runtime < 1e6) { throw ValidationError("--runtime takes seconds, more than 0") }
+    if let runtime, !(runtime > 0 && runtime < 1e6) { throw ValidationError("--runtime takes a time, more than 0") }
     guard (1...16).contains(hosts) else { throw ValidationError("--hosts takes 1 to 16") }
     guard (1...1000).contains(iodepth) else { throw ValidationError("--iodepth takes 1 to 1000") }
     guard bs.bytes >= 512, bs.bytes % 512 == 0, bs.bytes <= 65536 else {
@@ -79,19 +85,35 @@ struct StressCommand: ParsableCommand {
     plan.depth = iodepth
     plan.blockSize = Int(bs.bytes)
     plan.seed = seed ?? monotonicNanoseconds() % 1_000_000_000
-    let subsystem = try Subsystem.create("stress-\(getpid())", units: specifications(&plan, scratch.path))
+    let temporary = try TemporarySubsystem("stress", units: specifications(&plan, scratch.path), scratch: scratch.path)
+    let subsystem = temporary.subsystem
     let path = scratch.path
     // The controllers are gone when this has returned, in whatever way.
     let outcome = Result { try stress(subsystem, plan, recorded, path, interruption) }
     if case .success(let outcome) = outcome { scratch.isKept = outcome.report.failureFolder != nil }
     if case .failure(let error) = outcome { scratch.isKept = error is StressTrouble }
-    try subsystem.destroy()
+    try temporary.destroy()
     let (report, signal): (StressReport, CInt)
     do { (report, signal) = try outcome.get() } catch let trouble as StressTrouble { throw trouble.error }
-    if let json { try JSONReport.write(report, to: json) }
+    if let json { try write(report, plan, signal, to: json) }
     if json != "-" { Console.print(report.text) }
     if let violation = report.violation { throw VerificationFailure(description: violation) }
     if signal != 0 { throw ExitCode(128 + signal) }
+  }
+
+  private func write(_ report: StressReport, _ plan: StressPlan, _ signal: CInt, to path: String) throws {
+    try JSONReport.write(
+      report, of: "stress", settings(plan), ending: report.ending(signal), started: plan.started, to: path)
+  }
+
+  private func settings(_ plan: StressPlan) -> [String: JSONReport.Setting] {
+    [
+      "runtime": .init(runtime), "count": .init(count), "seed": .init(wide: plan.seed), "kill": .flag(kill),
+      "freeze": .flag(freeze), "both": .flag(both), "defect": .init(defect?.rawValue),
+      "deadline_nanoseconds": .init(deadlines.0), "hosts": .init(hosts), "iodepth": .init(iodepth),
+      "bs": .init(bs.bytes), "directory": .string(directory), "buffered": .flag(buffered), "faults": .flag(faults),
+      "late_io": .flag(lateIo), "schedule": .init(schedule), "wait": .string(WaitStrategy.standard.name),
+    ]
   }
 
   /// The units: two of blocks, others that misbehave if asked for, and one a host for management alone.
@@ -200,7 +222,7 @@ struct StressCommand: ParsableCommand {
       let failure = failure(scratch, plan, violation)
       failure.write(subsystem, driver, log, ledger)
       report.failureFolder = scratch
-      failure.write(report)
+      failure.note("report.json") { try write(report, plan, run.signal, to: $0) }
     }
     return (report, run.signal)
   }

@@ -35,10 +35,10 @@ struct StressFailure {
     if !evidence.bytes.isEmpty { write("found", bytes: evidence.bytes) }
   }
 
-  /// The report, once there is one.
-  func write(_ report: StressReport) {
-    do { try JSONReport.write(report, to: "\(folder)/report.json") } catch {
-      Console.error("baton: \(folder)/report.json cannot be written: \(error)")
+  /// One more file, such as the report, once there is one. `write` gets its path.
+  func note(_ name: String, _ write: (String) throws -> Void) {
+    do { try write("\(folder)/\(name)") } catch {
+      Console.error("baton: \(folder)/\(name) cannot be written: \(error)")
     }
   }
 

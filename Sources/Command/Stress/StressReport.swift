@@ -6,10 +6,10 @@ struct StressReport: Encodable {
   struct Kind: Encodable {
     let kind: String
     let faults: UInt64
-    /// From the fault to the first answer at each host, the longest of them; nanoseconds.
-    let firstAnswer: LatencySummary?
-    /// From the fault to the last answer of what was outstanding; nanoseconds.
-    let lastAnswer: LatencySummary?
+    /// From the fault to the first answer at each host, the longest of them.
+    @OrNull var firstAnswerNanoseconds: LatencySummary?
+    /// From the fault to the last answer of what was outstanding.
+    @OrNull var lastAnswerNanoseconds: LatencySummary?
   }
 
   /// How often a controller stood at a point.
@@ -18,12 +18,13 @@ struct StressReport: Encodable {
     let hits: Int
   }
 
-  let seed: UInt64
+  /// As the configuration has it.
+  let seed: String
   let seconds: Double
   let interrupted: Bool
-  let violation: String?
+  @OrNull var violation: String?
   /// What is left of a failed run.
-  var failureFolder: String?
+  @OrNull var failureFolder: String?
   let faults: UInt64
   let kinds: [Kind]
   let overlapped: UInt64
@@ -34,7 +35,7 @@ struct StressReport: Encodable {
   let killedInTime: UInt64
   let requests: UInt64
   let requestsByKind: [String: UInt64]
-  let readsChecked: UInt64
+  let readsVerified: UInt64
   let mixedReads: UInt64
   let plannedErrors: UInt64
   let points: [Point]
@@ -43,15 +44,16 @@ struct StressReport: Encodable {
   /// From a run that is over.
   init(_ plan: StressPlan, _ ledger: StressLedger, _ driver: StressDriver, seconds: Double, isInterrupted: Bool) {
     let faults = driver.faults
-    seed = plan.seed
+    seed = "\(plan.seed)"
     self.seconds = seconds
     interrupted = isInterrupted
     violation = ledger.violation
     self.faults = faults.total
     kinds = faults.counts.keys.sorted().map { kind in
       Kind(
-        kind: kind.rawValue, faults: faults.counts[kind] ?? 0, firstAnswer: faults.firstAnswers[kind]?.summary,
-        lastAnswer: faults.lastAnswers[kind]?.summary)
+        kind: kind.rawValue, faults: faults.counts[kind] ?? 0,
+        firstAnswerNanoseconds: faults.firstAnswers[kind]?.summary,
+        lastAnswerNanoseconds: faults.lastAnswers[kind]?.summary)
     }
     overlapped = faults.overlapped
     starts = faults.starts
@@ -61,12 +63,18 @@ struct StressReport: Encodable {
     killedInTime = faults.killedInTime
     requests = ledger.answers.values.reduce(0, +)
     requestsByKind = Dictionary(uniqueKeysWithValues: ledger.answers.map { ($0.key.rawValue, $0.value) })
-    readsChecked = ledger.readsChecked
+    readsVerified = ledger.readsChecked
     mixedReads = ledger.mixedReads
     plannedErrors = ledger.plannedErrors
     let (hits, all) = driver.points
     points = all.map { Point(point: "\($0)", hits: hits[$0] ?? 0) }
     pointsMissed = faults.pointsMissed
+  }
+
+  /// Why it ended.
+  func ending(_ signal: CInt) -> Ending {
+    if let violation { return Ending(reason: .violation, status: 2, message: violation) }
+    return signal == 0 ? .complete : Ending(signal: signal)
   }
 
   /// For people.
@@ -75,9 +83,11 @@ struct StressReport: Encodable {
     for kind in kinds {
       func figure(_ value: UInt64?) -> String { value.map { Figure.duration($0) } ?? "-" }
       table.add(
-        kind.kind, Figure.count(kind.faults), Figure.count(kind.lastAnswer?.count ?? 0),
-        figure(kind.firstAnswer?.p50), figure(kind.firstAnswer?.p99), figure(kind.firstAnswer?.max),
-        figure(kind.lastAnswer?.p50), figure(kind.lastAnswer?.p99), figure(kind.lastAnswer?.max))
+        kind.kind, Figure.count(kind.faults), Figure.count(kind.lastAnswerNanoseconds?.count ?? 0),
+        figure(kind.firstAnswerNanoseconds?.p50), figure(kind.firstAnswerNanoseconds?.p99),
+        figure(kind.firstAnswerNanoseconds?.max),
+        figure(kind.lastAnswerNanoseconds?.p50), figure(kind.lastAnswerNanoseconds?.p99),
+        figure(kind.lastAnswerNanoseconds?.max))
     }
     let hit = points.filter { $0.hits > 0 }
     let missed = points.filter { $0.hits == 0 }
@@ -94,7 +104,7 @@ struct StressReport: Encodable {
         + StressRequest.allCases.compactMap { kind in
           requestsByKind[kind.rawValue].map { "\(kind.rawValue) \(Figure.count($0))" }
         }.joined(separator: ", "),
-      "checked            \(Figure.count(readsChecked)) blocks that were read"
+      "checked            \(Figure.count(readsVerified)) blocks that were read"
         + (mixedReads > 0 ? ", \(Figure.count(mixedReads)) of them while they were written" : ""),
       "controllers        \(Figure.count(starts)) lives; \(Figure.count(overlapped)) faults came before the last one "
         + "was over",

@@ -4,6 +4,8 @@ import BatonSubsystem
 
 /// What the hosts of `baton stress` do.
 struct StressPlan {
+  /// When it was made, for the report.
+  let started = JSONReport.now
   /// Hosts, all in this process and on this thread.
   var hosts = 2
   /// Requests that each keeps outstanding.

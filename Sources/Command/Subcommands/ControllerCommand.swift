@@ -20,7 +20,7 @@ struct ControllerCommand: ParsableCommand {
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
   @Argument(help: "Which of the two: a or b.") var identity: ControllerIdentity
   @OptionGroup var behaviour: ControllerBehaviour
-  @Option(help: "What to log: debug, info, warning, error.") var logLevel: Logger.Level = .info
+  @Option(help: "Least severe level to log.") var logLevel: Logger.Level = .info
   @Flag(help: .hidden) var logTimes = false
   @Option(
     help: ArgumentHelp(
@@ -70,10 +70,14 @@ struct ControllerCommand: ParsableCommand {
 
 /// How a controller waits and how long it keeps what it owns.
 struct ControllerBehaviour: ParsableArguments {
-  @Option(help: "How to wait when idle: spin, adaptive, park.") var wait: WaitStrategy = .standard
-  @Option(help: "How long to keep a contended function: adaptive, pending, or a time like 200us.")
+  @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
+  @Option(
+    help: "How long to keep a contended function: adaptive, pending, or a time like 200us (default: adaptive).",
+    transform: ResidencyPolicy.parse)
   var residency: ResidencyPolicy = .standard
-  @Option(help: "How long the other controller may be silent before this one kills it and takes over, from 20ms on.")
+  @Option(
+    help: "How long the peer may be silent before this controller kills it and takes over, 20ms or more (default: 1s).",
+    transform: Deadline.parse)
   var deadline: Deadline = .standard
   @Option(help: .hidden) var stopAt: StopOrder?
   @Option(help: .hidden) var defect: PlantedDefect?
@@ -91,52 +95,6 @@ struct ControllerBehaviour: ParsableArguments {
   }
 }
 
-extension WaitStrategy: ExpressibleByArgument {
-  /// From the command line's word.
-  public init?(argument: String) { self.init(argument) }
-  /// As it is typed.
-  public var defaultValueDescription: String { name }
-}
-
-extension ResidencyPolicy: ExpressibleByArgument {
-  /// From the command line's word.
-  public init?(argument: String) {
-    switch argument {
-    case "adaptive": self = .standard
-    case "pending": self = .pendingOnly
-    default:
-      guard let nanoseconds = ByteCount.parseNanoseconds(argument) else { return nil }
-      self = .fixed(nanoseconds: nanoseconds)
-    }
-  }
-  /// As it is typed.
-  public var defaultValueDescription: String {
-    switch self {
-    case .adaptive: "adaptive"
-    case .pendingOnly: "pending"
-    case .fixed(let nanoseconds): "\(nanoseconds)ns"
-    }
-  }
-}
-
-/// A time within which the other controller answers a doorbell: `1s`, `20ms`.
-struct Deadline: ExpressibleByArgument {
-  let nanoseconds: UInt64
-  static let standard = Deadline(nanoseconds: ControllerOptions().deadlineNanoseconds)
-
-  /// Of so many nanoseconds, which are enough.
-  init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
-
-  init?(argument: String) {
-    guard let nanoseconds = ByteCount.parseNanoseconds(argument),
-      nanoseconds >= ControllerOptions.deadlineNanosecondsMin
-    else { return nil }
-    self.nanoseconds = nanoseconds
-  }
-
-  var defaultValueDescription: String { "\(nanoseconds / 1_000_000)ms" }
-}
-
 extension StopOrder: ExpressibleByArgument {
   /// From the command line's word.
   public init?(argument: String) { self.init(parsing: argument) }
@@ -146,8 +104,6 @@ extension PlantedDefect: ExpressibleByArgument {
   /// From the command line's word.
   public init?(argument: String) { self.init(rawValue: argument) }
 }
-
-extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 /// One line a message on standard error. Log collectors add times; a file needs `hasTimes`, and then has every level
 /// too.

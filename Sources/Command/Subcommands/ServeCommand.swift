@@ -25,8 +25,8 @@ struct ServeCommand: ParsableCommand {
     help: ArgumentHelp("The same of controller b.", valueName: "address"), transform: { try NBDAddress(parsing: $0) })
   var nbdB: [NBDAddress] = []
   @Option(help: "Also on the loopback: a at this port, b at the next one.") var tcp: UInt16?
-  @Option(help: "How to wait when idle: spin, adaptive, park.") var wait: WaitStrategy = .standard
-  @Option(help: "What to log: debug, info, warning, error.") var logLevel: Logger.Level = .warning
+  @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
+  @Option(help: "Least severe level to log.") var logLevel: Logger.Level = .warning
 
   func validate() throws {
     if let tcp, tcp == 0 || tcp == UInt16.max { throw ValidationError("--tcp takes a port from 1 to 65534") }

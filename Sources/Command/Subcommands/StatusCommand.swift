@@ -14,11 +14,13 @@ struct StatusCommand: ParsableCommand {
   func run() throws {
     let status = try Subsystem(name).status()
     if let json {
-      try JSONReport.write(StatusReport(status), to: json)
+      try JSONReport.write(StatusReport(status), of: "status", ["subsystem": .string(name)], to: json)
       if json == "-" { return }
     }
+    let units = status.units.count
     Console.print(
-      "subsystem '\(status.name)': \(status.units.count) units, \(Figure.count(status.terms)) changes of owner")
+      "subsystem '\(status.name)': \(Figure.count(UInt64(units))) \(units == 1 ? "unit" : "units"), "
+        + "\(Figure.count(status.terms)) changes of owner")
     Console.print()
     Console.print(Self.controllerTable(status))
     Console.print()
@@ -85,7 +87,7 @@ struct StatusReport: Encodable {
 
   struct FunctionReport: Encodable {
     let function: String
-    let owner: String?
+    @OrNull var owner: String?
     let requested: Bool
     let term: UInt64
   }
@@ -101,16 +103,17 @@ struct StatusReport: Encodable {
     let state: String
   }
 
-  let name: String
-  let generation: UInt64
+  let subsystem: String
+  /// Which subsystem of that name: all 64 bits of it, which a number in JSON would not keep.
+  let generation: String
   let changesOfOwner: UInt64
   let controllers: [ControllerReport]
   let functions: [FunctionReport]
   let units: [UnitReport]
 
   init(_ status: SubsystemStatus) {
-    name = status.name
-    generation = status.generation
+    subsystem = status.name
+    generation = "\(status.generation)"
     changesOfOwner = status.terms
     controllers = status.controllers.map { controller in
       ControllerReport(

@@ -86,9 +86,15 @@ struct WorkloadResult {
   var rerouted: UInt64 = 0
   var latencies = Latencies()
   var pause: Pause?
+  /// Why there was nobody left to ask: the subsystem is gone, or nobody serves it. All figures are those until then.
+  var loss: BatonError?
+  /// Requests without an answer when it ended.
+  var unanswered = 0
 
-  /// The most frequent of the errors that requests ended with, as what to report; nil: none did.
-  var errorsReport: BatonError? {
+  /// What was in the way: that nobody was left, or the most frequent of the errors that requests ended with; nil: none
+  /// did.
+  var failure: BatonError? {
+    if let loss { return loss }
     guard let (status, count) = errors.max(by: { $0.value < $1.value }) else { return nil }
     return BatonError(.system, "\(count) of \(requests) requests", "ended with: \(status)")
   }
@@ -100,9 +106,62 @@ struct Pause: Encodable {
   var waiting = 0
   /// Of those, answered by the other one so far; the rest it had answered itself, at its last.
   var answered = 0
-  /// Nanoseconds from the death to the first of the other one's answers, and to the last so far.
+  /// From the death to the first of the other one's answers, and to the last so far.
   var firstNanoseconds: UInt64 = 0
   var lastNanoseconds: UInt64 = 0
+}
+
+/// How a workload goes on, as its caller has it.
+enum WorkloadStep {
+  case goOn
+  /// Submit nothing more, and wait for what is outstanding.
+  case finish
+  /// Wait for nothing.
+  case abandon
+}
+
+/// Where a workload stands.
+struct WorkloadMoment {
+  let requests: UInt64
+  let nanoseconds: UInt64
+  let outstanding: Int
+  /// Whether any controller has this host.
+  let isServed: Bool
+}
+
+/// Whether there is still somebody to wait for.
+private struct AnswerWait {
+  /// When the last answer came.
+  var answeredAt = monotonicNanoseconds()
+  /// Since when neither controller has this host; 0: one has.
+  private var desertedAt: UInt64 = 0
+
+  /// Longer than a controller takes to be started again on a busy machine.
+  static let desertedNanosecondsMax: UInt64 = 5_000_000_000
+  /// Longer than the slowest disks take, a takeover included.
+  static let silentNanosecondsMax: UInt64 = 30_000_000_000
+
+  /// What to say when there is nobody to wait for any more. Where a host `isFinishing`, its time is over, and it wants
+  /// nothing but the last answers.
+  mutating func exhaustion(_ host: borrowing Host, at now: UInt64, isFinishing: Bool) -> BatonError? {
+    if let loss = host.subsystemLoss { return loss }
+    if host.isAttached(to: .a) || host.isAttached(to: .b) {
+      desertedAt = 0
+    } else if desertedAt == 0 {
+      desertedAt = now
+    } else if now &- desertedAt >= Self.desertedNanosecondsMax {
+      return BatonError(
+        .missing, "controllers", "neither has served this host for \(Figure.duration(Self.desertedNanosecondsMax))",
+        mend: "start them again")
+    }
+    if isFinishing, now &- max(answeredAt, 1) >= Self.silentNanosecondsMax {
+      return BatonError(
+        .missing, "controllers",
+        "have not answered \(host.outstanding) requests for \(Figure.duration(Self.silentNanosecondsMax))",
+        mend: "see what they wait for ('baton status')")
+    }
+    return nil
+  }
 }
 
 /// One host that keeps `depth` requests outstanding, and checks what it reads if asked to.
@@ -128,6 +187,8 @@ struct Workload: ~Copyable {
   private var cursor: UInt64 = 0
   private var number: UInt64 = 0
   private var diedAt: UInt64 = 0
+  /// Blocks that `verifyAll` has found right.
+  private(set) var blocksVerified: UInt64 = 0
 
   private struct Issued {
     var controller = ControllerIdentity.a
@@ -169,16 +230,21 @@ struct Workload: ~Copyable {
     totalBlocks = UInt64(total)
   }
 
-  /// Submits and completes until the time or the count is over, then waits for what is outstanding.
+  /// Whether a controller has this host.
+  func isAttached(to controller: ControllerIdentity) -> Bool { host.isAttached(to: controller) }
+
+  /// Submits and completes until the time or the count is over, then waits for what is outstanding. Ends early where
+  /// `report` says so, which is called now and then, where data is wrong, and where nobody is left to ask: what came
+  /// until then is the result in any case.
   ///
-  /// `report` is called now and then with the requests so far and says whether to go on. `kill` is called as often and
-  /// names the controller that it has just killed, if it has.
+  /// `kill` is called as often and names the controller that it has just killed, if it has.
   mutating func run(
-    _ report: (UInt64, UInt64) -> Bool = { _, _ in true },
+    _ report: (WorkloadMoment) -> WorkloadStep = { _ in .goOn },
     killing kill: (UInt64) throws -> ControllerIdentity? = { _ in nil }
   ) throws -> WorkloadResult {
     let start = monotonicNanoseconds()
     var now = start
+    var patience = AnswerWait()
     var isStopping = false
     var turns = 0
     var submitted: UInt64 = 0
@@ -192,26 +258,45 @@ struct Workload: ~Copyable {
         progress = true
         complete(completion, monotonicNanoseconds())
       }
+      if progress { patience.answeredAt = now }
       turns += 1
       if turns & 0xff == 0 || !progress {
         if now - start >= plan.nanoseconds || submitted >= plan.requestsMax || result.mismatch != nil {
           isStopping = true
         }
-        if !report(result.requests, now - start) { isStopping = true }
+        switch report(moment(now - start)) {
+        case .goOn: break
+        case .finish: isStopping = true
+        case .abandon:
+          result.unanswered = host.outstanding
+          return ended(at: patience.answeredAt, since: start)
+        }
         if let dead = try kill(now - start) { noteDeath(of: dead) }
       }
       if isStopping && host.outstanding == 0 { break }
       if !progress {
-        if let loss = host.subsystemLoss { throw loss }
-        if !host.isAttached(to: .a), !host.isAttached(to: .b), host.outstanding == 0, !isStopping {
-          throw BatonError(.missing, "controllers", "neither of them is left", mend: "start them again")
+        result.loss = patience.exhaustion(host, at: now, isFinishing: isStopping)
+        if result.loss != nil {
+          result.unanswered = host.outstanding
+          return ended(at: patience.answeredAt, since: start)
         }
         host.wait(nanoseconds: 20_000_000)
       }
     }
-    result.nanoseconds = now - start
+    return ended(at: now, since: start)
+  }
+
+  /// What came of it until a moment.
+  private mutating func ended(at end: UInt64, since start: UInt64) -> WorkloadResult {
+    result.nanoseconds = end > start ? end - start : 0
     result.rerouted = host.rerouted
     return result
+  }
+
+  private func moment(_ nanoseconds: UInt64) -> WorkloadMoment {
+    WorkloadMoment(
+      requests: result.requests, nanoseconds: nanoseconds, outstanding: host.outstanding,
+      isServed: host.isAttached(to: .a) || host.isAttached(to: .b))
   }
 
   /// A controller has just been killed: what happens to the requests that are outstanding there is looked at.
@@ -312,15 +397,17 @@ struct Workload: ~Copyable {
     }
   }
 
-  private mutating func check(_ request: Issued, _ entry: Int) {
+  /// Whether a block that was read is what was written there last.
+  @discardableResult
+  private mutating func check(_ request: Issued, _ entry: Int) -> Bool {
     let unit = plan.targets[request.target].unit
     let local = request.block - firstBlock[request.target]
     let stamp = Stamp(unit: unit, block: UInt64(local), sequence: request.sequence)
-    if let mismatch = stamp.mismatch(host.arena.baseAddress! + entry * plan.blockSize, count: plan.blockSize),
-      result.mismatch == nil
-    {
-      result.mismatch = Self.name(unit, local, plan.blockSize) + ": \(mismatch)"
+    guard let mismatch = stamp.mismatch(host.arena.baseAddress! + entry * plan.blockSize, count: plan.blockSize) else {
+      return true
     }
+    if result.mismatch == nil { result.mismatch = Self.name(unit, local, plan.blockSize) + ": \(mismatch)" }
+    return false
   }
 
   static func name(_ unit: UInt32, _ block: Int, _ blockSize: Int) -> String {
@@ -328,19 +415,23 @@ struct Workload: ~Copyable {
   }
 
   /// Reads every block again that this run has written, each through the other controller than its neighbour, and
-  /// checks it.
+  /// checks it. `report` is called now and then, and may end it early.
   ///
   /// - Returns: blocks checked.
-  /// - Throws: `VerificationFailure` where one is not as it was written, `BatonError` where one cannot be read.
-  mutating func verifyAll() throws -> UInt64 {
+  /// - Throws: `VerificationFailure` where one is not as it was written, `BatonError` where one cannot be read or
+  ///   nobody is left to ask.
+  @discardableResult
+  mutating func verifyAll(_ report: () -> WorkloadStep = { .goOn }) throws -> UInt64 {
     precondition(plan.verifies, "nothing was stamped")
-    var checked: UInt64 = 0
     var failure: BatonError?
+    var patience = AnswerWait()
     let blocks = written.keys.sorted()
     var next = 0
     var outstanding = 0
-    while next < blocks.count || outstanding > 0 {
-      while next < blocks.count, let entry = freeEntries.last, result.mismatch == nil, failure == nil {
+    var turns = 0
+    var isStopping = false
+    while next < blocks.count && !isStopping || outstanding > 0 {
+      while next < blocks.count, let entry = freeEntries.last, !isStopping {
         let block = blocks[next]
         var target = 0
         while target + 1 < firstBlock.count, block >= firstBlock[target + 1] { target += 1 }
@@ -353,7 +444,6 @@ struct Workload: ~Copyable {
         next += 1
         outstanding += 1
       }
-      if outstanding == 0, result.mismatch != nil || failure != nil { break }
       var progress = false
       while let completion = host.next() {
         progress = true
@@ -361,8 +451,7 @@ struct Workload: ~Copyable {
         let entry = Int(completion.cookie)
         freeEntries.append(entry)
         if completion.status == .success {
-          checked += 1
-          check(issued[entry], entry)
+          if check(issued[entry], entry) { blocksVerified += 1 }
         } else {
           let request = issued[entry]
           let unit = plan.targets[request.target].unit
@@ -371,13 +460,24 @@ struct Workload: ~Copyable {
             "cannot be read: \(completion.status)")
         }
       }
+      if result.mismatch != nil || failure != nil { isStopping = true }
+      let now = monotonicNanoseconds()
+      if progress { patience.answeredAt = now }
+      turns += 1
+      if turns & 0xff == 0 || !progress {
+        switch report() {
+        case .goOn: break
+        case .finish: isStopping = true
+        case .abandon: return blocksVerified
+        }
+      }
       if !progress {
-        if let loss = host.subsystemLoss { throw loss }
+        if let loss = patience.exhaustion(host, at: now, isFinishing: true) { throw loss }
         host.wait(nanoseconds: 20_000_000)
       }
     }
     if let mismatch = result.mismatch { throw VerificationFailure(description: mismatch) }
     if let failure { throw failure }
-    return checked
+    return blocksVerified
   }
 }

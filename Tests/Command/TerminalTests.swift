@@ -1,0 +1,127 @@
+import Testing
+
+@testable import BatonCommand
+
+@Suite("What people see on a terminal of a given width")
+struct TerminalTests {
+  private var table: Table {
+    var table = Table("function", "owner", "term", "state", "backing")
+    table.add("management", "nobody", "0")
+    table.add("unit 0, system", "a", "1,234", "online", "/srv/somewhere/far/away/in/a/folder/disk.img (O_DIRECT)")
+    table.add("unit 1", "b", "5", "offline", "null")
+    return table
+  }
+
+  private func widest(_ text: String) -> Int { text.split(separator: "\n").map(\.count).max() ?? 0 }
+
+  @Test("A table with room stays as it is, and one without a terminal too")
+  func wide() {
+    #expect(table.text(within: nil) == table.text(within: 200))
+    #expect(table.text(within: nil).split(separator: "\n").count == 4)
+  }
+
+  @Test("A table without room keeps within the width, and breaks no word", arguments: [30, 40, 60, 80])
+  func narrow(columns: Int) {
+    let text = table.text(within: columns)
+    #expect(widest(text) <= columns)
+    let words = Set(text.split { $0 == " " || $0 == "\n" })
+    for word in ["management", "nobody", "1,234", "online", "offline", "function", "backing"] {
+      #expect(words.contains(Substring(word)), "\(word) at \(columns)\n\(text)")
+    }
+    // Each part names its rows, and leaves out those of which it has nothing.
+    #expect(text.split(separator: "\n").filter { $0.hasPrefix("unit 1") }.count == text.split(separator: "\n\n").count)
+    #expect(text.contains("…"))
+  }
+
+  @Test("A row without a name that loses the one before it gets that one's name")
+  func unnamed() {
+    var table = Table("case", "p50", "compared with", "ratio")
+    table.add("round trip", "100")
+    table.add("", "", "a peer that has a long name", "0.5")
+    table.add("", "", "another peer of that kind", "0.7")
+    let parts = table.text(within: 30).split(separator: "\n\n").map { String($0) }
+    #expect(parts.count > 1)
+    let part = parts.first { $0.contains("0.5") } ?? ""
+    #expect(part.split(separator: "\n")[1].hasPrefix("round trip"))
+    #expect(!part.split(separator: "\n")[2].hasPrefix("round trip"))
+  }
+
+  @Test("A long line goes on below its text, between words", arguments: [40, 60, 80])
+  func folded(columns: Int) {
+    let line = "latency            p50 12.3 us, p90 45.6 us, p99 78.9 us, p99.9 123.4 us, max 1.23 ms"
+    let text = Console.fold(line[...], within: columns)
+    #expect(widest(text) <= columns)
+    let lines = text.split(separator: "\n")
+    #expect(lines.count > 1)
+    #expect(lines.dropFirst().allSatisfy { $0.prefix(19).allSatisfy { $0 == " " } && $0.dropFirst(19).first != " " })
+    #expect(
+      lines.joined(separator: " ").split(separator: " ").joined(separator: " ")
+        == line.split(separator: " ").joined(separator: " "))
+  }
+
+  @Test("A word that has no room behind its label goes below it, whole")
+  func longWord() {
+    let hash = String(repeating: "0123456789abcdef", count: 4)
+    #expect(
+      Console.fold("read back          \(hash)"[...], within: 80)
+        == "read back\n\(String(repeating: " ", count: 16))\(hash)")
+  }
+
+  @Test("What has no blank to break at stays whole")
+  func unbroken() {
+    let uri = "  a  nbd+unix:///system?socket=/a/long/path/to/a/folder/of/a/subsystem/a.nbd"
+    #expect(Console.fold(uri[...], within: 40).split(separator: "\n").contains { $0.hasSuffix("a.nbd") })
+    #expect(Console.fold("", within: 40) == "")
+    #expect(Console.fold("short", within: 40) == "short")
+  }
+}
+
+@Suite("Words on the command line")
+struct WordTests {
+  private static let commands = ["demo", "stress", "bench", "serve", "create", "controller", "run", "status", "list"]
+
+  @Test(
+    "A mistyped subcommand suggests the one that was meant",
+    arguments: [
+      ("stats", "status"), ("staus", "status"), ("statsu", "status"), ("STATUS", "status"), ("crate", "create"),
+      ("contoller", "controller"), ("sres", "stress"), ("cont", "controller"), ("lst", "list"), ("rn", "run"),
+    ])
+  func suggested(word: String, meant: String) {
+    #expect(Suggestion.nearest(to: word, among: Self.commands) == meant)
+  }
+
+  @Test("A word that is like none suggests none", arguments: ["", "x", "frobnicate", "destruction", "zzzz"])
+  func notSuggested(word: String) { #expect(Suggestion.nearest(to: word, among: Self.commands) == nil) }
+
+  @Test(
+    "Times", arguments: [("10", 10), ("10s", 10), ("0.5", 0.5), ("500ms", 0.5), ("2m", 120), ("1.5h", 5400)])
+  func times(word: String, seconds: Double) throws { #expect(try RunTime.seconds(parsing: word) == seconds) }
+
+  @Test(
+    "What is no time says what is", arguments: ["", "s", "ten", "-1", "+1", "1e3", "inf", "0x10", "10 s", "1d", "."])
+  func noTimes(word: String) {
+    #expect {
+      try RunTime.seconds(parsing: word)
+    } throws: {
+      "\($0)".contains("such as 10s")
+    }
+  }
+
+  @Test("The command line says what would be accepted")
+  func accepted() throws {
+    let rig = try CommandRig()
+    for (words, said) in [
+      (["stats"], "did you mean 'status'?"), (["frobnicate"], "'baton --help' lists them"),
+      (["run", "x", "--wait", "spn"], "'spin'"), (["run", "x", "--bs", "4q"], "such as 4096 or 4k"),
+      (["run", "x", "--runtime", "ten"], "such as 10s"), (["run", "x", "--path", "c"], "'both'"),
+      (["controller", "x", "a", "--residency", "long"], "adaptive, pending"),
+      (["controller", "x", "a", "--deadline", "1ms"], "20ms or more"),
+      (["controller", "x", "a", "--log-level", "loud"], "- info"), (["create", "x", "--unit", "mem:1.5M"], "1536k"),
+    ] {
+      let outcome = try rig.run(words)
+      #expect(outcome.status == (words[0] == "create" ? outcome.status : 64), "\(words): \(outcome.errors)")
+      #expect(outcome.status != 0)
+      #expect(outcome.errors.contains(said), "\(words): \(outcome.errors)")
+    }
+  }
+}
