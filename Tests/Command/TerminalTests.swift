@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import BatonCommand
@@ -44,6 +45,11 @@ struct TerminalTests {
     let part = parts.first { $0.contains("0.5") } ?? ""
     #expect(part.split(separator: "\n")[1].hasPrefix("round trip"))
     #expect(!part.split(separator: "\n")[2].hasPrefix("round trip"))
+    // What tells them apart stands in another part.
+    table.substitute = 2
+    let last = table.text(within: 36).components(separatedBy: "\n\n").last ?? ""
+    #expect(last.contains("\nround trip\n  a peer") && last.contains("0.5\n"), "\(last)")
+    #expect(last.contains("\n  another") && !last.contains("compared with"), "\(last)")
   }
 
   @Test("A long line goes on below its text, between words", arguments: [40, 60, 80])

@@ -3,14 +3,17 @@ extension BenchReport {
   var text: String {
     var lines = machine.lines
     lines += [
-      "", "Less is better for every ratio: below 1, Baton is faster than what it is compared with. For p50 and p99 the",
-      "column 'better' says which way. Ratios are medians over rounds, with the 10th and the 90th percentile. Do not",
-      "compare absolute figures of two runs. A goal is undecided where the control of its measurement strays too far.",
+      "", "Less is better for every ratio: below 1, Baton is faster than what it is",
+      "compared with. For p50 and p99 the column 'better' says which way. Ratios are",
+      "medians over rounds, with the 10th and the 90th percentile. Do not compare",
+      "absolute figures of two runs. A goal is undecided where the control of its",
+      "measurement strays too far.",
     ]
     for suite in suites {
       lines += ["", suite]
       var table = Table(
         "case", "wait", "p50", "p99", "unit", "better", "compared with", "p50", "ratio", "spread", "goal")
+      table.substitute = 6
       var notRun: [String] = []
       for row in results where row.suite == suite {
         table.add(

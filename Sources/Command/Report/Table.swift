@@ -5,6 +5,8 @@
 struct Table {
   private var rows: [[String]] = []
   private let titles: [String]
+  /// The column that names a row without a name of its own in the first one, where that column is in another part.
+  var substitute: Int?
 
   private static let gap = 2
 
@@ -29,7 +31,7 @@ struct Table {
     let widths = titles.indices.map { column in
       folded.map { $0[column].map(\.count).max() ?? 0 }.max() ?? 0
     }
-    return parts(widths, within: columns).map { Self.part($0, folded, widths) }.joined(separator: "\n\n")
+    return parts(widths, within: columns).map { part($0, folded, widths) }.joined(separator: "\n\n")
   }
 
   /// Which columns go side by side, the first one in each part.
@@ -48,7 +50,7 @@ struct Table {
   }
 
   /// One part. A row that has nothing in its columns is left out, and its name goes to the next one without a name.
-  private static func part(_ columns: [Int], _ rows: [[[String]]], _ widths: [Int]) -> String {
+  private func part(_ columns: [Int], _ rows: [[[String]]], _ widths: [Int]) -> String {
     var text: [String] = []
     var pending: [String]?
     for (number, row) in rows.enumerated() {
@@ -58,7 +60,13 @@ struct Table {
         if isNamed { pending = cells[0] }
         continue
       }
-      if !isNamed, let pending { cells[0] = pending }
+      if number > 0, !isNamed, let substitute, !columns.contains(substitute) {
+        if let pending { text += pending }
+        let name = row[substitute].joined(separator: " ")
+        cells[0] = Self.fold(name, within: max(widths[0] - Self.gap, 1)).map { $0.isEmpty ? "" : "  " + $0 }
+      } else if !isNamed, let pending {
+        cells[0] = pending
+      }
       pending = nil
       let height = cells.map(\.count).max() ?? 1
       let lines = (0..<height).map { line in cells.map { line < $0.count ? $0[line] : "" } }
