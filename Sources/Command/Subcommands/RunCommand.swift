@@ -16,10 +16,13 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Access pattern.") var rw = AccessPattern.randread
   @Option(help: "Share of reads in a mixture, in percent.") var rwmixread = 50
   @Option(
-    help: ArgumentHelp("Request size in bytes, such as 4k.", valueName: "bytes"), transform: ByteSize.init(parsing:))
+    help: ArgumentHelp("Request size in bytes, such as 4k (default: 4096).", valueName: "bytes"),
+    transform: ByteSize.init(parsing:))
   var bs = ByteSize(4096)
   @Option(help: "Number of outstanding requests.") var iodepth = 32
-  @Option(help: ArgumentHelp("Run time, such as 10s.", valueName: "time"), transform: RunTime.seconds(parsing:))
+  @Option(
+    help: ArgumentHelp("Run time, such as 10s (default: 10s).", valueName: "time"), transform: RunTime.seconds(parsing:)
+  )
   var runtime = 10.0
   @Option(help: "Number of requests after which it ends.") var number: UInt64?
   @Option(help: "Controllers that requests go to; if left out, in turn to all that serve.") var path: PathChoice?
