@@ -200,7 +200,11 @@ extension Controller {
       guard channel.pointee.phase == .attached else { continue }
       // In the line that may be used again the last request may still stand.
       let flag = RequestFlag(rawValue: channel.pointee.line(channel.pointee.next).flag.loadAcquiring())
-      if flag.isSubmitted, flag != channel.pointee.due {
+      guard flag.isSubmitted, flag != channel.pointee.due else { continue }
+      // The host may have submitted the request that is due in the line that may be used again, and the one after it
+      // here, since that line was looked at. In that order, so the first is seen now.
+      let staying = RequestFlag(rawValue: channel.pointee.line(channel.pointee.staying).flag.loadAcquiring())
+      if staying != channel.pointee.due {
         expel(place: index >> 1, for: .wrongSequence(found: flag.sequence, due: channel.pointee.due.sequence))
       }
     }

@@ -94,6 +94,7 @@ extension Controller {
 
   private mutating func becomeMember(at now: UInt64) {
     hasJoined = true
+    takeover.beganAt = now
     recoverEarlierLife()
     record.setPhase(.serving, incarnation: incarnation)
     // What an earlier life asked for nobody waits for any more; what was asked of it still waits.
@@ -339,7 +340,7 @@ extension Controller {
   /// The other one has the fence over this one: stops, and touches nothing more.
   @inline(never)
   mutating func stopFenced() -> Bool {
-    if !isFenced {
+    if stop != .stopped {
       isFenced = true
       stop = .stopped
       options.logger.critical("controller \(identity): fenced by controller \(identity.peer), stops")

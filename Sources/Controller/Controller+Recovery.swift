@@ -13,6 +13,9 @@ extension Controller {
   /// How often the kernel is asked whether it has let go of a unit.
   private static var drainLookNanoseconds: UInt64 { 50_000 }
 
+  /// Entries moved from a dead controller's journal in one turn: the beat goes on between turns.
+  private static var movedMax: Int { 1024 }
+
   // MARK: Reading the journal
 
   /// What an earlier life of this very controller had in flight: its entries stay where they are.
@@ -63,7 +66,7 @@ extension Controller {
     let journal = region.journal(of: identity.peer)
     var moved = 0
     takeover.isJournalBlocked = false
-    while takeover.journalCursor < takeover.journalTop {
+    while takeover.journalCursor < takeover.journalTop, moved < Self.movedMax {
       let theirs = journal.entries + takeover.journalCursor
       if theirs.inFlight.loadAcquiring() != 0 {
         // There is room when requests of this controller's own have ended.
@@ -163,7 +166,8 @@ extension Controller {
     }
     takeover.standingCount += 1
     let state = functions + request.pointee.function.index
-    if state.pointee.recovering == 0 { state.pointee.isDrained = false }
+    // Whatever was proved before was proved of other requests.
+    state.pointee.isDrained = false
     state.pointee.recovering += 1
     count(.recovered)
   }
@@ -494,12 +498,12 @@ extension Controller {
   mutating func handOrphansOver() {
     if takeover.recoveringHead < 0 { return }
     let journal = region.journal(of: identity.peer)
+    // Every entry below the top has left the journal, and what stands above it was never used.
     var entry = 0
     for request in recovering
     where request.pointee.isOrphan && Int(request.pointee.channel & 1) == identity.peer.index {
-      while entry < Journal.capacity, (journal.entries + entry).inFlight.loadRelaxed() != 0 { entry += 1 }
       let place = Int(request.pointee.channel) >> 1
-      precondition(entry < Journal.capacity, "a journal that was read to its end is full")
+      precondition(entry < Journal.capacity, "orphans stand in this controller's own journal, which is as large")
       journal.host(place).pointee = region.journal(of: identity).host(place).pointee
       if journal.top.loadRelaxed() <= UInt64(entry) { journal.top.storeReleasing(UInt64(entry) + 1) }
       (journal.entries + entry).enter(request.pointee, channel: request.pointee.channel)

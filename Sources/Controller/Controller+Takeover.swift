@@ -134,6 +134,8 @@ extension Controller {
   ///
   /// - Returns: whether anything was looked through.
   private mutating func position(_ place: Int) -> Bool {
+    // A line may stand in the part of the peer's journal that is still to be read. Every place is looked at after that.
+    if peerIsGone, !takeover.hasReadJournal { return false }
     var looked = false
     let standsIn = peerIsGone && !takeover.isReleasing && stop == .running
     for side in ControllerIdentity.allCases where side == identity || standsIn {
@@ -167,7 +169,9 @@ extension Controller {
       expel(place: channel >> 1, for: .wrongLines)
       return true
     }
-    if found > requests.free { return false }
+    // The places that are reserved for a dead controller's journal stay free: while that cannot be read, nothing of it
+    // is served, and what waits for that would fill the table for ever.
+    if found > requests.free - Self.requestsReserved { return false }
     state.pointee.next = position.next
     state.pointee.staying = position.staying
     state.pointee.due = .submitted(position.newest &+ 1)

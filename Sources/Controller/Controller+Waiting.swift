@@ -156,6 +156,7 @@ extension Controller {
         controller \(identity): leaves with \(requests.count) requests unfinished, as if it had died: the peer, or \
         the next controller to start, recovers them
         """)
+      hasGivenUp = true
       return goAway()
     }
     // What waits for ownership goes back to its host, which asks the other controller. Where the request cannot be
@@ -209,6 +210,8 @@ extension Controller {
     record.setPhase(.absent, incarnation: incarnation)
     ringPeerAlways()
     stop = .stopped
+    // Whatever the membership word says of it, this life is no member any more: whoever polls it does nothing.
+    memberHalfDue = UInt32.max
     options.logger.info("controller \(identity) has left '\(region.location.name)'")
   }
 }

@@ -28,7 +28,7 @@ public struct Controller: ~Copyable {
   let membership: Membership<SharedWord>
   /// This controller's half of the membership word, and what it holds while this life is a member.
   let memberHalf: SharedFutexWord
-  let memberHalfDue: UInt32
+  var memberHalfDue: UInt32
   /// The low bits of an ownership word that says that this controller is the owner.
   let ownedByMe: UInt64
   /// Where `Counter.bytesRead` would lie if operations were counted from 0, for `serveAtOnce`.
@@ -88,6 +88,8 @@ public struct Controller: ~Copyable {
   var tendedAt: UInt64 = 0
   /// Where a stop stands.
   var stop = StopPhase.running
+  /// Whether it went with work unfinished. Its seat is free at once; the locks on its units end with that work.
+  var hasGivenUp = false
   /// When it was told to stop, in monotonic nanoseconds.
   var leavingSince: UInt64 = 0
 
@@ -268,7 +270,7 @@ public struct Controller: ~Copyable {
     // While the seat is still held: a successor that takes it makes a socket of its own there.
     unlink(control.path)
     // Memory that the kernel may still write to stays mapped, for ever if need be.
-    guard storage.drain() else { return }
+    if hasGivenUp || !storage.drain() { return }
     for place in 0..<Journal.hostPlaces where hosts[place].hasMemory {
       (hostMemories + place).deinitialize(count: 1)
     }

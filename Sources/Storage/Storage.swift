@@ -74,8 +74,13 @@ public struct Storage: ~Copyable {
   @usableFromInline var firstStalled: Int32 = -1
   /// Operations that can be started before one must complete.
   public private(set) var freeSteps: Int
-  /// Where write-zeroes comes from when the file system has no better way.
-  private let zeroes: UnsafeMutableRawPointer
+  /// Where write-zeroes comes from when the file system has no better way. One for the process, never written and never
+  /// given back: the kernel may read it for longer than a storage lives.
+  nonisolated(unsafe) private static let zeroes = {
+    let zeroes = UnsafeMutableRawPointer.allocate(byteCount: zeroesCount, alignment: 65536)
+    memset(zeroes, 0, zeroesCount)
+    return zeroes
+  }()
 
   /// How many operations can be under way at once.
   public static let operationsMax = 4096
@@ -133,8 +138,6 @@ public struct Storage: ~Copyable {
     for index in 0..<Self.operationsMax - 1 { steps[index].next = Int32(index + 1) }
     firstFree = 0
     freeSteps = Self.operationsMax
-    zeroes = UnsafeMutableRawPointer.allocate(byteCount: Self.zeroesCount, alignment: 65536)
-    memset(zeroes, 0, Self.zeroesCount)
     self.ring = ring
   }
 
@@ -142,7 +145,6 @@ public struct Storage: ~Copyable {
     for backend in backends { backend.close() }
     backends.deallocate()
     steps.deallocate()
-    zeroes.deallocate()
   }
 
   /// Waits until the kernel works on nothing any more, and starts nothing that is left: the storage is done for
@@ -368,7 +370,7 @@ public struct Storage: ~Copyable {
             sqe, descriptor, baton_fallocate_punch_hole(), off_t(step.pointee.offset), off_t(step.pointee.remaining))
         case .writeZeroes:
           io_uring_prep_write(
-            sqe, descriptor, zeroes, UInt32(min(step.pointee.remaining, UInt64(Self.zeroesCount))),
+            sqe, descriptor, Self.zeroes, UInt32(min(step.pointee.remaining, UInt64(Self.zeroesCount))),
             step.pointee.offset)
         }
       }

@@ -194,6 +194,30 @@ struct JournalTests {
     laboratory.drop(.a)
   }
 
+  @Test("A controller that gave up leaving does nothing more, however often it is turned, and its peer finishes its work")
+  func givesUp() throws {
+    var options = Laboratory.controllerOptions
+    options.farewellNanoseconds = 1_000_000
+    let laboratory = try Laboratory(units: ["fault:delay=200ms:%/file:64K"], controllers: options)
+    laboratory.fill(0..<4096, with: 5)
+    #expect(laboratory.host.submit(Request(.write, length: 4096), to: .a, cookie: 1))
+    laboratory.poll(.a)
+    #expect(laboratory.count(.storageOperations, of: .a) == 1)
+    laboratory.beginStop(.a)
+    while !laboratory.isStopped(.a) { laboratory.poll(.a) }
+    let answered = laboratory.count(.answered, of: .a)
+    // Its operation has ended by the time b is alone with the journal; a is turned all the while.
+    try laboratory.turn { laboratory.count(.takeovers, of: .b) == 1 }
+    for _ in 0..<1000 { laboratory.poll(.a) }
+    #expect(laboratory.count(.answered, of: .a) == answered)
+    // b may not serve before the kernel has let go of a's unit, and that is when a is gone.
+    laboratory.drop(.a)
+    #expect(try laboratory.complete().status == .success)
+    #expect(laboratory.count(.replayed, of: .b) == 1)
+    #expect(try laboratory.perform(Request(.read, length: 4096, buffer: 8192), on: .b).status == .success)
+    #expect(laboratory.host.holds(8192..<12288, 5))
+  }
+
   @Test("Terms at their end: functions move on, and controllers leave")
   func lastTerm() throws {
     let laboratory = try Laboratory(units: ["mem:64K"])
