@@ -65,15 +65,32 @@ public struct Backend {
   /// Whether the life's lock is held: taken before the first operation.
   @usableFromInline var isLocked = false
   @usableFromInline var operations: UInt64 = 0
-  /// Which ways to write zeroes the file system has refused already.
-  @usableFromInline var zeroing = ZeroingMethod.zeroRange
+  /// Whether the file system or device has refused to make a hole, or to zero a range that stays allocated.
+  @usableFromInline var refusesHoles = false
+  @usableFromInline var refusesZeroRange = false
 
-  /// Ways to make a stretch of a file zero, best first; each falls back to the next.
+  /// Ways to make a stretch of a file zero. A hole frees the storage, so it comes first where it may, and a thin image
+  /// stays thin. A zeroed range stays allocated; what can do neither is written.
   @frozen @usableFromInline
-  enum ZeroingMethod: UInt8, Comparable {
-    case zeroRange, punchHole, writeZeroes
+  enum ZeroingMethod: UInt8 {
+    case punchHole, zeroRange, writeZeroes
+  }
 
-    @usableFromInline static func < (one: Self, other: Self) -> Bool { one.rawValue < other.rawValue }
+  /// The best way that has not been refused, of those that leave no hole where the stretch `staysAllocated`.
+  @usableFromInline
+  func zeroing(staysAllocated: Bool) -> ZeroingMethod {
+    if !staysAllocated, !refusesHoles { return .punchHole }
+    return refusesZeroRange ? .writeZeroes : .zeroRange
+  }
+
+  /// A way was refused: nobody tries it again.
+  @usableFromInline
+  mutating func refuses(_ method: ZeroingMethod) {
+    switch method {
+    case .punchHole: refusesHoles = true
+    case .zeroRange: refusesZeroRange = true
+    case .writeZeroes: break
+    }
   }
 }
 
@@ -240,10 +257,10 @@ extension Backend {
       // Faults are the ring's: they delay and shorten its calls.
       let copiesAtOnce = geometry.kind == .file && faults.isEmpty && baton_is_tmpfs(file.number) == 1
       // tmpfs has no way to make zeroes that leaves no hole (shmem_fallocate, mm/shmem.c): it need not be asked.
-      let zeroing: ZeroingMethod = baton_is_tmpfs(file.number) == 1 ? .punchHole : .zeroRange
+      let refusesZeroRange = baton_is_tmpfs(file.number) == 1
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: copiesAtOnce, memoryFile: -1, zeroing: zeroing)
+        copiesAtOnce: copiesAtOnce, memoryFile: -1, refusesZeroRange: refusesZeroRange)
     }
   }
 

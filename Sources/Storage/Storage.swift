@@ -49,7 +49,7 @@ public struct Storage: ~Copyable {
     @usableFromInline var mustBeFast = false
     @usableFromInline var phase: Phase = .transfer
     /// How this one writes zeroes: the backend's best way when it was issued, which another may have moved since.
-    @usableFromInline var zeroing = Backend.ZeroingMethod.zeroRange
+    @usableFromInline var zeroing = Backend.ZeroingMethod.punchHole
     @usableFromInline var retries: UInt16 = 0
     @usableFromInline var token: UInt64 = 0
     @usableFromInline var offset: UInt64 = 0
@@ -358,8 +358,7 @@ public struct Storage: ~Copyable {
       case .writeZeroes, .fillZeroes:
         // Others may have found out meanwhile. What must be fast finds out for itself: it ends with its refusal.
         if !step.pointee.mustBeFast {
-          step.pointee.zeroing = max(
-            step.pointee.zeroing, zeroing(step.pointee.operation, backend.pointee, mustBeFast: false))
+          step.pointee.zeroing = zeroing(step.pointee.operation, backend.pointee, mustBeFast: false)
         }
         switch step.pointee.zeroing {
         case .zeroRange:
@@ -488,7 +487,7 @@ public struct Storage: ~Copyable {
       guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else {
         return finish(index, min(result, 0))
       }
-      backend.pointee.zeroing = max(backend.pointee.zeroing, method == .zeroRange ? .punchHole : .writeZeroes)
+      backend.pointee.refuses(method)
       step.pointee.zeroing = zeroing(step.pointee.operation, backend.pointee, mustBeFast: step.pointee.mustBeFast)
       if step.pointee.mustBeFast, step.pointee.zeroing == .writeZeroes { return end(index, -EOPNOTSUPP) }
       return again(index)
@@ -530,14 +529,14 @@ public struct Storage: ~Copyable {
     return .completed(token: steps[Int(index)].token, result: result)
   }
 
-  /// The best way to make zeroes, as far as it is known.
+  /// The best way to make zeroes, as far as it is known. What a backend has refused it never offers again, so an
+  /// operation that is under way and asks again only moves on.
   private func zeroing(_ operation: Operation, _ backend: Backend, mustBeFast: Bool) -> Backend.ZeroingMethod {
-    let method = backend.zeroing
     // A device that cannot zero a range has the kernel write zeroes instead; and one that cannot make a hole has lost
-    // what the page cache held of it, and was not written yet, when it says so (blkdev_fallocate, block/fops.c).
+    // what the page cache held of it, and was not written yet, when it says so (blkdev_fallocate, block/fops.c). Where
+    // nothing need be fast that costs nothing: the stretch is zeroed another way.
     if mustBeFast, backend.geometry.kind == .blockDevice { return .writeZeroes }
-    // A hole is what must not come about.
-    return operation == .fillZeroes && method == .punchHole ? .writeZeroes : method
+    return backend.zeroing(staysAllocated: operation == .fillZeroes)
   }
 
   /// Bytes that are copied where a transfer is started. Twice what clients copy disks in: a thread of the ring, which

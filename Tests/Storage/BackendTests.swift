@@ -136,12 +136,21 @@ struct BackendTests {
     }
   }
 
-  /// tmpfs has no zero-range, and each operation that is under way finds that out for itself.
+  /// Each operation that is under way finds out for itself what the file system refuses.
   @Test(
-    "Many write-zeroes at once where the file system refuses the best way: every one falls back",
-    arguments: 1...3)
-  func zeroingFallsBack(round: Int) throws {
-    let rig = try StorageRig(["%/file:1M"], onTmpfs: true)
+    "Many write-zeroes at once where the file system refuses every way but writing: every one falls back",
+    .enabled(if: SmallFileSystem.canBePlain, "a file system without fallocate(2) needs root, to be mounted"))
+  func zeroingFallsBack() throws {
+    let plain = try #require(SmallFileSystem("ramfs", options: "mode=0700"))
+    let rig = try StorageRig(["\(plain.folder("file")):1M"])
+    #expect(try rig.perform(.writeZeroes, length: 4096, mustBeFast: true) == -EOPNOTSUPP)
+    try allFallBack(StorageRig(["\(plain.folder("other")):1M"]))
+  }
+
+  @Test("Many write-zeroes at once on tmpfs, which makes holes and zeroes no range", arguments: 1...3)
+  func zeroingInHoles(round: Int) throws { try allFallBack(StorageRig(["%/file:1M"], onTmpfs: true)) }
+
+  private func allFallBack(_ rig: StorageRig) throws {
     rig.fill(0..<1 << 20, with: 0xff)
     #expect(try rig.perform(.write, length: 1 << 20) == 0)
     var tokens: Set<UInt64> = []
@@ -183,6 +192,31 @@ struct BackendTests {
     }
     #expect(try rig.perform(.discard, offset: 65536, length: 1 << 19) == 0)
     #expect(allocated() < before)
+  }
+
+  @Test("Zeroes that need not stay allocated free the storage: a thin image stays thin", arguments: [false, true])
+  func zeroesFreeStorage(onTmpfs: Bool) throws {
+    let rig = try StorageRig(["%/file:8M"], onTmpfs: onTmpfs)
+    rig.fill(0..<1 << 20, with: 0xff)
+    #expect(try rig.perform(.write, length: 1 << 20) == 0)
+    func allocated() -> Int {
+      var facts = stat()
+      return stat(rig.folder("file"), &facts) == 0 ? Int(facts.st_blocks) * 512 : -1
+    }
+    let before = allocated()
+    // Where nothing was written, nothing comes to be allocated; where something was, it is freed.
+    for mustBeFast in [false, true] {
+      let offset: UInt64 = mustBeFast ? 4 << 20 : 2 << 20
+      #expect(
+        try rig.perform(.writeZeroes, offset: offset, length: 1 << 20, isDurable: true, mustBeFast: mustBeFast) == 0)
+      #expect(allocated() <= before)
+    }
+    #expect(try rig.perform(.writeZeroes, offset: 0, length: 1 << 19) == 0)
+    #expect(allocated() <= before - 1 << 19)
+    #expect(try rig.perform(.read, length: 1 << 20) == 0)
+    for position in stride(from: 0, to: 1 << 20, by: 512) {
+      #expect(rig.buffer[position] == (position < 1 << 19 ? 0 : 0xff), "at \(position)")
+    }
   }
 
   @Test(
