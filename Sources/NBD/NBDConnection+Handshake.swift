@@ -192,7 +192,7 @@ extension NBDConnection {
     put(Information.blockSize)
     put(export.blockSize)
     put(export.blockSizePreferred)
-    put(limits.transferMax)
+    put(limits.payloadMax)
     if wantsName {
       let name = exports.name(of: unit)
       reply(number, OptionReply.info, 2 + name.utf8.count)

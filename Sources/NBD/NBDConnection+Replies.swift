@@ -4,20 +4,40 @@ import Glibc
 extension NBDConnection {
   // MARK: Results in
 
-  /// An operation has ended. Its reply waits to be sent; or, of a long trim, its next piece waits for `next`.
+  /// An operation has ended. Its reply waits to be sent; or, of a long trim, its next piece waits for `next`; or, of a
+  /// long write, its next piece is received.
   public mutating func finish(_ index: Int, _ outcome: NBDOutcome) {
     precondition(
       index >= 0 && index < limits.requestsMax && slots[index].state == .executing,
       "an operation that was not handed out")
     executing -= 1
     let slot = slots + index
+    let hasMoreToCome = unfinished == index
+    if hasMoreToCome { unfinished = -1 }
     if phase == .broken { return release(index) }
+    // Of a write whose end will not come nothing is answered.
+    if hasMoreToCome, phase == .draining { return release(index) }
     switch outcome {
     case .withdrawn:
+      // In the middle of a message nothing else can be said.
+      let isMidReply = streaming == index
       release(index)
-      hangUp()
+      if isMidReply { abandon() } else { hangUp() }
+    case .failed(let error) where hasMoreToCome:
+      // Answered when the rest has come, and has been read over: as every write that is refused.
+      refused = index
+      refusal = refusal(error, slot.pointee.flags)
+      skipping = UInt32(truncatingIfNeeded: slot.pointee.remaining - UInt64(slot.pointee.piece))
+      slot.pointee.state = .receiving
+    case .failed where streaming == index:
+      release(index)
+      abandon()
     case .failed(let error):
       answer(index, refusal(error, slot.pointee.flags))
+    case .done where hasMoreToCome:
+      slot.pointee.offset += UInt64(slot.pointee.piece)
+      slot.pointee.remaining -= UInt64(slot.pointee.piece)
+      receivePiece(index)
     case .done:
       if slot.pointee.remaining > limits.extentMax, isInPieces(slot.pointee.command) {
         slot.pointee.offset += limits.extentMax
@@ -89,9 +109,16 @@ extension NBDConnection {
     switch slot.pointee.command {
     case .read:
       slot.pointee.payload = slot.pointee.isInPlace ? nil : UnsafeRawPointer(address(slot))
-      slot.pointee.payloadCount = slot.pointee.length
-      if hasStructuredReplies {
-        chunk(index, Chunk.offsetData, 8 + slot.pointee.length)
+      slot.pointee.payloadCount = slot.pointee.piece
+      if streaming == index {
+        // The header has gone, with the first piece.
+        slot.pointee.headerCount = 0
+      } else if hasStructuredReplies {
+        // Of a read that is not to be fragmented (DF) the only chunk, of another one a chunk for each piece.
+        let isOnly = isOneMessage(slot)
+        chunk(
+          index, Chunk.offsetData, 8 + (isOnly ? slot.pointee.length : slot.pointee.piece),
+          isLast: isOnly || !hasNextPiece(slot))
         header.setBig(slot.pointee.offset, at: WireLength.chunkHeader)
         slot.pointee.headerCount = UInt8(WireLength.dataChunk)
       } else {
@@ -123,6 +150,8 @@ extension NBDConnection {
     let slot = slots + index
     slot.pointee.payloadCount = 0
     slot.pointee.isInPlace = false
+    // Nothing follows it.
+    slot.pointee.remaining = 0
     if hasStructuredReplies {
       let count = refusal.message.utf8CodeUnitCount
       chunk(index, Chunk.error, UInt32(6 + count))
@@ -139,7 +168,17 @@ extension NBDConnection {
 
   private mutating func enqueue(_ index: Int) {
     slots[index].state = .answered
-    answered.append(index, slots)
+    if streaming == index { answered.prepend(index, slots) } else { answered.append(index, slots) }
+  }
+
+  /// Whether a read's reply is one message, whose pieces nothing else may come between.
+  private func isOneMessage(_ slot: UnsafeMutablePointer<RequestSlot>) -> Bool {
+    !hasStructuredReplies || slot.pointee.flags & CommandFlag.df != 0
+  }
+
+  /// Whether a read has more to read behind its present piece.
+  private func hasNextPiece(_ slot: UnsafeMutablePointer<RequestSlot>) -> Bool {
+    slot.pointee.command == .read && slot.pointee.remaining > UInt64(slot.pointee.piece)
   }
 
   private func simple(_ index: Int, _ error: UInt32) {
@@ -150,11 +189,11 @@ extension NBDConnection {
     slots[index].headerCount = UInt8(WireLength.simpleReply)
   }
 
-  /// The only chunk of a reply, and so its last.
-  private func chunk(_ index: Int, _ type: UInt16, _ count: UInt32) {
+  /// A chunk of a reply, the only one or the last one unless another one follows.
+  private func chunk(_ index: Int, _ type: UInt16, _ count: UInt32, isLast: Bool = true) {
     let header = header(index)
     header.setBig(Magic.structuredReply, at: 0)
-    header.setBig(Chunk.flagDone, at: 4)
+    header.setBig(isLast ? Chunk.flagDone : 0, at: 4)
     header.setBig(type, at: 6)
     header.setBig(slots[index].cookie, at: 8)
     header.setBig(count, at: 16)
@@ -189,6 +228,8 @@ extension NBDConnection {
       var index = answered.first
       var skip = sentOfFirst
       var replies = 0
+      // In the middle of a message its next piece, and nothing else.
+      if streaming >= 0, Int(index) != streaming { index = -1 }
       while index >= 0, replies < Self.sendRepliesMax, output.count == 0 {
         let slot = slots + Int(index)
         let headerCount = Int(slot.pointee.headerCount)
@@ -203,6 +244,7 @@ extension NBDConnection {
         }
         skip = 0
         replies += 1
+        if hasNextPiece(slot), isOneMessage(slot) { break }
         index = slot.pointee.next
       }
     }
@@ -236,9 +278,23 @@ extension NBDConnection {
       let count = Int(slot.pointee.headerCount) + Int(slot.pointee.payloadCount)
       if rest < count { break }
       rest -= count
-      release(answered.removeFirst(slots))
+      sent(answered.removeFirst(slots))
     }
     precondition(answered.first >= 0 || rest == 0, "more was sent than there was")
     sentOfFirst = rest
+  }
+
+  /// A reply, or a piece of it, has gone to its last byte: the request is over, or goes on with its next piece.
+  private mutating func sent(_ index: Int) {
+    let slot = slots + index
+    guard hasNextPiece(slot) else {
+      if streaming == index { streaming = -1 }
+      return release(index)
+    }
+    if isOneMessage(slot) { streaming = index }
+    slot.pointee.offset += UInt64(slot.pointee.piece)
+    slot.pointee.remaining -= UInt64(slot.pointee.piece)
+    slot.pointee.state = .continuing
+    continuing.append(index, slots)
   }
 }

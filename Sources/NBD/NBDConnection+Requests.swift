@@ -11,12 +11,11 @@ extension NBDConnection {
     if piece >= 0 { return operation(piece) }
     while phase == .transmission {
       if incoming >= 0 {
-        guard slots[incoming].received == slots[incoming].length else { return nil }
-        let slot = incoming
-        incoming = -1
-        messages += 1
-        return operation(slot)
+        guard slots[incoming].received == slots[incoming].piece else { return nil }
+        return received()
       }
+      // More of a payload is to come, for which there is no room yet.
+      if unfinished >= 0 { return nil }
       if skipping > 0 {
         skip()
         guard skipping == 0 else { return nil }
@@ -31,6 +30,28 @@ extension NBDConnection {
       }
     }
     return nil
+  }
+
+  /// A piece of a write's payload is there.
+  private mutating func received() -> NBDOperation {
+    let slot = incoming
+    incoming = -1
+    if slots[slot].remaining > UInt64(slots[slot].piece) { unfinished = slot } else { messages += 1 }
+    return operation(slot)
+  }
+
+  /// The next piece of a write is to be received: what staging holds of it is copied.
+  mutating func receivePiece(_ index: Int) {
+    let slot = slots + index
+    slot.pointee.state = .receiving
+    slot.pointee.piece = UInt32(truncatingIfNeeded: min(slot.pointee.remaining, UInt64(limits.transferMax)))
+    let part = min(Int(slot.pointee.piece), stagingEnd - stagingBegin)
+    memcpy(address(slot), memory + stagingBegin, part)
+    stagingBegin += part
+    slot.pointee.received = UInt32(truncatingIfNeeded: part)
+    incoming = index
+    // All of it has been looked at: the rest of the payload, and what follows it, is received into empty staging.
+    if stagingBegin == stagingEnd { (stagingBegin, stagingEnd) = (0, 0) }
   }
 
   /// What became of the request at the beginning of staging.
@@ -65,7 +86,7 @@ extension NBDConnection {
     let slot = slots + Int(freeSlots.first)
     let refusal = Self.refusal(
       command, flags, offset: offset, length: length, size: size, blockMask: UInt64(blockSize) &- 1,
-      transferMax: limits.transferMax, isReadOnly: isReadOnly, hasStructuredReplies: hasStructuredReplies,
+      payloadMax: limits.payloadMax, isReadOnly: isReadOnly, hasStructuredReplies: hasStructuredReplies,
       hasContext: contextUnit == unit)
     guard let command, refusal == nil else {
       let refusal = refusal ?? Refusal(.invalid, "no such command")
@@ -90,7 +111,7 @@ extension NBDConnection {
       answer(index, refusal)
       return .nothingToExecute
     }
-    let pageCount = Self.pageCount(command, flags, length)
+    let pageCount = Self.pageCount(command, flags, min(length, limits.transferMax))
     if pageCount > 0 {
       let page = pool.take(pageCount, alignment: max(Int(blockSize) / PagePool.pageSize, 1))
       // There is room when some of the requests before have been answered.
@@ -106,25 +127,14 @@ extension NBDConnection {
     slot.pointee.length = length
     slot.pointee.remaining = UInt64(length)
     slot.pointee.extentCount = 0
-    slot.pointee.isInPlace = false
     stagingBegin += WireLength.request
     expectsLarge = command == .write && isLarge(length)
     guard command == .write else {
       messages += 1
       return .execute(index)
     }
-    let part = min(Int(length), stagingEnd - stagingBegin)
-    memcpy(address(slot), memory + stagingBegin, part)
-    stagingBegin += part
-    slot.pointee.received = UInt32(truncatingIfNeeded: part)
-    if part == Int(length) {
-      messages += 1
-      return .execute(index)
-    }
-    slot.pointee.state = .receiving
-    incoming = index
-    // All of it has been looked at: the rest of the payload, and what follows it, is received into empty staging.
-    (stagingBegin, stagingEnd) = (0, 0)
+    // What of it is there already the caller finds, and hands out where it is enough.
+    receivePiece(index)
     return .nothingToExecute
   }
 
@@ -159,15 +169,20 @@ extension NBDConnection {
     let slot = slots + index
     slot.pointee.state = .executing
     executing += 1
+    slot.pointee.isInPlace = false
     let flags = slot.pointee.flags
     let kind: NBDOperation.Kind
     var length = slot.pointee.remaining
     var isDurable = false
     switch slot.pointee.command {
-    case .read: kind = .read
+    case .read:
+      kind = .read
+      length = min(length, UInt64(limits.transferMax))
+      slot.pointee.piece = UInt32(truncatingIfNeeded: length)
     case .write:
       kind = .write
       isDurable = flags & CommandFlag.fua != 0
+      length = UInt64(slot.pointee.piece)
     case .trim:
       kind = .trim
       isDurable = flags & CommandFlag.fua != 0
@@ -193,7 +208,7 @@ extension NBDConnection {
   /// Whether a request can be executed at all: nil if so.
   private static func refusal(
     _ command: Command?, _ flags: UInt16, offset: UInt64, length: UInt32, size: UInt64, blockMask: UInt64,
-    transferMax: UInt32, isReadOnly: Bool, hasStructuredReplies: Bool, hasContext: Bool
+    payloadMax: UInt32, isReadOnly: Bool, hasStructuredReplies: Bool, hasContext: Bool
   ) -> Refusal? {
     guard let command else { return Refusal(.invalid, "no such command") }
     if flags & ~CommandFlag.valid(for: command, hasStructuredReplies: hasStructuredReplies) != 0 {
@@ -213,7 +228,7 @@ extension NBDConnection {
     if (offset | UInt64(length)) & blockMask != 0 {
       return Refusal(.invalid, "offset or length is no multiple of the smallest block")
     }
-    if command == .read || command == .write, length > transferMax {
+    if command == .read || command == .write, length > payloadMax {
       return Refusal(
         command == .read && hasStructuredReplies ? .overflow : .invalid, "longer than the largest payload")
     }

@@ -24,6 +24,8 @@ import Glibc
 /// - a header is taken only when there are a slot and pages for it, an option only when the answer to the one before
 ///   has gone; until then it stays in staging, nothing more is received, and the client's socket fills: so no client
 ///   takes up more than its memory, and nobody else notices;
+/// - a read or write that is longer than one operation holds the pages of one piece: the next piece of a write is
+///   received when the one before has been executed, that of a read is executed when the one before has gone;
 /// - nothing that a client says is an index, a length or an address before it has been checked;
 /// - each request that `next` has handed out comes back by `finish`, whatever became of the client meanwhile.
 public struct NBDConnection: ~Copyable {
@@ -66,6 +68,9 @@ public struct NBDConnection: ~Copyable {
   private var receivable = 0
   /// The write whose payload is being received; -1: none.
   var incoming = -1
+  /// The write that has a piece executed while more of its payload is to come: nothing is received and no request taken
+  /// meanwhile; -1: none.
+  var unfinished = -1
   /// Bytes that are read over.
   var skipping: UInt32 = 0
   /// Whether the last request was a write with a payload that is not worth copying.
@@ -90,8 +95,11 @@ public struct NBDConnection: ~Copyable {
   var outBegin = 0
   var outEnd = 0
   var outPage = -1
-  /// Bytes of the first reply that have gone already.
+  /// Bytes of the first reply, or of the present piece of it, that have gone already.
   var sentOfFirst = 0
+  /// The read whose reply is one message in several pieces, of which some have gone: nothing else may be sent before
+  /// its last one; -1: none.
+  var streaming = -1
 
   // What was agreed.
   var hasStructuredReplies = false
@@ -159,7 +167,7 @@ public struct NBDConnection: ~Copyable {
     }
     outstanding = 0
     (continuing, answered) = (SlotList(), SlotList())
-    refused = -1
+    (refused, unfinished, streaming) = (-1, -1, -1)
     (stagingBegin, stagingEnd, incoming, skipping, expectsLarge) = (0, 0, -1, 0, false)
     (outBegin, outEnd, sentOfFirst) = (0, 0, 0)
     outPage = pool.take(1)
@@ -213,15 +221,18 @@ public struct NBDConnection: ~Copyable {
   /// Bytes of the pool that requests hold, and the handshake's answers.
   public var memoryInUse: Int { (pool.count - pool.free) * PagePool.pageSize }
 
-  /// Whether something that came has not been looked at yet: `next` or `negotiate` may find room for it now.
-  public var hasUntaken: Bool { stagingEnd > stagingBegin }
+  /// Whether something waits that `next` or `negotiate` may take now: what came and has not been looked at, or the next
+  /// piece of a request.
+  public var hasUntaken: Bool { stagingEnd > stagingBegin || !continuing.isEmpty }
 
   /// Whether nothing has been asked for and not answered to the last byte, and nothing else has come.
-  public var isIdle: Bool { outstanding == 0 && incoming < 0 && stagingBegin == stagingEnd }
+  public var isIdle: Bool { outstanding == 0 && incoming < 0 && stagingBegin == stagingEnd && skipping == 0 }
 
   /// Whether one request is being executed or answered and nothing else has come: so it is with a client that asks one
   /// thing after the other, which says nothing before it has read the reply.
-  public var awaitsReply: Bool { outstanding == 1 && incoming < 0 && stagingBegin == stagingEnd }
+  public var awaitsReply: Bool {
+    outstanding == 1 && incoming < 0 && unfinished < 0 && refused < 0 && stagingBegin == stagingEnd
+  }
 
   /// Whether the send under way is short and the last thing that the client waits for. It has read all replies before,
   /// or it would not have asked again: its socket has room.
@@ -244,7 +255,8 @@ public struct NBDConnection: ~Copyable {
       if skipping > 0 { return available == 0 }
       return available < optionCount
     case .transmission:
-      if incoming >= 0 { return slots[incoming].received < slots[incoming].length }
+      if incoming >= 0 { return slots[incoming].received < slots[incoming].piece }
+      if unfinished >= 0 { return false }
       if skipping > 0 { return available == 0 }
       return available < WireLength.request
     case .vacant, .draining, .broken: return false
@@ -262,7 +274,13 @@ public struct NBDConnection: ~Copyable {
     isReceiving = true
     if incoming >= 0 {
       let slot = slots + incoming
-      let left = Int(slot.pointee.length - slot.pointee.received)
+      let left = Int(slot.pointee.piece - slot.pointee.received)
+      // Behind a piece that is not the last one comes more of the payload, which is to go straight to its place.
+      guard slot.pointee.remaining == UInt64(slot.pointee.piece) else {
+        receivable = left
+        receiveVectors[0] = iovec(iov_base: address(slot) + Int(slot.pointee.received), iov_len: left)
+        return UnsafeMutableBufferPointer(start: receiveVectors, count: 1)
+      }
       // Staging is empty. After a large payload comes another one, most likely: its header and no more.
       let ahead = isLarge(slot.pointee.length) ? WireLength.request : limits.stagingSize
       receiveVectors[0] = iovec(iov_base: address(slot) + Int(slot.pointee.received), iov_len: left)
@@ -294,7 +312,7 @@ public struct NBDConnection: ~Copyable {
     bytesReceived += UInt64(result)
     var rest = result
     if incoming >= 0 {
-      let part = min(rest, Int(slots[incoming].length - slots[incoming].received))
+      let part = min(rest, Int(slots[incoming].piece - slots[incoming].received))
       slots[incoming].received += UInt32(truncatingIfNeeded: part)
       rest -= part
     }
@@ -337,6 +355,7 @@ public struct NBDConnection: ~Copyable {
   /// until it has ended.
   mutating func dropReplies() {
     continuing = released(continuing)
+    streaming = -1
     if refused >= 0 {
       release(refused)
       refused = -1

@@ -2,7 +2,11 @@
 public struct NBDLimits: Sendable {
   /// Requests taken and not answered to the last byte. What comes after them stays in the client's socket.
   public var requestsMax = 256
-  /// Bytes that one read or write moves; told to clients as the largest payload.
+  /// Bytes of one read or write; told to clients as the largest payload. It is what a client may assume that is told
+  /// nothing (the protocol's "maximum payload").
+  public var payloadMax: UInt32 = 32 << 20
+  /// Bytes that one operation moves: a longer read or write is served in pieces, one after the other, in the memory of
+  /// one piece.
   public var transferMax: UInt32 = 4 << 20
   /// Bytes that one operation covers which moves no data: longer trims and write zeroes are served in pieces.
   public var extentMax: UInt64 = 1 << 30
@@ -35,6 +39,7 @@ public struct NBDLimits: Sendable {
     (1...Self.requestsPossible).contains(requestsMax) && stagingSize >= 2 * Self.optionMax
       && stagingSize % Self.memoryAlignment == 0 && poolSize % PagePool.pageSize == 0
       && poolSize >= Int(transferMax) + Self.memoryAlignment && Int(transferMax) >= Self.memoryAlignment
+      && Int(transferMax) % Self.memoryAlignment == 0 && payloadMax >= transferMax
       && extentMax >= UInt64(Self.memoryAlignment) && extentMax % UInt64(Self.memoryAlignment) == 0
   }
 

@@ -77,7 +77,7 @@ struct RequestSlot {
     case receiving
     /// Handed out by `next`, until `finish`.
     case executing
-    /// Its next piece waits for `next`.
+    /// Its next piece waits for `next`; a write whose next piece is still to come is `receiving` again.
     case continuing
     /// Its reply waits to be sent, or is.
     case answered
@@ -99,8 +99,10 @@ struct RequestSlot {
   var pageCount: Int32 = 0
   /// What the client asked for.
   var length: UInt32 = 0
-  /// Of a write's payload.
+  /// Of the present piece of a write's payload.
   var received: UInt32 = 0
+  /// Bytes of the piece of a read or write that is under way.
+  var piece: UInt32 = 0
   /// Bytes that follow the reply's header, from `payload` on, or those of the unit.
   var payloadCount: UInt32 = 0
   var cookie: UInt64 = 0
@@ -123,6 +125,14 @@ struct SlotList {
     slots[slot].next = -1
     if last >= 0 { slots[Int(last)].next = index } else { first = index }
     last = index
+  }
+
+  /// Puts one before all others.
+  @inline(__always)
+  mutating func prepend(_ slot: Int, _ slots: UnsafeMutablePointer<RequestSlot>) {
+    slots[slot].next = first
+    first = Int32(truncatingIfNeeded: slot)
+    if last < 0 { last = first }
   }
 
   /// Takes the first one out, or returns -1.

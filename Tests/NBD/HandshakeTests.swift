@@ -205,7 +205,7 @@ struct HandshakeTests {
 
   static let infoExport: [UInt8] = [0, 0] + [UInt8](big: UInt64(1 << 20)) + [0x0d, 0x6d]
   static let infoBlockSize: [UInt8] =
-    [0, 3] + [UInt8](big: UInt32(512)) + [UInt8](big: UInt32(4096)) + [UInt8](big: UInt32(4 << 20))
+    [0, 3] + [UInt8](big: UInt32(512)) + [UInt8](big: UInt32(4096)) + [UInt8](big: UInt32(32 << 20))
 
   @Test("INFO and GO: what a client must know, asked for or not", arguments: [6, 7] as [UInt32])
   func inform(_ option: UInt32) throws {

@@ -72,6 +72,8 @@ struct OptionAnswer: Equatable {
 /// A reply to a request, or a chunk of one.
 struct Reply: Equatable {
   var cookie: UInt64
+  /// Whether no other chunk of the reply follows.
+  var isLast = true
   var isStructured = false
   var type: UInt16 = 0
   var error: UInt32 = 0
@@ -87,8 +89,13 @@ struct Reply: Equatable {
 struct Listener {
   var bytes: [UInt8]
   private(set) var at = 0
+  /// Whether a reply may have several chunks.
+  private let allowsPieces: Bool
 
-  init(_ bytes: [UInt8]) { self.bytes = bytes }
+  init(_ bytes: [UInt8], allowsPieces: Bool = false) {
+    self.bytes = bytes
+    self.allowsPieces = allowsPieces
+  }
 
   var left: Int { bytes.count - at }
 
@@ -128,9 +135,10 @@ struct Listener {
     case 0x668e_33ef:
       guard left >= 20 else { return nil }
       let count = Int(bytes.big(at + 16, as: UInt32.self))
-      // Each reply is one chunk, and so its last.
-      guard left >= 20 + count, bytes.big(at + 4, as: UInt16.self) == 1 else { return nil }
-      var reply = Reply(cookie: bytes.big(at + 8), isStructured: true, type: bytes.big(at + 6))
+      let flags = bytes.big(at + 4, as: UInt16.self)
+      guard left >= 20 + count, flags == 1 || flags == 0 && allowsPieces else { return nil }
+      var reply = Reply(
+        cookie: bytes.big(at + 8), isLast: flags == 1, isStructured: true, type: bytes.big(at + 6))
       let payload = Array(bytes[at + 20..<at + 20 + count])
       switch reply.type {
       case 1:

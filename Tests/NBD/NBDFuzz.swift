@@ -37,6 +37,8 @@ struct NBDFuzz {
       limits.transferMax = 131_072
       limits.poolSize = 131_072 + 65536
     }
+    // What is longer is served in pieces, see PieceTests.
+    limits.payloadMax = limits.transferMax
     export = NBDExport(
       size: choice & 8 != 0 ? 1 << 40 : 1 << 20, blockSize: choice & 16 != 0 ? 8192 : 512,
       isReadOnly: choice & 0xe0 == 0xe0)

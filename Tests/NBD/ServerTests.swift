@@ -13,6 +13,33 @@ struct ServerTests {
     (0..<count).map { UInt8(truncatingIfNeeded: $0 / 7) &+ seed }
   }
 
+  @Test(
+    "Reads and writes of more than one operation, of every kind of unit",
+    arguments: ["mem:12M", "%/disk:12M", "/dev/shm"], [false, true])
+  func inPieces(_ unit: String, structured: Bool) throws {
+    let folder = try ScratchFolder(onTmpfs: true)
+    let rig = try ServerRig(units: [unit == "/dev/shm" ? "\(folder.path)/file:12M" : unit])
+    let data = ServerTests.pattern(9 << 20, 3)
+    let client = try rig.client(.a, structured: structured)
+    #expect(try rig.ask(client, Say.request(1, cookie: 1, offset: 4096, flags: 1, payload: data)).error == 0)
+    let other = try rig.client(.b, structured: structured)
+    other.say(Say.request(0, cookie: 2, offset: 4096, length: 9 << 20))
+    var read: [UInt8] = []
+    var isOver = false
+    try rig.turn {
+      other.hear()
+      var listener = Listener(other.heard, allowsPieces: true)
+      while let reply = listener.reply(reads: [2: 9 << 20]) {
+        #expect(reply.error == 0 && reply.cookie == 2)
+        read += reply.data
+        isOver = reply.isLast
+      }
+      other.heard.removeFirst(listener.at)
+      return isOver || other.isEnded
+    }
+    #expect(areSame(read, data))
+  }
+
   @Test("Exports have the names that were given at creation, and their numbers")
   func names() throws {
     let rig = try ServerRig(units: ["as:first:mem:1M", "mem:2M"])
