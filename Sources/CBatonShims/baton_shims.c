@@ -312,6 +312,29 @@ int baton_stream_is_listening(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0;
 }
 
+int baton_stream_peer(int fd, uint64_t address[2]) {
+  struct sockaddr_storage any;
+  memset(&any, 0, sizeof any);
+  socklen_t length = sizeof any;
+  if (getpeername(fd, (struct sockaddr *)&any, &length)) return -errno;
+  unsigned char bytes[16] = {[10] = 0xff, [11] = 0xff};
+  const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&any;
+  switch (any.ss_family) {
+    case AF_INET: memcpy(bytes + 12, &((const struct sockaddr_in *)&any)->sin_addr, 4); break;
+    case AF_INET6:
+      if (IN6_IS_ADDR_V4MAPPED(&six->sin6_addr)) {
+        memcpy(bytes, &six->sin6_addr, 16);
+      } else {
+        memset(bytes, 0, sizeof bytes);
+        memcpy(bytes, &six->sin6_addr, 8);
+      }
+      break;
+    default: return 0;
+  }
+  memcpy(address, bytes, sizeof bytes);
+  return 1;
+}
+
 int baton_stream_address(int fd, char *text, size_t size) {
   // A byte more than the kernel writes: a path that fills the structure does not end in a zero.
   union {

@@ -7,6 +7,8 @@ struct NBDListener {
   let socket: CInt
   /// Whether it is the other controller's.
   let isPeers: Bool
+  /// Whether clients come over TCP.
+  let isTCP: Bool
   /// Whether it is there at all: a place of one that is gone may have an event to come.
   var isOpen = true
   /// Whether an accept is on the ring.
@@ -21,6 +23,7 @@ struct NBDListener {
   init(_ socket: CInt, isPeers: Bool) {
     self.socket = socket
     self.isPeers = isPeers
+    isTCP = NBDAddress.text(of: socket)?.hasPrefix("tcp:") ?? false
   }
 
   func close() {

@@ -264,7 +264,8 @@ extension NBDServer {
         isLeft = true
       }
     }
-    // What has gone has made room: for a request that waits where it was received nothing else happens any more.
+    // What has gone has made room: for a request that waits where it was received, and for the next piece of a reply,
+    // nothing else happens any more.
     if isLeft || sent > 0 && connection.pointee.hasUntaken { markDirty(place) }
     return true
   }
@@ -309,11 +310,24 @@ extension NBDServer {
 
   // MARK: Places
 
-  /// A client has connected. Takes its socket over.
-  ///
-  /// - Returns: false when no place is free: the socket stays the caller's.
-  mutating func admit(_ socket: CInt, _ controller: inout Controller) -> Bool {
-    guard let place = (0..<options.connectionsMax).first(where: { places[$0].socket < 0 }) else { return false }
+  /// A client has connected: takes its socket over if it is admitted; else the socket stays the caller's.
+  mutating func admit(_ socket: CInt, _ controller: inout Controller, _ now: UInt64) -> Admission {
+    let peer: PeerAddress?
+    switch PeerAddress.found(of: socket) {
+    case .tcp(let address): peer = address
+    case .unix: peer = nil
+    // It is gone already.
+    case .none: return .refused
+    }
+    if let peer, count(of: peer) >= options.peerConnectionsMax {
+      // The others of its address make room, nobody else.
+      return makeRoom(now, of: peer) ? .waits : .refused
+    }
+    guard hasPlace(isTCP: peer != nil), let place = (0..<options.connectionsMax).first(where: { places[$0].socket < 0 })
+    else {
+      _ = makeRoom(now)
+      return .waits
+    }
     if !places[place].isMade {
       (connections + place).initialize(
         to: NBDConnection(memory: arena + place * options.limits.memorySize, limits: options.limits))
@@ -321,13 +335,61 @@ extension NBDServer {
     // What is small is not to wait for more: each reply is waited for. A socket that refuses is as good as one without.
     _ = baton_stream_no_delay(socket)
     connections[place].begin()
-    places[place] = Place(socket: socket, isMade: true, isDirty: places[place].isDirty)
-    places[place].since = monotonicNanoseconds()
+    places[place] = Place(socket: socket, isMade: true, peer: peer, isDirty: places[place].isDirty)
+    places[place].since = now
     places[place].progressAt = places[place].since
     occupied += 1
     controller.setFrontEndConnections(occupied)
     controller.countFrontEnd(.nbdAccepted, 1)
     options.logger.debug("controller \(identity): NBD client \(place) connected, \(occupied) clients")
+    markDirty(place)
+    return .admitted
+  }
+
+  // MARK: Sharing places
+
+  /// Whether a client of that kind finds a place: one that came over TCP leaves the owner's share alone.
+  func hasPlace(isTCP: Bool) -> Bool {
+    guard occupied < options.connectionsMax else { return false }
+    return !isTCP || (0..<options.connectionsMax).count { isTCPClient($0) } < options.tcpConnectionsMax
+  }
+
+  private func isTCPClient(_ place: Int) -> Bool { places[place].socket >= 0 && places[place].peer != nil }
+
+  private func count(of peer: PeerAddress) -> Int {
+    (0..<options.connectionsMax).count { isTCPClient($0) && places[$0].peer == peer }
+  }
+
+  /// The client over TCP that nothing has come from and nothing has gone to for the longest time, of all or of one
+  /// address; nil: each has asked for something a moment ago, or the storage works for it.
+  func longestIdle(_ now: UInt64, of peer: PeerAddress? = nil) -> Int? {
+    var longest: Int?
+    for place in 0..<options.connectionsMax where isTCPClient(place) && !places[place].makesRoom {
+      if let peer, places[place].peer != peer { continue }
+      let moved = connections[place].bytesReceived &+ connections[place].bytesSent
+      let silence = moved == places[place].progress ? now &- min(places[place].progressAt, now) : 0
+      // An address that has more than its share has it among its own: one that is idle at present is enough.
+      let idleMin = peer == nil ? options.idleNanosecondsMin : 0
+      let least = connections[place].isIdle ? idleMin : options.stalledNanosecondsMin
+      guard connections[place].takesMore, !connections[place].isWorking, silence >= least else { continue }
+      if let other = longest, places[other].progressAt <= places[place].progressAt { continue }
+      longest = place
+    }
+    return longest
+  }
+
+  /// Disconnects a client so that another one finds a place, unless one is being disconnected.
+  ///
+  /// - Returns: false when nobody can be.
+  private mutating func makeRoom(_ now: UInt64, of peer: PeerAddress? = nil) -> Bool {
+    let isUnderWay = (0..<options.connectionsMax).contains {
+      isTCPClient($0) && places[$0].makesRoom && (peer == nil || places[$0].peer == peer)
+    }
+    if isUnderWay { return true }
+    guard let place = longestIdle(now, of: peer) else { return false }
+    options.logger.info("controller \(identity): NBD client \(place) is idle and makes room for another one")
+    places[place].makesRoom = true
+    connections[place].abandon()
     markDirty(place)
     return true
   }

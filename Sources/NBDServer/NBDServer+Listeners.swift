@@ -175,13 +175,15 @@ extension NBDServer {
     let isReady = controller.isServing && host.pointee.isAttached(to: identity) && acquisition.isDone
     for index in listeners.indices where listeners[index].isOpen {
       let isWanted = isReady && (!listeners[index].isPeers || controller.standsIn)
-      if isWanted, listeners[index].waiting >= 0, admit(listeners[index].waiting, &controller) {
+      if isWanted, listeners[index].waiting >= 0 {
+        let waiting = listeners[index].waiting
         listeners[index].waiting = -1
+        take(waiting, of: index, &controller, now)
       }
       let number = UInt32(truncatingIfNeeded: index)
       if isWanted {
-        guard !listeners[index].isArmed, listeners[index].waiting < 0, occupied < options.connectionsMax,
-          listeners[index].restsUntil <= now
+        guard !listeners[index].isArmed, listeners[index].waiting < 0, listeners[index].restsUntil <= now,
+          hasPlace(isTCP: listeners[index].isTCP) || longestIdle(now) != nil
         else { continue }
         listeners[index].isArmed = controller.accept(listeners[index].socket, kind: Kind.accept, index: number)
       } else if listeners[index].isArmed, !listeners[index].isCancelled {
@@ -210,8 +212,17 @@ extension NBDServer {
     if controller.isLeaving {
       // It comes again, to whoever accepts then.
       close(result)
-    } else if !admit(result, &controller) {
-      listeners[index].waiting = result
+    } else {
+      take(result, of: index, &controller, monotonicNanoseconds())
+    }
+  }
+
+  /// A client that was accepted, now or before: it gets a place, or waits for one.
+  private mutating func take(_ socket: CInt, of index: Int, _ controller: inout Controller, _ now: UInt64) {
+    switch admit(socket, &controller, now) {
+    case .admitted: break
+    case .waits: listeners[index].waiting = socket
+    case .refused: close(socket)
     }
   }
 }

@@ -32,6 +32,10 @@ public struct NBDServer: ~Copyable {
     var socket: CInt = -1
     /// Whether there is a connection to use again.
     var isMade = false
+    /// Who it is, where it came over TCP; nil: over a unix socket.
+    var peer: PeerAddress?
+    /// Whether it was disconnected to make room.
+    var makesRoom = false
     /// Whether it stands in the list of those to be looked at.
     var isDirty = false
     /// Begun with the connection, and not given to the ring yet.

@@ -5,9 +5,19 @@ import Logging
 public struct NBDServerOptions: Sendable {
   /// Where it listens.
   public var addresses: [NBDAddress]
-  /// Clients at once. Who comes beyond them waits in the kernel's backlog until one goes: nothing is accepted
-  /// meanwhile.
+  /// Clients at once. A client that comes beyond them waits in the kernel's backlog until another one goes: nothing is
+  /// accepted meanwhile.
   public var connectionsMax = 64
+  /// Of these, over TCP at the most. Unix sockets are the owner's own: the rest is theirs, whatever a network brings.
+  public var tcpConnectionsMax = 48
+  /// Of these, from one address at the most. A client beyond them takes the place of its address's longest idle one;
+  /// when none is idle it is disconnected at once, because behind it clients of other addresses wait.
+  public var peerConnectionsMax = 32
+  /// When places are short, the client over TCP that has asked for nothing for the longest time makes room, after this
+  /// much of it. Clients of unix sockets never do.
+  public var idleNanosecondsMin: UInt64 = 1_000_000_000
+  /// The same of one that owes the rest of a message, or does not read its replies.
+  public var stalledNanosecondsMin: UInt64 = 10_000_000_000
   /// What each of them may take up.
   public var limits = NBDLimits()
   /// How long a client may take for its handshake.

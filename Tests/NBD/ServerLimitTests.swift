@@ -35,6 +35,122 @@ struct ServerLimitTests {
     }
   }
 
+  /// A rig whose controller a also listens on TCP, and the port.
+  private func tcpRig(_ change: @escaping (inout NBDServerOptions) -> Void) throws -> (ServerRig, UInt16) {
+    let port = try StreamClient.freePort()
+    let rig = try ServerRig(starting: [.a]) {
+      $0.addresses.append(.tcp(address: "127.0.0.1", port: port))
+      change(&$0)
+    }
+    return (rig, port)
+  }
+
+  private func greets(_ rig: ServerRig, _ client: StreamClient) throws {
+    try rig.turn {
+      client.hear()
+      return client.heard.count >= 18 || client.isEnded
+    }
+    #expect(!client.isEnded)
+  }
+
+  @Test("Whatever comes over TCP, the owner's own socket has places")
+  func ownersShare() throws {
+    let (rig, port) = try tcpRig {
+      ($0.connectionsMax, $0.tcpConnectionsMax, $0.peerConnectionsMax) = (4, 3, 3)
+      $0.idleNanosecondsMin = .max
+    }
+    // More than would fit, and each of them idle.
+    let strangers = try (0..<3).map { _ in try rig.enter(StreamClient(port: port)) }
+    let others = try (0..<8).map { _ in try StreamClient(port: port, from: "127.0.0.2") }
+    for _ in 0..<1000 { rig.turn() }
+    #expect(rig.a?.connections == 3)
+    let owner = try rig.client()
+    #expect(try rig.read(owner, offset: 0, count: 512).count == 512)
+    for other in others {
+      other.hear()
+      #expect(other.heard.isEmpty && !other.isEnded)
+    }
+    #expect(try rig.read(strangers[0], offset: 0, count: 512).count == 512)
+  }
+
+  @Test("The longest idle client over TCP makes room, one that is in the middle of something does not")
+  func idleMakeRoom() throws {
+    let (rig, port) = try tcpRig {
+      ($0.connectionsMax, $0.tcpConnectionsMax, $0.peerConnectionsMax) = (4, 3, 3)
+      ($0.idleNanosecondsMin, $0.stalledNanosecondsMin) = (0, .max)
+    }
+    let owner = try rig.client()
+    let busy = try rig.enter(StreamClient(port: port))
+    busy.say(Array(Say.request(1, cookie: 7, payload: [UInt8](repeating: 9, count: 512)).prefix(100)))
+    var idle: [StreamClient] = []
+    for _ in 0..<2 { idle.append(try rig.enter(StreamClient(port: port))) }
+    // Its half request has come.
+    for _ in 0..<1000 { rig.turn() }
+    for number in 0..<10 {
+      let next = try StreamClient(port: port, from: "127.0.0.\(number + 2)")
+      try greets(rig, next)
+      idle.append(next)
+      #expect((rig.a?.connections ?? 0) <= 4)
+    }
+    for client in idle { client.hear() }
+    #expect(idle.count { !$0.isEnded } == 2)
+    busy.hear()
+    #expect(!busy.isEnded)
+    #expect(try rig.read(owner, offset: 0, count: 512).count == 512, "the owner's own make room for nobody")
+  }
+
+  @Test("A client over TCP that leaves half a message, or reads no reply, makes room", arguments: [false, true])
+  func stalledMakeRoom(readsNothing: Bool) throws {
+    let (rig, port) = try tcpRig {
+      ($0.connectionsMax, $0.tcpConnectionsMax, $0.peerConnectionsMax) = (2, 1, 1)
+      ($0.idleNanosecondsMin, $0.stalledNanosecondsMin) = (.max, 0)
+    }
+    let stalled = try rig.enter(StreamClient(port: port))
+    if readsNothing {
+      // More than the sockets between the two hold.
+      stalled.say((0..<200).flatMap { Say.request(0, cookie: $0, length: 1 << 20) })
+    } else {
+      stalled.say(Array(Say.request(3, cookie: 7).prefix(20)))
+    }
+    for _ in 0..<1000 { rig.turn() }
+    try greets(rig, StreamClient(port: port, from: "127.0.0.2"))
+  }
+
+  @Test("One address over TCP leaves places for others, and one beyond its share is disconnected")
+  func shareOfAnAddress() throws {
+    let (rig, port) = try tcpRig {
+      ($0.connectionsMax, $0.tcpConnectionsMax, $0.peerConnectionsMax) = (4, 3, 2)
+      ($0.idleNanosecondsMin, $0.stalledNanosecondsMin) = (.max, .max)
+    }
+    let greedy = try (0..<2).map { _ in try rig.enter(StreamClient(port: port)) }
+    // In the middle of something, each of them.
+    let half = Say.request(1, cookie: 7, payload: [UInt8](repeating: 9, count: 512))
+    for client in greedy { client.say(Array(half.prefix(100))) }
+    for _ in 0..<1000 { rig.turn() }
+    let beyond = try (0..<5).map { _ in try StreamClient(port: port) }
+    try rig.turn {
+      for client in beyond { client.hear() }
+      return beyond.allSatisfy(\.isEnded)
+    }
+    do {
+      let other = try rig.enter(StreamClient(port: port, from: "127.0.0.2"))
+      #expect(try rig.read(other, offset: 0, count: 512).count == 512)
+    }
+    try rig.turn { rig.a?.connections == 2 }
+    for client in greedy { client.hear() }
+    #expect(greedy.allSatisfy { !$0.isEnded })
+    // One that has nothing to ask makes room for another one of its address, however short its idleness.
+    #expect(try rig.ask(greedy[0], Array(half.dropFirst(100))) == Reply(cookie: 7))
+    let another = try StreamClient(port: port)
+    try greets(rig, another)
+    try rig.turn {
+      greedy[0].hear()
+      return greedy[0].isEnded
+    }
+    greedy[1].hear()
+    #expect(!greedy[1].isEnded)
+  }
+
   @Test("A handshake that does not come to its end is ended", arguments: [0, 2, 4, 20])
   func handshake(_ count: Int) throws {
     let rig = try ServerRig { $0.handshakeNanosecondsMax = 1_000_000 }

@@ -108,7 +108,13 @@ final class ServerRig {
   func client(
     _ identity: ControllerIdentity = .a, export: String = "unit0", structured: Bool = false, allocation: Bool = false
   ) throws -> StreamClient {
-    let client = try connect(identity)
+    try enter(connect(identity), export: export, structured: structured, allocation: allocation)
+  }
+
+  /// Through the handshake, with a client that has connected.
+  func enter(
+    _ client: StreamClient, export: String = "unit0", structured: Bool = false, allocation: Bool = false
+  ) throws -> StreamClient {
     var says = Say.flags()
     if structured { says += Say.structuredReply }
     if allocation { says += Say.contexts(10, export, ["base:allocation"]) }
@@ -166,6 +172,54 @@ final class StreamClient {
 
   init(_ path: String) throws {
     socket = try Self.connect(path)
+  }
+
+  /// Over TCP, from an address of the loopback.
+  init(port: UInt16, from address: String = "127.0.0.1") throws {
+    let socket = OwnedDescriptor(try Self.tcpSocket(boundTo: address, port: 0))
+    var there = Self.address("127.0.0.1", port)
+    let result = withUnsafePointer(to: &there) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        Glibc.connect(socket.number, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
+    }
+    if result != 0 { throw BatonError(result: -Int(errno), "port \(port)", doing: "connecting") }
+    self.socket = socket.release()
+  }
+
+  /// A port that nobody listens at.
+  static func freePort() throws -> UInt16 {
+    let socket = OwnedDescriptor(try tcpSocket(boundTo: "127.0.0.1", port: 0))
+    var address = sockaddr_in()
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let result = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket.number, $0, &length) }
+    }
+    if result != 0 { throw BatonError(result: -Int(errno), "socket", doing: "asking for its port") }
+    return UInt16(bigEndian: address.sin_port)
+  }
+
+  private static func address(_ text: String, _ port: UInt16) -> sockaddr_in {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = inet_addr(text)
+    address.sin_port = port.bigEndian
+    return address
+  }
+
+  private static func tcpSocket(boundTo text: String, port: UInt16) throws -> CInt {
+    let socket = OwnedDescriptor(
+      try check(
+        Glibc.socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0), text,
+        doing: "making a socket"))
+    var here = address(text, port)
+    let result = withUnsafePointer(to: &here) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(socket.number, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+      }
+    }
+    if result != 0 { throw BatonError(result: -Int(errno), text, doing: "binding") }
+    return socket.release()
   }
 
   deinit {

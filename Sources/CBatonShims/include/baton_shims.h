@@ -80,6 +80,9 @@ int baton_port_is_answered(const char *address, uint16_t port);
 int baton_stream_is_listening(int fd);
 // Where it listens, as "unix:PATH", "tcp:ADDRESS:PORT" or "tcp:[ADDRESS]:PORT". 0 or -errno.
 int baton_stream_address(int fd, char *text, size_t size);
+// Who is at the other end of a stream socket: 1 and its address for TCP (an IPv4 address as IPv6 maps it, RFC 4291; of
+// an IPv6 address the 64 bits of its network, because a host may use all of them), 0 for a unix socket, or -errno.
+int baton_stream_peer(int fd, uint64_t address[2]);
 // A numeric address in its usual form. 0, or -EINVAL when it is none.
 int baton_address_canonical(const char *address, char *text, size_t size);
 // TCP_NODELAY; does nothing to a unix socket. 0 or -errno.
