@@ -1,4 +1,5 @@
 import BatonOwnership
+import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
 import Glibc
@@ -136,4 +137,13 @@ extension Controller {
   /// The sockets that the other controller listens on, handed over by it, or by who stood in for it: to accept on them
   /// while it is gone, and to hand them to its next life. They belong to this controller.
   public var peersListeners: [CInt] { control.peersListeners }
+
+  /// Whether a process has the other controller's seat, whether or not it takes part yet. One system call.
+  public var isPeerRunning: Bool { region.isSeatTaken(of: identity.peer) }
+
+  /// Keeps a socket that this controller has bound where the other one used to listen, as if it had been handed over.
+  public mutating func keepPeersListener(_ socket: consuming OwnedDescriptor) {
+    // Not the first of a row, which would take the place of those that are there.
+    control.keepListener(socket, number: UInt32(control.peersListeners.count))
+  }
 }

@@ -24,6 +24,7 @@ extension NBDServer {
     if acquisition.isDone, controller.isServing { handOver(to: controller.peersLife) }
     if controller.isLeaving { bidFarewell(at: now) }
     tendClients(at: now)
+    listenForPeer(&controller)
     tendPeersListeners(controller)
     arm(&controller, now)
   }
@@ -111,6 +112,33 @@ extension NBDServer {
       }
     }
     acquisition.isDone = true
+    do throws(BatonError) {
+      try addressFile(of: identity).write(options.addresses)
+    } catch {
+      // Clients come here all the same: it is for the day when this controller is gone and its peer starts anew.
+      options.logger.warning("controller \(identity): cannot note its NBD addresses: \(error)")
+    }
+  }
+
+  /// Listens where the other controller used to, when it is gone and nobody has its sockets: this controller was killed
+  /// while it stood in. Once for each time that it stands in.
+  private mutating func listenForPeer(_ controller: inout Controller) {
+    guard controller.standsIn, acquisition.isDone else {
+      if !controller.standsIn { hasLookedForPeers = false }
+      return
+    }
+    // A process of its own binds them itself, after it has asked for them here.
+    if hasLookedForPeers || controller.isPeerRunning { return }
+    hasLookedForPeers = true
+    guard controller.peersListeners.isEmpty else { return }
+    for address in addressFile(of: identity.peer).read() where !options.addresses.contains(address) {
+      do throws(BatonError) {
+        controller.keepPeersListener(try address.listen())
+      } catch {
+        // Somebody else listens there by now.
+        options.logger.info("controller \(identity): not in place of controller \(identity.peer): \(error)")
+      }
+    }
   }
 
   // MARK: Handing them over

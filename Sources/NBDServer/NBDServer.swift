@@ -100,6 +100,8 @@ public struct NBDServer: ~Copyable {
   var tendedAt: UInt64 = 0
   /// When the farewell began; 0: it has not.
   var leavingSince: UInt64 = 0
+  /// Whether it has looked, since it stands in for the other controller, where that one used to listen.
+  var hasLookedForPeers = false
   /// Why it cannot listen.
   public internal(set) var failure: BatonError?
 
@@ -264,11 +266,16 @@ public struct NBDServer: ~Copyable {
     }
   }
 
+  func addressFile(of identity: ControllerIdentity) -> AddressFile {
+    AddressFile(path: subsystem.location.addresses(of: identity))
+  }
+
   /// The server and its controller have ended, in good order or not: sockets in the file system go, unless the other
   /// controller accepts on them.
   public mutating func finish(_ controller: borrowing Controller) {
     if controller.peersLife != 0 || controller.isFenced { return }
     for listener in listeners where !listener.isPeers { listener.removePath() }
     for listener in controller.peersListeners { NBDListener.removePath(of: listener) }
+    for identity in ControllerIdentity.allCases { addressFile(of: identity).remove() }
   }
 }

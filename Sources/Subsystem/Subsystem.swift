@@ -163,6 +163,7 @@ public struct Subsystem: Sendable, Equatable {
     for controller in ControllerIdentity.allCases {
       unlink(location.socket(of: controller))
       unlink(location.nbdSocket(of: controller))
+      unlink(location.addresses(of: controller))
     }
     for path in [location.unfinishedRegion, location.unfinishedUnits, location.region] { unlink(path) }
     rmdir(location.directory)

@@ -64,6 +64,9 @@ public struct SubsystemLocation: Sendable, Equatable {
   /// The same within the folder as it was named.
   func nbdSocket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).nbd" }
 
+  /// Where a controller's front end listens, a line an address: for its peer, which listens there while it is gone.
+  public func addresses(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).addresses" }
+
   /// The file behind a memory unit.
   public func memory(unit: Int) -> String { "\(directory)/memory.\(unit)" }
 }

@@ -85,6 +85,43 @@ struct ServerTakeoverTests {
     #expect(try rig.read(rig.client(.a), offset: 0, count: 4096) == data)
   }
 
+  @Test("One has left and the other one dies: the next life of either listens at both addresses")
+  func leftAndDied() throws {
+    for again in ControllerIdentity.allCases {
+      let rig = try ServerRig(units: ["%/disk:1M"])
+      let data = ServerTests.pattern(4096, 9)
+      try rig.ask(rig.client(.a), Say.request(1, cookie: 1, payload: data))
+      try rig.stop(.a)
+      #expect(try rig.read(rig.client(.a), offset: 0, count: 4096) == data)
+      rig.drop(.b)
+      // Whoever connected at once could still be let in, see `eventually`.
+      let isNobodyThere = eventually { (try? rig.connect(.a)) == nil && (try? rig.connect(.b)) == nil }
+      #expect(isNobodyThere)
+      try rig.start(again)
+      for identity in ControllerIdentity.allCases {
+        try rig.turn { (try? rig.connect(identity)) != nil }
+        #expect(try rig.read(rig.client(identity), offset: 0, count: 4096) == data)
+      }
+      // And the one that was away gets its address back.
+      try rig.start(again.peer)
+      try rig.turn { rig[again.peer]?.isListening ?? false }
+      try rig.turn { rig[again.peer]?.isServing ?? false }
+      for _ in 0..<1000 { rig.turn() }
+      let there = rig[again.peer]?.connections ?? 0
+      let last = try rig.client(again.peer)
+      #expect(try rig.read(last, offset: 0, count: 4096) == data)
+      #expect(rig[again.peer]?.connections == there + 1)
+      // When both have left, nobody is to listen there any more.
+      try rig.stop(.a)
+      try rig.stop(.b)
+      #expect((try? rig.connect(.a)) == nil && (try? rig.connect(.b)) == nil)
+      try rig.start(.b)
+      try rig.turn { rig.b?.isListening ?? false }
+      for _ in 0..<1000 { rig.turn() }
+      #expect((try? rig.connect(.a)) == nil)
+    }
+  }
+
   @Test("A controller that leaves answers what it has taken, and ends the connection then")
   func farewell() throws {
     let rig = try ServerRig(units: ["fault:delay=20ms:mem:1M"])
