@@ -9,6 +9,7 @@
 @_exported import struct BatonController.ControllerOptions
 @_exported import enum BatonController.PlantedDefect
 @_exported import enum BatonController.ProtocolPoint
+@_exported import struct BatonController.QueuedLog
 @_exported import struct BatonController.StopOrder
 @_exported import class BatonHost.AsyncHost
 @_exported import struct BatonHost.Completion

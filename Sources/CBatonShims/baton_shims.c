@@ -11,10 +11,12 @@
 #include <linux/membarrier.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -204,13 +206,40 @@ long baton_socket_send(int fd, const void *bytes, size_t count, int passed) {
   return sent < 0 ? -errno : sent;
 }
 
-long baton_socket_receive(int fd, void *bytes, size_t count, int *passed) {
-  *passed = -1;
+// Whether so many descriptors more fit into this process's table. The kernel hands out the lowest free numbers, so a
+// stretch of that many free numbers below the limit is room for sure. POLLNVAL says that a number is free (poll(2)).
+static bool has_room_for_descriptors(void) {
+  enum { STRETCHES_MAX = 16 };
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit)) return false;
+  int top = limit.rlim_cur > INT32_MAX ? INT32_MAX : (int)limit.rlim_cur;
+  for (int stretch = 0; stretch < STRETCHES_MAX && top >= BATON_PASSED_MAX; stretch++) {
+    struct pollfd numbers[BATON_PASSED_MAX];
+    top -= BATON_PASSED_MAX;
+    for (int i = 0; i < BATON_PASSED_MAX; i++) numbers[i] = (struct pollfd){.fd = top + i};
+    if (poll(numbers, BATON_PASSED_MAX, 0) < 0) return false;
+    int free = 0;
+    while (free < BATON_PASSED_MAX && numbers[free].revents & POLLNVAL) free++;
+    if (free == BATON_PASSED_MAX) return true;
+  }
+  return false;
+}
+
+long baton_socket_receive(int fd, void *bytes, size_t count, int passed[BATON_PASSED_MAX], int *passed_count) {
+  *passed_count = 0;
   struct iovec part = {bytes, count};
-  // Room for several, so that a sender of more than one is seen and every one of them is closed again.
-  enum { DESCRIPTORS_MAX = 8 };
+  // A look first, without room for descriptors: MSG_CTRUNC says whether there are any (__scm_recv_common,
+  // net/core/scm.c), and none is dropped, because the record stays where it is.
+  struct msghdr look = {.msg_iov = &part, .msg_iovlen = 1};
+  ssize_t seen = recvmsg(fd, &look, MSG_DONTWAIT | MSG_PEEK);
+  if (seen < 0) return -errno;
+  if (!(look.msg_flags & MSG_CTRUNC)) {
+    ssize_t received = recv(fd, bytes, count, MSG_DONTWAIT);
+    return received < 0 ? -errno : received;
+  }
+  if (!has_room_for_descriptors()) return -EMFILE;
   union {
-    char space[CMSG_SPACE(sizeof(int) * DESCRIPTORS_MAX)];
+    char space[CMSG_SPACE(sizeof(int) * BATON_PASSED_MAX)];
     struct cmsghdr align;
   } control;
   struct msghdr message = {
@@ -220,14 +249,74 @@ long baton_socket_receive(int fd, void *bytes, size_t count, int *passed) {
   for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     size_t descriptors = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < descriptors; i++) {
-      int each;
-      memcpy(&each, CMSG_DATA(header) + i * sizeof each, sizeof each);
-      if (*passed < 0) *passed = each;
-      else close(each);
+    for (size_t i = 0; i < descriptors && *passed_count < BATON_PASSED_MAX; i++) {
+      memcpy(&passed[(*passed_count)++], CMSG_DATA(header) + i * sizeof(int), sizeof(int));
     }
   }
   return received;
+}
+
+int baton_socket_is_empty(int fd) {
+  char byte;
+  struct iovec part = {&byte, sizeof byte};
+  struct msghdr look = {.msg_iov = &part, .msg_iovlen = 1};
+  // 0 is the end, or an empty record: of those only one with descriptors matters.
+  ssize_t seen = recvmsg(fd, &look, MSG_DONTWAIT | MSG_PEEK);
+  return seen < 0 || (seen == 0 && !(look.msg_flags & MSG_CTRUNC));
+}
+
+void baton_socket_drain_and_close(int fd) {
+  char byte;
+  // Bounded: nothing more arrives at a socket that has been shut down. Without room, descriptors are dropped.
+  for (int empty = 0; empty < 2;) {
+    struct iovec part = {&byte, sizeof byte};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT);
+    if (received < 0 && errno != EINTR) break;
+    // 0 is the end, or an empty record with something behind it.
+    empty = received == 0 && !(message.msg_flags & MSG_CTRUNC) ? empty + 1 : 0;
+  }
+  close(fd);
+}
+
+void baton_close_foreign(int fd) {
+  struct linger none = {0};
+  // ENOTSOCK: then there is nothing to turn off.
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  close(fd);
+}
+
+int baton_socket_refuse_descriptors(int fd) {
+  int off = 0;
+  return result(setsockopt(fd, SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &off, sizeof off));
+}
+
+int baton_bell(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+void baton_bell_ring(int bell) {
+  // Fails only when it has been rung 2^64 times, or was interrupted before anything was done.
+  while (eventfd_write(bell, 1) && errno == EINTR) continue;
+}
+
+void baton_bell_silence(int bell) {
+  eventfd_t count;
+  while (eventfd_read(bell, &count) && errno == EINTR) continue;
+}
+
+int baton_thread_start(const char *name, void *(*main)(void *), void *argument) {
+  sigset_t all, before;
+  sigfillset(&all);
+  // A thread begins with its maker's signal mask.
+  int error = pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (error) return -error;
+  pthread_t thread;
+  error = pthread_create(&thread, 0, main, argument);
+  pthread_sigmask(SIG_SETMASK, &before, 0);
+  if (error) return -error;
+  // For people who look at the process; a name that is too long is no failure.
+  pthread_setname_np(thread, name);
+  pthread_detach(thread);
+  return 0;
 }
 
 int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
@@ -241,7 +330,12 @@ int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
 
 // Streams let as many wait as the system allows: a client that comes while nobody accepts must not be refused.
 
-int baton_stream_listen_unix(const char *path) { return listen_unix(path, SOCK_STREAM, SOMAXCONN); }
+int baton_stream_listen_unix(const char *path) {
+  int fd = listen_unix(path, SOCK_STREAM, SOMAXCONN);
+  // Kernels before 6.16 cannot refuse them.
+  if (fd >= 0) baton_socket_refuse_descriptors(fd);
+  return fd;
+}
 
 // Fills an address of either family in; its length, or 0 when the text is none.
 static socklen_t numeric_address(const char *text, uint16_t port, struct sockaddr_storage *address) {

@@ -39,6 +39,33 @@ public enum ControlMessage {
     return baton_socket_send(socket, &message, MemoryLayout<baton_listener_message>.size, descriptor)
   }
 
+  /// Receives one record into `message`, and in `passed` the descriptors that came with it: they are the caller's from
+  /// then on. Cost: two system calls, three when there are descriptors.
+  ///
+  /// - Returns: bytes, 0 at the end, or -errno. -EMFILE: the record carries descriptors and this process may not have
+  ///   so many more. It stays unread.
+  public static func receive<Message: BitwiseCopyable>(
+    over socket: CInt, _ message: inout Message, passed: inout [CInt]
+  ) -> Int {
+    withUnsafeTemporaryAllocation(of: CInt.self, capacity: Int(BATON_PASSED_MAX)) { space in
+      var count: CInt = 0
+      let result = withUnsafeMutableBytes(of: &message) {
+        baton_socket_receive(socket, $0.baseAddress, $0.count, space.baseAddress, &count)
+      }
+      passed = count == 0 ? [] : Array(space.prefix(Int(count)))
+      return result
+    }
+  }
+
+  /// The same where nothing is expected to come with the record: whatever does is closed at once. Not for a loop that
+  /// must not wait, unless the sender is known.
+  public static func receive<Message: BitwiseCopyable>(over socket: CInt, _ message: inout Message) -> Int {
+    var passed: [CInt] = []
+    let result = receive(over: socket, &message, passed: &passed)
+    for descriptor in passed { baton_close_foreign(descriptor) }
+    return result
+  }
+
   /// One byte. A full socket is not an error: what would be said has been said already.
   ///
   /// - Returns: false when the other side is gone.

@@ -23,6 +23,8 @@ struct HostState {
   var identity: UInt64 = 0
   /// The control connection it came by.
   var connection = 0
+  /// Memory for which it had no pages when it attached; 0 where it is of this very process.
+  var bytesWithoutPages: UInt64 = 0
 
   /// Whether its memory is mapped.
   var hasMemory: Bool {

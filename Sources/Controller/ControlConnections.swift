@@ -1,3 +1,4 @@
+import BatonChannel
 import BatonSharedMemory
 import CBatonShims
 import Glibc
@@ -14,14 +15,23 @@ struct ControlConnections: ~Copyable {
     var kind = Kind.vacant
     var descriptor: CInt = -1
     var generation: UInt16 = 0
+    /// The process at the other end when it connected, as the kernel says.
+    var pid: pid_t = 0
     /// When it was accepted, in monotonic nanoseconds.
     var since: UInt64 = 0
   }
 
   /// Connections at once: every host, the peer, and some that have not said what they are.
   static let connectionsMax = 256
+  /// Of those, the ones of one process that have not said what they are. More than any program needs that keeps to the
+  /// protocol: it says so as soon as it has connected.
+  static let silentPerProcessMax = 8
 
   let listener: OwnedDescriptor
+  /// Where descriptors, connections and memory of others end.
+  let disposal = Disposal()
+  /// Kept free, so that a connection can be told that descriptors are short; -1: it is in use.
+  private var spare: CInt
   let path: String
   var connections = [Connection](repeating: Connection(), count: connectionsMax)
   var peerSocketPath = ""
@@ -40,25 +50,68 @@ struct ControlConnections: ~Copyable {
         baton_socket_listen(path), path, doing: "listening",
         mend: "a socket's path has 107 bytes at the most: use a shorter name or BATON_HOME"))
     self.path = path
+    spare = Self.spareDescriptor()
   }
 
   deinit {
-    for connection in connections where connection.descriptor >= 0 {
-      // The ring that watches it holds on to the file until the kernel has taken the ring down, some time after this.
-      shutdown(connection.descriptor, CInt(SHUT_RDWR))
-      Glibc.close(connection.descriptor)
-    }
-    for listener in peersListeners { Glibc.close(listener) }
-    if toPeer >= 0 { Glibc.close(toPeer) }
+    for connection in connections where connection.descriptor >= 0 { disposal.end(socket: connection.descriptor) }
+    for listener in peersListeners { disposal.close(listener) }
+    if toPeer >= 0 { disposal.end(socket: toPeer) }
     if signals >= 0 { Glibc.close(signals) }
+    if spare >= 0 { Glibc.close(spare) }
+  }
+
+  private static func spareDescriptor() -> CInt { baton_open("/dev/null", false, false, false) }
+
+  /// No descriptor can be had for a connection that waits: takes the spare one's place for it, tells it so, and ends
+  /// it.
+  ///
+  /// - Returns: false when that is not possible either.
+  mutating func turnAway(_ refusal: baton_attach_reply) -> Bool {
+    if spare >= 0 { Glibc.close(spare) }
+    let descriptor = baton_socket_accept(listener.number)
+    if descriptor >= 0 {
+      _ = ControlMessage.sendReply(over: descriptor, refusal)
+      disposal.end(socket: descriptor)
+    }
+    spare = -1
+    restoreSpare()
+    return descriptor >= 0
+  }
+
+  /// Tries to have a spare descriptor again.
+  mutating func restoreSpare() { if spare < 0 { spare = Self.spareDescriptor() } }
+
+  /// The silent connection that must make room before another one of that process can come, if any: of a process that
+  /// has as many as it may its own oldest, and where the table is full the oldest of all. So nobody who keeps silent
+  /// can keep others out.
+  func silentOne(inTheWayOf pid: pid_t) -> Int? {
+    var hasRoom = false
+    var own = 0
+    var oldest: Int?
+    var oldestOwn: Int?
+    for index in connections.indices {
+      switch connections[index].kind {
+      case .vacant: hasRoom = true
+      case .unknown:
+        if oldest.map({ connections[index].since < connections[$0].since }) ?? true { oldest = index }
+        guard connections[index].pid == pid else { continue }
+        own += 1
+        if oldestOwn.map({ connections[index].since < connections[$0].since }) ?? true { oldestOwn = index }
+      case .host, .peer, .listeners: continue
+      }
+    }
+    if own >= Self.silentPerProcessMax { return oldestOwn }
+    return hasRoom ? nil : oldest
   }
 
   /// A place for a new connection, or nil when all are taken.
-  mutating func add(_ descriptor: CInt) -> Int? {
+  mutating func add(_ descriptor: CInt, pid: pid_t) -> Int? {
     for index in connections.indices {
       if case .vacant = connections[index].kind {
         connections[index].kind = .unknown
         connections[index].descriptor = descriptor
+        connections[index].pid = pid
         connections[index].generation &+= 1
         connections[index].since = monotonicNanoseconds()
         return index
@@ -68,16 +121,18 @@ struct ControlConnections: ~Copyable {
   }
 
   /// Takes one of the peer's listening sockets over; the first one of a row takes the place of all that were there.
-  mutating func keepListener(_ descriptor: consuming OwnedDescriptor, number: UInt32) {
+  mutating func keepListener(_ descriptor: CInt?, number: UInt32) {
     if number == 0 {
-      for listener in peersListeners { Glibc.close(listener) }
+      for listener in peersListeners { disposal.close(listener) }
       peersListeners = []
     }
-    // What is no listening socket is closed here, and so is one too many.
-    guard peersListeners.count < Int(BATON_LISTENERS_MAX), baton_stream_is_listening(descriptor.number) == 1 else {
-      return
+    guard let descriptor else { return }
+    // What is no listening socket is not kept, and neither is one too many.
+    if peersListeners.count < Int(BATON_LISTENERS_MAX), baton_stream_is_listening(descriptor) == 1 {
+      peersListeners.append(descriptor)
+    } else {
+      disposal.close(descriptor)
     }
-    peersListeners.append(descriptor.release())
   }
 
   /// What a watch of this connection carries.
@@ -92,20 +147,9 @@ struct ControlConnections: ~Copyable {
     return index
   }
 
-  /// Closes a connection. The other end sees it at once, though the ring may hold on to the file a little longer.
+  /// Closes a connection. The other end sees it at once.
   mutating func close(_ index: Int) {
-    let descriptor = connections[index].descriptor
-    if descriptor >= 0 {
-      // A socket that is closed with something unread resets the other end, which may then miss what was sent to it
-      // before (unix(7)): a doorbell that came late must not cost a reply.
-      var unread: UInt64 = 0
-      var passed: CInt = -1
-      while baton_socket_receive(descriptor, &unread, MemoryLayout<UInt64>.size, &passed) > 0 {
-        _ = OwnedDescriptor(passed)
-      }
-      shutdown(descriptor, CInt(SHUT_RDWR))
-      Glibc.close(descriptor)
-    }
+    if connections[index].descriptor >= 0 { disposal.end(socket: connections[index].descriptor) }
     connections[index].descriptor = -1
     connections[index].kind = .vacant
   }

@@ -1,9 +1,11 @@
 import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
+import BatonStorage
 import BatonSubsystem
 import CBatonShims
 import Glibc
+import Logging
 
 // Control: hosts that attach and go, the peer's doorbell, signals.
 extension Controller {
@@ -21,7 +23,13 @@ extension Controller {
   /// Connections accepted in one turn: attaching a host takes long beside a request, and everybody else waits.
   private static var acceptedMax: Int { 4 }
   /// How long a connection may stay without saying what it is.
-  private static var silenceNanosecondsMax: UInt64 { 5_000_000_000 }
+  private static var silenceNanosecondsMax: UInt64 { 2_000_000_000 }
+  /// Memory of all hosts together that may have no pages when they attach.
+  private static var bytesWithoutPagesMax: UInt64 { 256 << 20 }
+  private static var outOfDescriptors: String {
+    "this controller has no descriptors left: raise its limit on open files ('ulimit -n', or LimitNOFILE= in a systemd "
+      + "unit), or attach again when others have gone"
+  }
 
   mutating func watchControl() {
     _ = storage.watch(control.listener.number, kind: Watch.listener, index: 0)
@@ -74,10 +82,13 @@ extension Controller {
   /// Slow control work, a few times a second: connections whose arrival was not told of, and such as never say
   /// what they are.
   mutating func tendConnections(at now: UInt64) {
+    control.restoreSpare()
     acceptConnections()
     if stop != .running { return }
     for index in control.connections.indices {
-      guard case .unknown = control.connections[index].kind else { continue }
+      guard isUnknown(index) else { continue }
+      receiveMessages(index)
+      guard isUnknown(index) else { continue }
       // One that was accepted just now is younger than `now`: a difference would wrap.
       if control.connections[index].since &+ Self.silenceNanosecondsMax < now {
         disconnect(index, "nothing said for seconds")
@@ -95,9 +106,16 @@ extension Controller {
       acceptsMore = true
       return
     }
+    // Looked at again in a moment, by `tendConnections`.
+    if control.disposal.isFull { return }
     for _ in 0..<Self.acceptedMax {
       let descriptor = baton_socket_accept(control.listener.number)
-      // EAGAIN: that was all. Anything else (a connection that went, descriptors short) concerns that one alone.
+      if descriptor == -EMFILE || descriptor == -ENFILE {
+        note(.connection, .warning, "cannot accept a connection: \(Self.outOfDescriptors)")
+        if control.turnAway(ControlMessage.refusal(Self.outOfDescriptors)) { continue }
+        return
+      }
+      // EAGAIN: that was all. Anything else (a connection that went) concerns that one alone.
       if descriptor < 0 { return }
       // Before anything is received: a descriptor from a stranger is not even closed here.
       var pid: pid_t = 0
@@ -105,14 +123,16 @@ extension Controller {
       guard baton_socket_peer(descriptor, &pid, &uid) == 0, uid == geteuid() || uid == 0 else {
         _ = ControlMessage.sendReply(
           over: descriptor, ControlMessage.refusal("this subsystem belongs to another user"))
-        close(descriptor)
+        control.disposal.end(socket: descriptor)
         continue
       }
-      guard let connection = control.add(descriptor) else {
-        options.logger.warning(
-          "controller \(identity): refuses a connection, \(ControlConnections.connectionsMax) are open")
+      if let silent = control.silentOne(inTheWayOf: pid) {
+        disconnect(silent, "process \(control.connections[silent].pid) has too many connections that say nothing")
+      }
+      guard let connection = control.add(descriptor, pid: pid) else {
+        note(.connection, .warning, "refuses a connection, \(ControlConnections.connectionsMax) are open")
         _ = ControlMessage.sendReply(over: descriptor, ControlMessage.refusal("too many connections"))
-        close(descriptor)
+        control.disposal.end(socket: descriptor)
         continue
       }
       guard storage.watch(descriptor, kind: Watch.connection, index: control.token(connection)) else {
@@ -128,28 +148,72 @@ extension Controller {
 
   private mutating func receiveMessages(_ connection: Int) {
     let descriptor = control.connections[connection].descriptor
+    var passed: [CInt] = []
     for _ in 0..<Self.messagesMax {
       // As long as an attach request, and the same but for its end.
       var message = baton_listener_message()
-      var passed: CInt = -1
-      let count = baton_socket_receive(descriptor, &message, MemoryLayout<baton_listener_message>.size, &passed)
-      let handed = OwnedDescriptor(passed)
+      // Looked at again in a moment, by `tendConnections`. Whoever is attached sends nothing that would be held.
+      if control.disposal.isFull, isUnknown(connection) { return }
+      let count = ControlMessage.receive(over: descriptor, &message, passed: &passed)
       if count == -Int(EAGAIN) || count == -Int(EINTR) { return }
+      // One descriptor, and only where a message has one to it. The others end off the loop.
+      let isExpected = count > 1 && !isHost(connection)
+      let handed = isExpected ? passed.first : nil
+      for surplus in passed.dropFirst(isExpected ? 1 : 0) { control.disposal.close(surplus) }
+      let hasSurplus = passed.count > (isExpected ? 1 : 0)
       switch (count, control.connections[connection].kind) {
-      case (1, .host), (1, .peer): break  // the doorbell: being awake is the answer
+      case (1, .host) where !hasSurplus, (1, .peer) where !hasSurplus:
+        break  // the doorbell: being awake is the answer
       case (MemoryLayout<baton_listener_message>.size, .unknown) where isListener(message),
         (MemoryLayout<baton_listener_message>.size, .listeners) where isListener(message):
+        guard isPeersProcess(control.connections[connection].pid) else {
+          if let handed { control.disposal.close(handed) }
+          return refuse(connection, "listening sockets are taken from the peer controller's process only")
+        }
         control.connections[connection].kind = .listeners
         control.keepListener(handed, number: message.number)
       case (MemoryLayout<baton_attach_request>.size, .unknown):
         attach(connection, unsafeBitCast(message, to: baton_attach_request.self), handed)
         if control.connections[connection].descriptor < 0 { return }
+      case (-Int(EMFILE), .unknown): return refuse(connection, Self.outOfDescriptors)
       default:
-        disconnect(connection, count <= 0 ? nil : "a message of \(count) bytes that means nothing here")
+        if let handed { control.disposal.close(handed) }
+        let reason =
+          switch count {
+          case -Int(EMFILE): "descriptors for which there is no room"
+          case ...0: String?.none
+          case _ where hasSurplus: "\(passed.count) descriptors that nobody asked for"
+          default: "a message of \(count) bytes that means nothing here"
+          }
+        disconnect(connection, reason)
         return
       }
     }
     disconnect(connection, "\(Self.messagesMax) messages at once")
+  }
+
+  private func isUnknown(_ connection: Int) -> Bool {
+    if case .unknown = control.connections[connection].kind { true } else { false }
+  }
+
+  private func isHost(_ connection: Int) -> Bool {
+    if case .host = control.connections[connection].kind { true } else { false }
+  }
+
+  /// Whether a process is the peer controller's: the kernel says who connected, and the peer's record which process it
+  /// is. A number alone can come to name somebody else, a number with its start time cannot.
+  private func isPeersProcess(_ pid: pid_t) -> Bool {
+    let record = region.controller(identity.peer)
+    // Sync point "pid".
+    guard pid > 0, record.pid.loadAcquiring() == UInt64(pid) else { return false }
+    return ProcessIdentity.startTicks(of: "\(pid)") == record.startTime.loadRelaxed()
+  }
+
+  /// Whether the peer controller's process is at the other end of a connection.
+  public func isPeer(over socket: CInt) -> Bool {
+    var pid: pid_t = 0
+    var uid: uid_t = 0
+    return baton_socket_peer(socket, &pid, &uid) == 0 && isPeersProcess(pid)
   }
 
   /// Whether the peer hands a listening socket over.
@@ -172,13 +236,13 @@ extension Controller {
   }
 
   private mutating func attach(
-    _ connection: Int, _ message: baton_attach_request, _ handed: borrowing OwnedDescriptor
+    _ connection: Int, _ message: baton_attach_request, _ handed: CInt?
   ) {
-    let descriptor = control.connections[connection].descriptor
-    var pid: pid_t = 0
-    var uid: uid_t = 0
+    var handed = handed
+    // Unless it turns out to be a host's memory.
+    defer { if let handed { control.disposal.close(handed) } }
     // Settled by the kernel when the other end connected; whether the user is the right one was looked at then.
-    _ = baton_socket_peer(descriptor, &pid, &uid)
+    let pid = control.connections[connection].pid
     guard message.magic == baton_host_magic else { return refuse(connection, "that is no attach request") }
     guard message.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
       return refuse(
@@ -186,10 +250,13 @@ extension Controller {
         "layout version \(message.layout_version), and this controller works with \(BATON_LAYOUT_VERSION)")
     }
     switch message.kind {
-    case UInt32(BATON_ATTACH_PEER):
+    case UInt32(BATON_ATTACH_PEER), UInt32(BATON_ATTACH_ASK):
+      guard isPeersProcess(pid) else {
+        return refuse(connection, "process \(pid) is not the peer controller's")
+      }
+      if message.kind == UInt32(BATON_ATTACH_ASK) { return answerAsk(connection) }
       control.connections[connection].kind = .peer
       _ = welcome(connection)
-    case UInt32(BATON_ATTACH_ASK): answerAsk(connection)
     case UInt32(BATON_ATTACH_HOST):
       // What it has outstanding was asked of another subsystem.
       guard message.generation == 0 || message.generation == region.header.generation else {
@@ -197,8 +264,15 @@ extension Controller {
           connection, "the subsystem that this host was attached to is gone; this one is another",
           kind: BATON_REFUSED_OTHER_SUBSYSTEM)
       }
+      guard let number = handed else {
+        return refuse(connection, "the descriptor of the host's memory did not come with the attach request")
+      }
       do throws(BatonError) {
-        let memory = try HostMemory(attaching: handed)
+        let memory = try Self.attaching(number)
+        try checkPages(of: memory, pid: pid)
+        // From here on it is known to be memory, and mapped: to close it takes no time.
+        handed = nil
+        Glibc.close(number)
         let (place, refusal) = place(for: memory.header.identity)
         guard let place else { return refuse(connection, refusal) }
         guard admitsAnother(identity: memory.header.identity, place) else {
@@ -212,6 +286,36 @@ extension Controller {
       }
     default: refuse(connection, "an attach request of kind \(message.kind)")
     }
+  }
+
+  /// Maps a host's memory, which its descriptor leads to. The descriptor stays the caller's.
+  private static func attaching(_ number: CInt) throws(BatonError) -> HostMemory {
+    let descriptor = OwnedDescriptor(number)
+    do throws(BatonError) {
+      let memory = try HostMemory(attaching: descriptor)
+      _ = descriptor.release()
+      return memory
+    } catch {
+      _ = descriptor.release()
+      throw error
+    }
+  }
+
+  /// A page that nobody has used yet belongs to whoever touches it first: to this controller's cgroup, whose limit it
+  /// then counts against, where this controller reads into it. So a host of another process brings its pages along; for
+  /// those who come without, a little is left, over all hosts.
+  ///
+  /// What this cannot hold: a host may give pages back later (fallocate(2) punches holes in what it may write), and
+  /// have this controller touch them. That is at most what it brought along, which its own cgroup had room for when it
+  /// attached.
+  private func checkPages(of memory: borrowing HostMemory, pid: pid_t) throws(BatonError) {
+    let missing = pid == getpid() ? 0 : memory.bytesWithoutPages
+    let others = (0..<Journal.hostPlaces).reduce(0) { $0 &+ (hosts[$1].hasMemory ? hosts[$1].bytesWithoutPages : 0) }
+    guard missing > 0, others &+ missing > Self.bytesWithoutPagesMax else { return }
+    throw BatonError(
+      .exhausted, "host memory", "has no pages yet for \(ByteCount.describe(missing)) of its arena",
+      mend: "take them with posix_fallocate(3) before attaching; all hosts together may leave "
+        + "\(ByteCount.describe(Self.bytesWithoutPagesMax)) to this controller")
   }
 
   /// A place for a host: the one that is kept for it, or a free one.
@@ -256,7 +360,9 @@ extension Controller {
   private mutating func addHost(
     _ memory: consuming HostMemory, _ place: Int, _ connection: Int, pid: pid_t
   ) {
-    hosts[place] = HostState(phase: .attached, identity: memory.header.identity, connection: connection)
+    hosts[place] = HostState(
+      phase: .attached, identity: memory.header.identity, connection: connection,
+      bytesWithoutPages: pid == getpid() ? 0 : memory.bytesWithoutPages)
     for side in ControllerIdentity.allCases {
       let channel = place << 1 | side.index
       // It may still stand in the list of those answered in this turn: it must not be listed twice.
@@ -276,7 +382,7 @@ extension Controller {
     control.connections[connection].kind = .host(place: place)
     count(.hostsAttached)
     setHostCount()
-    options.logger.info("controller \(identity): host process \(pid) attached, \(hostCount) hosts")
+    note(.arrival, .info, "host process \(pid) attached, \(hostCount) hosts")
   }
 
   private func setHostCount() {
@@ -298,7 +404,7 @@ extension Controller {
   }
 
   private mutating func refuse(_ connection: Int, _ reason: String, kind: Int = BATON_REFUSED) {
-    options.logger.warning("controller \(identity): refuses to attach: \(reason)")
+    note(.refusal, .warning, "refuses to attach process \(control.connections[connection].pid): \(reason)")
     count(.hostsRefused)
     _ = ControlMessage.sendReply(
       over: control.connections[connection].descriptor, ControlMessage.refusal(reason, kind: kind))
@@ -314,7 +420,7 @@ extension Controller {
     if hosts[place].phase != .attached { return }
     setPhase(.expelled, ofPlace: place)
     count(.hostsRefused)
-    options.logger.warning("controller \(identity): puts a host out: \(offence)")
+    note(.offence, .warning, "disconnects a host that broke the protocol: \(offence)")
     hasExpelled = true
     mustLook = true
   }
@@ -335,7 +441,7 @@ extension Controller {
 
   /// Ends a connection, and the channels that came by it.
   mutating func disconnect(_ connection: Int, _ reason: String?) {
-    if let reason { options.logger.warning("controller \(identity): disconnects a host: \(reason)") }
+    if let reason { note(.connection, .warning, "disconnects a host: \(reason)") }
     let kind = control.connections[connection].kind
     _ = storage.unwatch(kind: Watch.connection, index: control.token(connection))
     control.close(connection)
@@ -345,7 +451,7 @@ extension Controller {
       removeFromOrder(place << 1 | 1)
       hostCount -= 1
       setHostCount()
-      options.logger.info("controller \(identity): a host went, \(hostCount) hosts")
+      note(.departure, .info, "a host went, \(hostCount) hosts")
       free(place: place)
     }
   }
@@ -356,13 +462,21 @@ extension Controller {
       channels[place << 1 | 1].outstanding == 0
     else { return }
     setPhase(.vacant, ofPlace: place)
-    (hostMemories + place).deinitialize(count: 1)
+    control.disposal.unmap((hostMemories + place).move())
     // What is being recovered for it still names the place.
     if isNamedByRecovery(place) {
       hosts[place].phase = .expected
     } else {
       region.journal(of: identity).host(place).pointee.identity = 0
     }
+  }
+
+  /// Logs what a host has caused, unless it was too much of its kind just now (`LineLimits`).
+  mutating func note(_ kind: LineLimits.Kind, _ level: Logger.Level, _ line: String) {
+    if options.logger.logLevel > level { return }
+    guard let withheld = lineLimits.admit(kind, at: lookedAt) else { return count(.linesWithheld) }
+    let more = withheld == 0 ? "" : " (\(withheld) lines of this kind were withheld before it)"
+    options.logger.log(level: level, "controller \(identity): \(line)\(more)")
   }
 
   /// Rings the peer if it sleeps, because a word has changed that concerns it.
@@ -383,7 +497,7 @@ extension Controller {
     count(.peerDoorbells)
     if control.toPeer >= 0 {
       if ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: control.toPeer) { return }
-      close(control.toPeer)
+      control.disposal.end(socket: control.toPeer)
       control.toPeer = -1
     }
     // Connecting wakes it as well as a byte does. A peer that is not there needs no waking.

@@ -85,7 +85,7 @@ extension Controller {
 
   /// The effect and the identity of the request that has it change in one store. So a request that is recovered and has
   /// taken effect already is answered from the record: its effect must not come a second time, after somebody else's.
-  private func setUnitState(_ request: UnsafeMutablePointer<AcceptedRequest>) {
+  private mutating func setUnitState(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     let unit = Int(request.pointee.unit)
     let channel = Int(request.pointee.channel)
     let host = hosts[channel >> 1].identity
@@ -101,6 +101,6 @@ extension Controller {
     // or "grant" for an owner to come.
     shared.storeReleasing(next.rawValue)
     reach(.effectAfter)
-    options.logger.info("controller \(identity): unit \(unit) is \(next.state) now")
+    note(.unitState, .info, "unit \(unit) is \(next.state) now")
   }
 }

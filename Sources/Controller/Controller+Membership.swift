@@ -27,7 +27,7 @@ extension Controller {
     record.beat.storeRelaxed(turns)
     _ = takeCompletions()
     if stop == .stopped { return false }
-    let now = monotonicNanoseconds()
+    let now = readClock()
     if stop == .leaving {
       // Nothing was ever taken: there is nothing to hand over. A member that waited for the other one's exit goes as
       // one whose life has ended: its journal may hold what an earlier life had in flight, for whoever comes next.

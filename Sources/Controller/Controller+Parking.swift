@@ -39,8 +39,8 @@ extension Controller {
     lieDown()
     if findsNothing(), !storage.mustSubmit, listen() {
       count(.parks)
-      storage.wait(nanoseconds: sleepNanoseconds(Self.idleWaitNanoseconds, at: monotonicNanoseconds()))
-      lookAtPeer(at: monotonicNanoseconds())
+      storage.wait(nanoseconds: sleepNanoseconds(Self.idleWaitNanoseconds, at: readClock()))
+      lookAtPeer(at: readClock())
       if attentionCount == 0 { sweep(all: true) }
       keepHouse()
     }
@@ -57,7 +57,7 @@ extension Controller {
       if storage.mustSubmit { submit() }
       return true
     }
-    let now = monotonicNanoseconds()
+    let now = readClock()
     if now &- restLookedAt >= Self.restLookNanoseconds {
       restLookedAt = now
       lookAtPeer(at: now)

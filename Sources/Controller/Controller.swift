@@ -82,6 +82,10 @@ public struct Controller: ~Copyable {
   /// Whether a word changed in this turn in a way that the peer should see.
   var concernsPeer = false
   var control: ControlConnections
+  /// The time, as of the last look at the clock: every `lookTurns` turns, and after each sleep.
+  var lookedAt: UInt64 = 0
+  /// How many lines hosts may cause.
+  var lineLimits = LineLimits()
   var turns: UInt64 = 0
   var sweepCursor = 0
   var waitingForPeerSince: UInt64 = 0
@@ -179,6 +183,7 @@ public struct Controller: ~Copyable {
     }
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.life.clear()
+    record.turnedAt.storeRelaxed(monotonicNanoseconds())
     // Sync point "pid": who finds this process in the record finds that it is not the earlier life's, and since when it
     // lives.
     record.setPhase(.starting, incarnation: incarnation)
@@ -320,7 +325,7 @@ public struct Controller: ~Copyable {
   @inline(never)
   private mutating func lookAround() -> Int {
     if hasOffence { lookForOffences() }
-    if turns % Self.lookTurns == 0 { lookAtPeer(at: monotonicNanoseconds()) }
+    if turns % Self.lookTurns == 0 { lookAtPeer(at: readClock()) }
     if turns % Self.housekeepingTurns == 0 {
       keepHouse()
       rouse()
@@ -334,6 +339,14 @@ public struct Controller: ~Copyable {
     if concernsPeer { ringPeer() }
     mustLook = takeover.isUnderWay || takeover.hasReleases || acceptsMore || stop != .running
     return work
+  }
+
+  /// The time, kept for what needs no better one, and said in the record: a peer and `baton status` see that this loop
+  /// turns.
+  mutating func readClock() -> UInt64 {
+    lookedAt = monotonicNanoseconds()
+    record.turnedAt.storeRelaxed(lookedAt)
+    return lookedAt
   }
 
   /// Whether the membership word still says that this life of this controller takes part. One load of a line that

@@ -32,6 +32,9 @@ public struct ControllerOptions: Sendable {
   /// sockets, which cost more: for measuring what that gives, and for testing what is done elsewhere.
   public var listensToWords = true
   /// Where it says what happens: hosts that come and go, refusals, faults. Never anything per request.
+  ///
+  /// It is called in the loop, which stands still for as long as it takes: `QueuedLog` makes any log handler into one
+  /// that takes no time.
   public var logger = Logger(label: "baton.controller")
 
   /// The shortest deadline that makes sense: a machine under load keeps a process waiting that long.

@@ -11,6 +11,10 @@ public struct HostOptions: Sendable {
   public var linesPerChannel = 256
   /// Bytes of the arena, a multiple of 4096.
   public var arenaSize: UInt64 = 16 << 20
+  /// Whether pages of the arena are taken when they are first used, and not at the start: for a host in the process of
+  /// the controller that it asks. A controller of another process refuses a large arena without pages, which would
+  /// count as its own memory.
+  public var isSparse = false
   /// How `wait` waits.
   public var waiting = WaitStrategy.standard
   /// How long a request that no controller has taken waits for one to be there, before it ends as `.leaving`. What a
@@ -129,7 +133,8 @@ public struct Host: ~Copyable {
   ///
   /// - Throws: `.missing` when neither controller is there.
   public init(of subsystem: Subsystem, options: HostOptions = HostOptions()) throws(BatonError) {
-    let memory = try HostMemory(linesPerChannel: options.linesPerChannel, arenaSize: options.arenaSize)
+    let memory = try HostMemory(
+      linesPerChannel: options.linesPerChannel, arenaSize: options.arenaSize, isSparse: options.isSparse)
     var channelA = HostChannel(memory, to: .a)
     var channelB = HostChannel(memory, to: .b)
     let missingA = options.controller == .b ? nil : channelA.connect(memory, subsystem.location)

@@ -99,9 +99,7 @@ struct HostChannel: ~Copyable {
     var unitCount: Int?
     while socket >= 0 {
       var reply = baton_attach_reply()
-      var passed: CInt = -1
-      let count = baton_socket_receive(socket, &reply, MemoryLayout<baton_attach_reply>.size, &passed)
-      _ = OwnedDescriptor(passed)
+      let count = ControlMessage.receive(over: socket, &reply)
       if count == -Int(EAGAIN) || count == -Int(EINTR) { break }
       // The other end closed with something unread; what it had sent before still follows (unix(7)).
       if count == -Int(ECONNRESET) { continue }

@@ -52,6 +52,10 @@ extension NBDServer {
     do throws(BatonError) {
       let socket = try ControlMessage.connect(
         path: subsystem.location.socket(of: identity.peer), to: identity.peer)
+      // Whoever else listens there has no descriptors that this loop should close.
+      guard controller.isPeer(over: socket.number) else {
+        return bind(wasAnswered: true, &controller, now)
+      }
       try ControlMessage.sendAttach(over: socket, kind: UInt32(BATON_ATTACH_ASK), descriptor: -1)
       acquisition.asked = socket.release()
       acquisition.askedAt = now
@@ -73,10 +77,10 @@ extension NBDServer {
   private mutating func takeAnswer() -> Bool {
     while true {
       var message = baton_listener_message()
-      var passed: CInt = -1
-      let count = baton_socket_receive(
-        acquisition.asked, &message, MemoryLayout<baton_listener_message>.size, &passed)
-      let listener = OwnedDescriptor(passed)
+      var passed: [CInt] = []
+      let count = ControlMessage.receive(over: acquisition.asked, &message, passed: &passed)
+      let listener = OwnedDescriptor(passed.first ?? -1)
+      for surplus in passed.dropFirst() { baton_close_foreign(surplus) }
       if count == -Int(EAGAIN) || count == -Int(EINTR) { return false }
       guard count == MemoryLayout<baton_listener_message>.size, message.magic == baton_host_magic,
         message.kind == UInt32(BATON_ATTACH_LISTENER)

@@ -138,6 +138,8 @@ public struct NBDServer: ~Copyable {
     var hostOptions = HostOptions()
     hostOptions.controller = identity
     hostOptions.linesPerChannel = Self.lines
+    // The controller is this very process, and clients come and go.
+    hostOptions.isSparse = true
     hostOptions.arenaSize = UInt64(options.connectionsMax * options.limits.memorySize)
     // What a controller that leaves hands back the client asks elsewhere.
     hostOptions.patienceNanoseconds = 0

@@ -43,6 +43,23 @@ public struct OwnedDescriptor: ~Copyable {
     }
   }
 
+  /// Takes the pages of a file in memory that has its size already. In pieces, because a signal ends the call and
+  /// undoes the piece.
+  public func takePages(_ bytes: UInt64, subject: String) throws(BatonError) {
+    let piece: UInt64 = 16 << 20
+    let attemptsMax = 100
+    for offset in stride(from: 0, to: bytes, by: Int(piece)) {
+      var failure = EINTR
+      for _ in 0..<attemptsMax where failure == EINTR {
+        failure = posix_fallocate(number, off_t(offset), off_t(min(piece, bytes - offset)))
+      }
+      if failure != 0 {
+        throw BatonError(
+          result: -Int(failure), subject, doing: "taking \(bytes) bytes of memory", mend: "ask for a smaller arena")
+      }
+    }
+  }
+
   /// Gives the descriptor away: the caller closes it.
   public consuming func release() -> CInt {
     let number = self.number
@@ -103,6 +120,8 @@ public struct FileFacts {
   public let kind: Kind
   /// Bytes; 0 for anything but a regular file.
   public let size: UInt64
+  /// Bytes that its file system has allocated for it.
+  public let allocated: UInt64
   /// Whether anybody at all has write permission.
   public let hasWritePermission: Bool
   /// Which file or device it is, whatever paths lead to it.
@@ -144,6 +163,7 @@ public struct FileFacts {
       default: .other
       }
     size = kind == .regular ? UInt64(facts.st_size) : 0
+    allocated = UInt64(facts.st_blocks) * 512
     hasWritePermission = facts.st_mode & 0o222 != 0
     identity = Identity(facts)
   }

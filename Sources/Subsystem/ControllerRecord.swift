@@ -39,6 +39,9 @@ public struct ControllerRecord {
   public var journalTop: SharedWord { word(\.journal_top) }
   /// Grows with the turns of the controller's loop: a peer that sees it change has been answered.
   public var beat: SharedWord { word(\.beat) }
+  /// When the controller's loop last turned and looked at the clock, in monotonic nanoseconds. A loop that turns, or
+  /// sleeps because there is nothing to do, writes this once a second at least.
+  public var turnedAt: SharedWord { word(\.turned_at) }
   /// The lock that the thread of the controller's loop holds while it runs: see `LifeLock`.
   public var life: LifeLock {
     LifeLock(base: base + MemoryLayout<baton_controller_record>.offset(of: \baton_controller_record.life)!)

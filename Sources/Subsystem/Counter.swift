@@ -68,6 +68,8 @@ public enum Counter: Int, CaseIterable, Sendable {
   case nbdRequests
   /// Entries of a journal that no controller can have written: ignored.
   case journalDamage
+  /// Log lines withheld because hosts caused too many of their kind.
+  case linesWithheld
 
   /// The counter's name on the command line and in JSON.
   public var name: String { "\(self)" }

@@ -21,6 +21,9 @@ public struct SubsystemStatus: Sendable {
     public let pid: UInt64
     /// Whether it sleeps.
     public let isParked: Bool
+    /// How long ago its loop last turned, in nanoseconds; nil: it does not run, or has not turned. A loop that turns or
+    /// sleeps says so once a second at least; one that is stopped, or held up, does not.
+    public let nanosecondsSinceTurn: UInt64?
     /// By `Counter.rawValue`.
     public let counters: [UInt64]
 
@@ -87,12 +90,16 @@ extension Subsystem {
     for identity in ControllerIdentity.allCases {
       let record = region.controller(identity)
       let phase = record.phase
+      let isRunning = region.isSeatTaken(of: identity)
+      let turnedAt = record.turnedAt.loadRelaxed()
+      let now = monotonicNanoseconds()
       controllers.append(
         SubsystemStatus.ControllerStatus(
-          identity: identity, isRunning: region.isSeatTaken(of: identity), phase: "\(phase.phase)",
+          identity: identity, isRunning: isRunning, phase: "\(phase.phase)",
           standing: "\(region.membership.current.standing(identity))",
           takeover: "\(TakeoverStage(rawValue: record.takeover.loadRelaxed()) ?? .none)",
           incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.saysAsleep,
+          nanosecondsSinceTurn: isRunning && turnedAt > 0 ? now &- min(turnedAt, now) : nil,
           counters: (0..<64).map { record.counters.word($0).loadRelaxed() }))
     }
     var functions: [SubsystemStatus.FunctionStatus] = []

@@ -296,7 +296,7 @@ struct HostTests {
       try expectRefusal(short, "too small")
       // A file on tmpfs can be sealed like a memfd.
       try expectRefusal(file, baton_is_tmpfs(file.number) == 1 ? "not sealed" : "no memfd")
-      try expectRefusal(OwnedDescriptor(-1), "no memfd")
+      try expectRefusal(OwnedDescriptor(-1), "did not come")
       for change in contradictions { try expectRefusal(try memory(change), "contradicts itself") }
       #expect(try offer(good.number, to: controller) == .attached)
       #expect(try laboratory.perform(Request(.write, length: 4096), on: controller).status == .success)

@@ -59,9 +59,7 @@ func reply(over socket: borrowing OwnedDescriptor, _ laboratory: Laboratory) thr
   var found: Reply?
   try laboratory.turn {
     var reply = baton_attach_reply()
-    var passed: CInt = -1
-    let count = baton_socket_receive(number, &reply, MemoryLayout<baton_attach_reply>.size, &passed)
-    _ = OwnedDescriptor(passed)
+    let count = ControlMessage.receive(over: number, &reply)
     if count == -Int(EAGAIN) { return false }
     if count == MemoryLayout<baton_attach_reply>.size {
       found = reply.refusal == 0 ? .attached : .refused(ControlMessage.reason(reply))

@@ -4,6 +4,7 @@ import BatonNBDServer
 import BatonSharedMemory
 import BatonSubsystem
 import BatonTestSupport
+import CBatonShims
 import Glibc
 import Testing
 
@@ -170,6 +171,28 @@ struct ServerTests {
     #expect(reply.extents == [[262_144, 3], [65536, 0], [720_896, 3]])
     let one = try rig.ask(client, Say.request(7, cookie: 2, offset: 262_144, length: 1 << 19, flags: 8))
     #expect(one.extents == [[65536, 0]])
+  }
+
+  @Test(
+    "A client on a unix socket cannot hand descriptors over, which the loop would have to close",
+    .enabled(if: baton_kernel_is_since(6, 16)))
+  func noDescriptors() throws {
+    let rig = try ServerRig()
+    let socket = OwnedDescriptor(Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0))
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: rig.path(.a).utf8) }
+    let result = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(socket.number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    #expect(result == 0)
+    for _ in 0..<2 {
+      var byte = UInt8(0)
+      #expect(baton_socket_send(socket.number, &byte, 1, socket.number) == -Int(EPERM))
+      try rig.turn { rig.a?.connections == 1 }
+    }
   }
 
   @Test("Zeroes that must be fast and leave no hole: not on tmpfs, and it is said at once")

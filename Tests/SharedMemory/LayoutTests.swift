@@ -36,7 +36,7 @@ struct LayoutTests {
 
   @Test("A change of the layout is a new version")
   func version() {
-    #expect(BATON_LAYOUT_VERSION == 8, "when this fails, look whether the pins below have changed with it")
+    #expect(BATON_LAYOUT_VERSION == 9, "when this fails, look whether the pins below have changed with it")
     #expect(baton_region_magic == 0x4e4f_4947_4552_424a)
     #expect(baton_host_magic == 0x5453_4f48_4e4f_5442)
     #expect(BATON_LINK_CAPACITY == 1024)
@@ -100,10 +100,11 @@ struct LayoutTests {
         Field("takeover", \.takeover), Field("journal_top", \.journal_top),
         Field("unused_0", \.unused_0), Field("parked", \.parked), Field("unused_1", \.unused_1),
         Field("link_sent", \.link_sent), Field("unused_2", \.unused_2), Field("link_received", \.link_received),
-        Field("unused_3", \.unused_3), Field("beat", \.beat), Field("unused_4", \.unused_4),
+        Field("unused_3", \.unused_3), Field("beat", \.beat), Field("turned_at", \.turned_at),
+        Field("unused_4", \.unused_4),
         Field("counters", \.counters), Field("life", \.life), Field("unused_5", \.unused_5),
       ],
-      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 320, 832, 896])
+      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 272, 320, 832, 896])
   }
 
   @Test func functionRecord() {

@@ -64,10 +64,35 @@ int baton_socket_connect(const char *path);
 int baton_socket_accept(int fd);
 // Sends one record, with one descriptor attached when passed >= 0. Bytes sent or -errno; never raises SIGPIPE.
 long baton_socket_send(int fd, const void *bytes, size_t count, int passed);
-// Receives one record; *passed is a descriptor received with it (close-on-exec), or -1. Bytes or -errno; 0 at end.
-long baton_socket_receive(int fd, void *bytes, size_t count, int *passed);
+// As many descriptors as one record can carry (SCM_MAX_FD, include/net/scm.h). With less room, the kernel would drop
+// the surplus in this thread, and the last close of somebody else's file can block.
+enum { BATON_PASSED_MAX = 253 };
+// Receives one record, and in `passed` the descriptors that came with it (close-on-exec), *passed_count of them. Bytes
+// or -errno; 0 at end. -EMFILE: the record carries descriptors and this process has no room for so many; it stays
+// unread.
+long baton_socket_receive(int fd, void *bytes, size_t count, int passed[BATON_PASSED_MAX], int *passed_count);
+// Whether a socket that has been shut down holds no record, so that closing it closes nothing else: 1 or 0.
+int baton_socket_is_empty(int fd);
+// Reads and drops every record of a socket that has been shut down, with all descriptors, and closes it. A socket that
+// is closed with a record unread resets the other end, which may then miss what was sent to it before (unix(7)).
+void baton_socket_drain_and_close(int fd);
+// Closes a descriptor that somebody else handed over. Turns lingering off first, where it is a socket.
+void baton_close_foreign(int fd);
 // SO_PEERCRED fills struct ucred, which needs _GNU_SOURCE.
 int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid);
+
+// SO_PASSRIGHTS (Linux 6.16) is newer than glibc: no descriptors can be sent to this socket, nor to one that it
+// accepts. A byte stream with descriptors in it is dropped where it is read, by the loop. 0 or -errno.
+int baton_socket_refuse_descriptors(int fd);
+
+// eventfd(2), which Swift's Glibc module does not have: a bell that a thread rings for a ring. A descriptor or -errno.
+int baton_bell(void);
+void baton_bell_ring(int bell);
+// It can be read no more, until it is rung again.
+void baton_bell_silence(int bell);
+
+// Starts a detached thread with every signal blocked: macros over pthread_attr_t and sigset_t. 0 or -errno.
+int baton_thread_start(const char *name, void *(*main)(void *), void *argument);
 
 // Stream sockets to listen on, for clients that know nothing of Baton. Not non-blocking: io_uring waits for them. A new
 // descriptor or -errno. A unix socket gets mode 0600. An address is numeric, of either family; -EINVAL if it is none.

@@ -40,7 +40,10 @@ struct ControllerCommand: ParsableCommand {
     let interruption = try Interruption()
     defer { _ = interruption }
     var options = behaviour.options
-    options.logger = Logger(label: "baton", factory: { [logTimes] in StandardErrorLog(label: $0, hasTimes: logTimes) })
+    let log = QueuedLog(StandardErrorLog(label: "baton", hasTimes: logTimes))
+    // Whoever reads it has a moment at the end, and no more.
+    defer { log.flush() }
+    options.logger = Logger(label: "baton", factory: { _ in log })
     options.logger.logLevel = logLevel
     let subsystem = try Subsystem(name)
     try notice.check(subsystem)

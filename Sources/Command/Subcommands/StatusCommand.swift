@@ -30,11 +30,12 @@ struct StatusCommand: ParsableCommand {
   /// Both controllers with what they have counted, and how far one is with serving in the other's place.
   static func controllerTable(_ status: SubsystemStatus) -> String {
     var controllers = Table(
-      "controller", "state", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms", "parks",
+      "controller", "state", "turned", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms",
+      "parks",
       "nbd")
     for controller in status.controllers {
       controllers.add(
-        "\(controller.identity)", state(controller), controller.standing,
+        "\(controller.identity)", state(controller), turned(controller), controller.standing,
         controller.isRunning ? "\(controller.pid)" : "-",
         "\(controller.incarnation)", Figure.count(controller[.hosts]), Figure.count(controller[.requests]),
         Figure.count(controller[.direct]), Figure.count(controller[.transferred]), Figure.count(controller[.terms]),
@@ -45,9 +46,18 @@ struct StatusCommand: ParsableCommand {
     return controllers.text + takeovers.joined()
   }
 
+  /// A loop that turns, or sleeps because there is nothing to do, says so once a second. After this long it is stalled.
+  private static let stalledNanoseconds: UInt64 = 3_000_000_000
+
   static func state(_ controller: SubsystemStatus.ControllerStatus) -> String {
-    if controller.isRunning { return controller.isParked ? "\(controller.phase), parked" : controller.phase }
-    return controller.phase == "absent" ? "not running" : "dead"
+    guard controller.isRunning else { return controller.phase == "absent" ? "not running" : "dead" }
+    if let ago = controller.nanosecondsSinceTurn, ago >= stalledNanoseconds { return "\(controller.phase), stalled" }
+    return controller.isParked ? "\(controller.phase), parked" : controller.phase
+  }
+
+  /// How long ago a controller's loop last turned.
+  private static func turned(_ controller: SubsystemStatus.ControllerStatus) -> String {
+    controller.nanosecondsSinceTurn.map { "\(Figure.fixed(Double($0) / 1e9, 1))s ago" } ?? "-"
   }
 
   /// Units with their owners, management first.
@@ -82,6 +92,7 @@ struct StatusReport: Encodable {
     let incarnation: UInt64
     let pid: UInt64
     let parked: Bool
+    let secondsSinceTurn: Double?
     let counters: [String: UInt64]
   }
 
@@ -120,6 +131,7 @@ struct StatusReport: Encodable {
         identity: "\(controller.identity)", running: controller.isRunning, phase: controller.phase,
         standing: controller.standing, takeover: controller.takeover, incarnation: controller.incarnation,
         pid: controller.pid, parked: controller.isParked,
+        secondsSinceTurn: controller.nanosecondsSinceTurn.map { Double($0) / 1e9 },
         counters: Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0.name, controller[$0]) }))
     }
     functions = status.functions.map {
