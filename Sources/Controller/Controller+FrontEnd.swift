@@ -108,9 +108,9 @@ extension Controller {
     UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).state == .readOnly
   }
 
-  /// What is known of a stretch of a unit, see `Storage.extent`.
-  public func extent(unit: Int, offset: UInt64, length: UInt64) -> (length: UInt64, isHole: Bool) {
-    storage.extent(unit: unit, offset: offset, length: length)
+  /// What it takes to find out which parts of a unit are holes, see `Storage.extentQuery`: not in the loop.
+  public func extentQuery(unit: Int, offset: UInt64, length: UInt64) -> ExtentQuery? {
+    storage.extentQuery(unit: unit, offset: offset, length: length)
   }
 
   /// The file that a unit's blocks are sent from without a copy, see `Storage.fileInMemory`: once `.readInPlace` has

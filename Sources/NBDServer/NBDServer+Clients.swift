@@ -9,8 +9,6 @@ import Glibc
 
 // Clients: what they send into requests, answers into what they are sent, places given and taken.
 extension NBDServer {
-  /// What one block status tells of at the most: each extent costs two system calls, and the client asks again.
-  private static var extentsMax: Int { 64 }
   /// From this many bytes moved on a client's memory is given back when it goes; what fewer have touched the next one
   /// uses.
   private static var bytesKept: UInt64 { 1 << 20 }
@@ -106,7 +104,7 @@ extension NBDServer {
       }
       guard let operation = connection.pointee.next() else { break }
       hasWorked = true
-      start(operation, place, controller)
+      start(operation, place, &controller)
     }
     if move(place, &controller) { hasWorked = true }
     if connection.pointee.isFinished {
@@ -117,7 +115,7 @@ extension NBDServer {
   }
 
   /// Hands an operation to the controller, or ends it at once where there is nothing to do.
-  private mutating func start(_ operation: NBDOperation, _ place: Int, _ controller: borrowing Controller) {
+  private mutating func start(_ operation: NBDOperation, _ place: Int, _ controller: inout Controller) {
     requestsCounted += 1
     let unit = UInt32(truncatingIfNeeded: operation.unit)
     var request: Request
@@ -140,9 +138,7 @@ extension NBDServer {
         length: operation.length, mustBeFast: operation.mustBeFast)
     // Advice, and there is nothing to be done about it: the data is where it is fastest.
     case .cache: return connections[place].finish(operation.slot, .done)
-    case .blockStatus:
-      tellExtents(operation, place, controller)
-      return connections[place].finish(operation.slot, .done)
+    case .blockStatus: return askForExtents(operation, place, &controller)
     }
     request.buffer = UInt64(place * options.limits.memorySize + operation.buffer)
     request.isDurable = operation.isDurable
@@ -157,20 +153,6 @@ extension NBDServer {
   private func isSentInPlace(_ operation: NBDOperation, _ place: Int, _ controller: borrowing Controller) -> Bool {
     let least = connections[place].awaitsReply ? Self.inPlaceMinAlone : Self.inPlaceMin
     return sendsPages && operation.length >= least && controller.fileInMemory(unit: operation.unit) >= 0
-  }
-
-  private mutating func tellExtents(_ operation: NBDOperation, _ place: Int, _ controller: borrowing Controller) {
-    var offset = operation.offset
-    let end = operation.offset + operation.length
-    var told = 0
-    while offset < end, told < Self.extentsMax {
-      let (length, isHole) = controller.extent(unit: operation.unit, offset: offset, length: end - offset)
-      guard
-        connections[place].addExtent(operation.slot, length: length, isHole: isHole, readsZero: isHole)
-      else { return }
-      offset += length
-      told += 1
-    }
   }
 
   /// Bytes in and bytes out: gives the ring what is to be received and sent.

@@ -27,6 +27,7 @@ extension NBDServer {
     listenForPeer(&controller)
     tendPeersListeners(controller)
     arm(&controller, now)
+    waitForExtents(&controller)
   }
 
   // MARK: Coming to them

@@ -61,6 +61,7 @@ public struct NBDServer: ~Copyable {
     static let receive: UInt8 = 129
     static let send: UInt8 = 130
     static let ask: UInt8 = 131
+    static let extents: UInt8 = 132
   }
 
   let identity: ControllerIdentity
@@ -91,6 +92,7 @@ public struct NBDServer: ~Copyable {
 
   var listeners: [NBDListener] = []
   var acquisition = ListenerAcquisition()
+  var extents = ExtentDesk()
   /// The life of the other controller that has this one's listening sockets.
   var handedTo: UInt64 = 0
   var stoodIn = false
@@ -264,6 +266,7 @@ public struct NBDServer: ~Copyable {
     case Kind.ask:
       acquisition.isWaiting = false
       mustTend = true
+    case Kind.extents: takeExtents(&controller)
     default: break
     }
   }

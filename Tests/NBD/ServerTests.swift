@@ -173,6 +173,39 @@ struct ServerTests {
     #expect(one.extents == [[65536, 0]])
   }
 
+  /// lseek(2) waits for the inode's lock, and a loop that calls it stands still for as long: the answer comes from
+  /// elsewhere, in a turn that follows.
+  @Test("Which parts are holes is not asked in the loop: the turn that takes the question does not answer it")
+  func holesAskedElsewhere() throws {
+    let rig = try ServerRig(units: ["%/disk:1M"])
+    let client = try rig.client(structured: true, allocation: true)
+    let before = try rig.count(.nbdRequests, of: .a)
+    client.say(Say.request(7, cookie: 1, length: 1 << 20) + Say.request(7, cookie: 2, length: 1 << 19))
+    try rig.turn { try rig.count(.nbdRequests, of: .a) > before }
+    client.hear()
+    #expect(client.heard.isEmpty)
+    // One that breaks the connection off meanwhile harms nobody.
+    let other = try rig.client(structured: true, allocation: true)
+    other.say((1...16).flatMap { Say.request(7, cookie: $0, length: 1 << 20) } + [UInt8](repeating: 1, count: 100))
+    try rig.turn {
+      other.hear()
+      return other.isEnded
+    }
+    var listener: Listener
+    var replies: [Reply] = []
+    repeat {
+      try rig.turn {
+        client.hear()
+        return !client.heard.isEmpty
+      }
+      listener = Listener(client.heard)
+      replies = []
+      while let reply = listener.reply(reads: [:]) { replies.append(reply) }
+    } while replies.count < 2
+    #expect(replies.map(\.extents) == [[[1 << 20, 3]], [[1 << 19, 3]]])
+    try rig.turn { rig.a?.connections == 1 }
+  }
+
   @Test(
     "A client on a unix socket cannot hand descriptors over, which the loop would have to close",
     .enabled(if: baton_kernel_is_since(6, 16)))

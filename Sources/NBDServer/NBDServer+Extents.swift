@@ -1,0 +1,114 @@
+import BatonController
+import BatonNBD
+import BatonSharedMemory
+import BatonStorage
+import CBatonShims
+import Glibc
+import Synchronization
+
+/// Questions to file systems which parts of a unit are holes, asked by a thread of their own. What comes of them wakes
+/// the loop through an eventfd.
+struct ExtentDesk: ~Copyable {
+  /// What came of one.
+  struct Answer: Sendable {
+    let place: Int
+    let slot: Int
+    let extents: [Extent]
+  }
+
+  /// Where the thread puts answers. It outlives the server, whose thread may still be asking.
+  private final class Tray: Sendable {
+    let answers = Mutex<[Answer]>([])
+    /// Negative: none could be had, and nothing is ever asked.
+    let bell: CInt
+
+    init() { bell = baton_bell() }
+
+    deinit { if bell >= 0 { close(bell) } }
+
+    func put(_ answer: Answer) {
+      answers.withLock { $0.append(answer) }
+      baton_bell_ring(bell)
+    }
+  }
+
+  private let thread = SideThread(name: "baton-extents", jobsMax: questionsMax)
+  private let tray = Tray()
+  /// Questions without an answer.
+  private(set) var asked = 0
+  /// Whether the ring waits for the bell.
+  var isWaiting = false
+
+  /// Questions that may wait, over all clients. Beyond them all is said to be data, which is never wrong.
+  private static var questionsMax: Int { 256 }
+
+  var bell: CInt { tray.bell }
+
+  /// Asks.
+  ///
+  /// - Returns: false when it cannot be asked at present.
+  mutating func ask(_ query: ExtentQuery, extentsMax: Int, place: Int, slot: Int) -> Bool {
+    let tray = tray
+    let job: SideThread.Job = {
+      tray.put(Answer(place: place, slot: slot, extents: query.run(extentsMax: extentsMax)))
+    }
+    guard tray.bell >= 0, thread.offer(job) else {
+      query.abandon()
+      return false
+    }
+    asked += 1
+    return true
+  }
+
+  /// What has been answered.
+  mutating func take() -> [Answer] {
+    baton_bell_silence(tray.bell)
+    let answers = tray.answers.withLock { answers in
+      defer { answers = [] }
+      return answers
+    }
+    asked -= answers.count
+    return answers
+  }
+}
+
+// Block status: the one request of a client that is about a file and not about its blocks.
+extension NBDServer {
+  /// What one block status tells of at most: each extent costs two system calls, and the client asks again.
+  private static var extentsMax: Int { 64 }
+
+  /// Asks which parts of a unit are holes, or says at once that all is data.
+  mutating func askForExtents(_ operation: NBDOperation, _ place: Int, _ controller: inout Controller) {
+    if let query = controller.extentQuery(unit: operation.unit, offset: operation.offset, length: operation.length),
+      extents.ask(query, extentsMax: Self.extentsMax, place: place, slot: operation.slot)
+    {
+      return waitForExtents(&controller)
+    }
+    _ = connections[place].addExtent(operation.slot, length: operation.length, isHole: false, readsZero: false)
+    connections[place].finish(operation.slot, .done)
+  }
+
+  /// Has the ring wait for answers, while there are some to come.
+  mutating func waitForExtents(_ controller: inout Controller) {
+    if extents.asked == 0 || extents.isWaiting { return }
+    extents.isWaiting = controller.waitToRead(extents.bell, kind: Kind.extents, index: 0)
+    // The ring takes nothing at present.
+    if !extents.isWaiting { mustTend = true }
+  }
+
+  /// Answers have come.
+  mutating func takeExtents(_ controller: inout Controller) {
+    extents.isWaiting = false
+    for answer in extents.take() {
+      for extent in answer.extents {
+        guard
+          connections[answer.place].addExtent(
+            answer.slot, length: extent.length, isHole: extent.isHole, readsZero: extent.isHole)
+        else { break }
+      }
+      connections[answer.place].finish(answer.slot, .done)
+      markDirty(answer.place)
+    }
+    waitForExtents(&controller)
+  }
+}
