@@ -7,7 +7,7 @@ import BatonSharedMemory
 ///     null:SIZE        nothing: writes vanish, reads leave the buffer as it is
 ///                      (a PATH that begins with mem:, null:, fault: or as: is written ./mem:...)
 ///     fault:RULES:REST any of these with faults; RULES are comma-separated:
-///                      delay=5ms      every operation begins that much later
+///                      delay=5ms      every operation begins that much later, at most 10s
 ///                      error-after=N  every operation after the first N fails with an I/O error
 ///                      error-every=N  every Nth operation fails with an I/O error
 ///                      short=BYTES    one system call transfers so much at the most
@@ -117,8 +117,14 @@ public struct FaultPlan: Sendable, Equatable {
   /// One system call transfers so many bytes at the most. 0: all.
   public var shortTransferBytes: UInt32 = 0
 
+  /// A controller that leaves waits for what is in flight: no delay may keep it from leaving for longer than this.
+  public static let delayNanosecondsMax: UInt64 = 10_000_000_000
+
   /// Nothing goes wrong.
   public init() {}
+
+  /// Whether storage can do this: a delay that ends, and pieces of whole sectors.
+  public var isSound: Bool { delayNanoseconds <= Self.delayNanosecondsMax && shortTransferBytes % 512 == 0 }
 
   /// Whether there is anything in it.
   public var isEmpty: Bool { self == FaultPlan() }
@@ -152,6 +158,9 @@ public struct FaultPlan: Sendable, Equatable {
           isUnderstood = false
         }
       default: isUnderstood = false
+      }
+      if delayNanoseconds > Self.delayNanosecondsMax {
+        throw UnitSpecification.invalid(text, "has a delay of more than 10s, which no controller could leave before")
       }
       if !isUnderstood {
         throw UnitSpecification.invalid(

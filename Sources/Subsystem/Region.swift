@@ -52,6 +52,11 @@ extension Region {
     var strings: [UInt8] = []
     var records: [baton_unit_record] = []
     for (number, unit) in units.enumerated() {
+      guard unit.faults.isSound else {
+        throw BatonError(
+          .invalid, "unit \(number)", "has faults that storage cannot do",
+          mend: "use a delay of at most 10 s and pieces of whole sectors")
+      }
       var record = baton_unit_record()
       record.size = unit.geometry.size
       record.block_size = unit.geometry.blockSize
@@ -172,7 +177,8 @@ extension Region {
         .load(as: baton_unit_record.self)
       guard UnitGeometry.Kind(rawValue: record.kind) != nil,
         UInt64(record.path_offset) + UInt64(record.path_count) <= header.strings_count,
-        UInt64(record.name_offset) + UInt64(record.name_count) <= header.strings_count
+        UInt64(record.name_offset) + UInt64(record.name_count) <= header.strings_count,
+        Self.faults(record).isSound
       else {
         throw BatonError(
           .damaged, path, "is damaged: the record of unit \(unit) makes no sense", mend: Self.anew(location))
@@ -279,15 +285,19 @@ extension Region {
   /// A unit as it was made.
   public func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
     let record = record(ofUnit: unit)
+    let geometry = UnitGeometry(
+      kind: UnitGeometry.Kind(rawValue: record.kind)!, size: record.size, blockSize: record.block_size,
+      isDirect: record.is_direct != 0)
+    return (geometry, string(at: record.path_offset, count: record.path_count), Self.faults(record))
+  }
+
+  private static func faults(_ record: baton_unit_record) -> FaultPlan {
     var faults = FaultPlan()
     faults.delayNanoseconds = record.delay_nanoseconds
     faults.errorAfter = record.error_after
     faults.errorEvery = record.error_every
     faults.shortTransferBytes = record.short_transfer_bytes
-    let geometry = UnitGeometry(
-      kind: UnitGeometry.Kind(rawValue: record.kind)!, size: record.size, blockSize: record.block_size,
-      isDirect: record.is_direct != 0)
-    return (geometry, string(at: record.path_offset, count: record.path_count), faults)
+    return faults
   }
 
   /// The name that a unit was given; empty: none.

@@ -353,7 +353,8 @@ static void say(struct text *text, const char *format, ...) {
 // Says how a command ended, and whether it may end so.
 static void judge(struct text *text, const char *what, int status, const char *log) {
   if (status == 0) return say(text, "; %s done", what);
-  if (status == 1 || status == 64) {
+  // 4: a controller that served first has not gone on, by which nobody else is hurt.
+  if (status == 1 || status == 4 || status == 64) {
     say(text, "; %s refused", what);
     if (*contents(log)) return;
     text->is_bad = 1;

@@ -53,6 +53,7 @@ struct SpecificationTests {
       "null:x:1M", "mem:99999999999999999999", "null:16777216T", "fault:", "fault:delay=5ms", "fault::mem:1M",
       "fault:delay=5ms:", "fault:delay:mem:1M", "fault:delay=:mem:1M", "fault:delay=5:mem:1M",
       "fault:delay=-5ms:mem:1M", "fault:delay=5 ms:mem:1M", "fault:delay=99999999999999s:mem:1M",
+      "fault:delay=10001ms:mem:1M",
       "fault:error-after=0:mem:1M", "fault:error-after=x:mem:1M", "fault:error-after=+3:mem:1M",
       "fault:error-every=0:mem:1M", "fault:error-every=-1:mem:1M", "fault:error-every=+1:mem:1M",
       "fault:short=0:mem:1M", "fault:short=100:mem:1M", "fault:short=8G:mem:1M", "fault:loud=1:mem:1M",

@@ -104,6 +104,45 @@ struct DamageTests {
     try expectDamage([.wrongVersion], "a far version") { $0[11] = 0xff }
   }
 
+  /// The checksum of a region: FNV-1a over the header, the fixed half of each unit and the strings.
+  private func checksum(_ bytes: [UInt8]) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    func add(_ from: Int, _ count: Int) {
+      for byte in bytes[from..<from + count] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    }
+    add(0, MemoryLayout<baton_region_header>.offset(of: \.checksum)!)
+    for unit in 0..<Int(fixed.unit_count) {
+      add(
+        Int(fixed.units_offset) + unit * MemoryLayout<baton_unit_record>.stride,
+        MemoryLayout<baton_unit_record>.offset(of: \.state)!)
+    }
+    add(Int(fixed.strings_offset), Int(fixed.strings_count))
+    return hash
+  }
+
+  @Test("Faults of a unit that storage cannot do, with a right checksum: a delay that would never end, odd pieces")
+  func faults() throws {
+    #expect(checksum(sound) == fixed.checksum)
+    func plant(_ bytes: inout [UInt8], _ value: UInt64, at offset: Int, count: Int) {
+      let unit = Int(fixed.units_offset) + MemoryLayout<baton_unit_record>.stride + offset
+      withUnsafeBytes(of: value.littleEndian) { bytes.replaceSubrange(unit..<unit + count, with: $0.prefix(count)) }
+      let at = MemoryLayout<baton_region_header>.offset(of: \.checksum)!
+      withUnsafeBytes(of: checksum(bytes).littleEndian) { bytes.replaceSubrange(at..<at + 8, with: $0) }
+    }
+    let delay = MemoryLayout<baton_unit_record>.offset(of: \.delay_nanoseconds)!
+    let short = MemoryLayout<baton_unit_record>.offset(of: \.short_transfer_bytes)!
+    for value in [FaultPlan.delayNanosecondsMax + 1, .max] {
+      try expectDamage([.damaged], "a delay of \(value) ns") { plant(&$0, value, at: delay, count: 8) }
+    }
+    try expectDamage([.damaged], "pieces of 513 bytes") { plant(&$0, 513, at: short, count: 4) }
+    // The checksum was right: what storage can do opens.
+    var bytes = sound
+    plant(&bytes, FaultPlan.delayNanosecondsMax, at: delay, count: 8)
+    plant(&bytes, 512, at: short, count: 4)
+    try writeBytes(bytes, to: path, over: sound)
+    try open()
+  }
+
   @Test("Every byte of the header, with each of its bits turned")
   func header() throws {
     for index in 0..<MemoryLayout<baton_region_header>.size {
