@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
@@ -77,9 +78,9 @@ int baton_is_tmpfs(int fd) {
   return about.f_type == TMPFS_MAGIC && S_ISREG(facts.st_mode);
 }
 
-static int ofd_lock(int fd, short type, int64_t offset) {
+static int lock(int fd, int command, short type, int64_t offset) {
   struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = offset, .l_len = 1};
-  return result(fcntl(fd, F_OFD_SETLK, &lock));
+  return result(fcntl(fd, command, &lock));
 }
 
 _Static_assert(sizeof(pthread_mutex_t) <= 64, "a mutex does not fit into its line");
@@ -99,14 +100,24 @@ int baton_life_begin(void *life) {
 
 void baton_life_end(void *life) { pthread_mutex_unlock(life); }
 
-int baton_ofd_try_lock(int fd, int64_t offset) { return ofd_lock(fd, F_WRLCK, offset); }
+int baton_ofd_try_lock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_WRLCK, offset); }
 
-int baton_ofd_unlock(int fd, int64_t offset) { return ofd_lock(fd, F_UNLCK, offset); }
+int baton_ofd_unlock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_UNLCK, offset); }
 
-int baton_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count) {
+int baton_ofd_try_shared_lock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_RDLCK, offset); }
+
+int baton_process_try_lock(int fd, int64_t offset) { return lock(fd, F_SETLK, F_WRLCK, offset); }
+
+int baton_lock_of_other(int fd, int64_t offset, int64_t count, int64_t *found) {
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = count};
   if (fcntl(fd, F_OFD_GETLK, &lock)) return -errno;
+  *found = lock.l_start;
   return lock.l_type != F_UNLCK;
+}
+
+int baton_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count) {
+  int64_t found;
+  return baton_lock_of_other(fd, offset, count, &found);
 }
 
 int baton_direct_io_alignment(int fd, uint32_t *memory, uint32_t *offset) {
@@ -131,6 +142,13 @@ int baton_block_device_sector(int fd, uint32_t *sector) {
   int status = result(ioctl(fd, BLKSSZGET, &value));
   *sector = (uint32_t)value;
   return status;
+}
+
+int baton_block_device_is_free(const char *path) {
+  int fd = result(open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC));
+  if (fd < 0) return fd;
+  close(fd);
+  return 0;
 }
 
 static int unix_address(const char *path, struct sockaddr_un *address) {
@@ -326,6 +344,16 @@ int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
   *pid = peer.pid;
   *uid = peer.uid;
   return 0;
+}
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77  // include/uapi/asm-generic/socket.h
+#endif
+
+int baton_socket_peer_pidfd(int fd) {
+  int pidfd = -1;
+  socklen_t length = sizeof pidfd;
+  return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) ? -errno : pidfd;
 }
 
 // Streams let as many wait as the system allows: a client that comes while nobody accepts must not be refused.
@@ -529,6 +557,78 @@ long baton_send_with_file(int socket, const struct msghdr *before, int file, int
 
 int baton_remove_pages(void *address, size_t count) { return result(madvise(address, count, MADV_REMOVE)); }
 
+// ---- Pages that are gone: async-signal-safe all through ----
+
+static struct sigaction bus_before;
+
+static void say(const char *text, size_t count) {
+  // A standard error that nobody reads must not keep the process from ending.
+  struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+  if (poll(&ready, 1, 0) == 1 && ready.revents & POLLOUT && write(STDERR_FILENO, text, count) < 0) return;
+}
+
+static uintptr_t hexadecimal(const char **text) {
+  uintptr_t value = 0;
+  for (;; (*text)++) {
+    char c = **text;
+    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) return value;
+    value = value << 4 | (uintptr_t)digit;
+  }
+}
+
+// The path in a line of /proc/self/maps (proc_pid_maps(5)), if the address lies in it: its sixth field.
+static const char *mapped_path(const char *line, uintptr_t address) {
+  uintptr_t from = hexadecimal(&line);
+  if (*line++ != '-') return 0;
+  uintptr_t to = hexadecimal(&line);
+  if (address < from || address >= to) return 0;
+  for (int field = 0; field < 5; field++) {
+    while (*line && *line != ' ') line++;
+    while (*line == ' ') line++;
+  }
+  return line;
+}
+
+static void lost_page(int number, siginfo_t *info, void *context) {
+  (void)context;
+  int maps = info->si_code == BUS_ADRERR ? open("/proc/self/maps", O_RDONLY | O_CLOEXEC) : -1;
+  char line[4608], part[1024], message[5120];
+  size_t length = 0;
+  ssize_t got;
+  while (maps >= 0 && (got = read(maps, part, sizeof part)) > 0) {
+    for (ssize_t index = 0; index < got; index++) {
+      if (part[index] != '\n') {
+        if (length < sizeof line - 1) line[length++] = part[index];
+        continue;
+      }
+      line[length] = 0;
+      length = 0;
+      const char *path = mapped_path(line, (uintptr_t)info->si_addr);
+      if (!path) continue;
+      static const char before[] = "baton: ";
+      static const char after[] =
+          ": was cut short while it was in use, or there is no memory left for it (SIGBUS); "
+          "see that nobody writes there and that there is room (df), then 'baton destroy' and 'baton create'\n";
+      size_t count = strlen(path);
+      memcpy(message, before, sizeof before - 1);
+      memcpy(message + sizeof before - 1, path, count);
+      memcpy(message + sizeof before - 1 + count, after, sizeof after - 1);
+      say(message, sizeof before - 1 + count + sizeof after - 1);
+      _exit(1);
+    }
+  }
+  // Something else: as without this, when the instruction is tried again.
+  if (maps >= 0) close(maps);
+  sigaction(number, &bus_before, 0);
+}
+
+int baton_report_lost_pages(void) {
+  struct sigaction action = {.sa_sigaction = lost_page, .sa_flags = SA_SIGINFO};
+  sigemptyset(&action.sa_mask);
+  return result(sigaction(SIGBUS, &action, &bus_before));
+}
+
 static void termination_set(sigset_t *set) {
   sigemptyset(set);
   sigaddset(set, SIGTERM);
@@ -619,9 +719,29 @@ int baton_available_cpu(int place) {
 
 int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
 
+static int open_at(int folder, const char *path, int flags, bool writable, bool create) {
+  flags |= O_CLOEXEC | O_NOCTTY | (writable ? O_RDWR : O_RDONLY);
+  if (create) return result(openat(folder, path, flags | O_CREAT | O_EXCL, 0600));
+  int fd = result(openat(folder, path, flags | O_NONBLOCK));
+  // Non-blocking for the opening alone: io_uring gives up on transfers of such a file that it cannot do at once.
+  if (fd >= 0 && fcntl(fd, F_SETFL, flags & O_DIRECT)) {
+    int error = errno;
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
 int baton_open(const char *path, bool writable, bool direct, bool create) {
-  int flags = O_CLOEXEC | (writable ? O_RDWR : O_RDONLY) | (direct ? O_DIRECT : 0) | (create ? O_CREAT | O_EXCL : 0);
-  return result(open(path, flags, 0600));
+  return open_at(AT_FDCWD, path, direct ? O_DIRECT : 0, writable, create);
+}
+
+int baton_open_in(int folder, const char *name, bool writable, bool create) {
+  return open_at(folder, name, O_NOFOLLOW, writable, create);
+}
+
+int baton_open_folder(int folder, const char *name, bool follow) {
+  return result(openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
 }
 
 uint64_t baton_raise_open_file_limit(void) {

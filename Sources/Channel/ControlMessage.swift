@@ -7,10 +7,20 @@ import Glibc
 public enum ControlMessage {
   /// A connection to a controller's control socket.
   public static func connect(path: String, to controller: ControllerIdentity) throws(BatonError) -> OwnedDescriptor {
-    OwnedDescriptor(
+    let socket = OwnedDescriptor(
       try check(
         baton_socket_connect(path), "controller \(controller)", doing: "connecting to \(path)",
         mend: "start it with 'baton controller'"))
+    // It gets all of a host's memory: whoever listens there must be this user, or root.
+    var pid: pid_t = 0
+    var uid: uid_t = 0
+    try check(baton_socket_peer(socket.number, &pid, &uid), path, doing: "asking who listens there")
+    guard uid == geteuid() || uid == 0 else {
+      throw BatonError(
+        .permission, path, "user \(uid) listens there, not user \(geteuid())",
+        mend: "run as that user, or set BATON_HOME to a folder of your own")
+    }
+    return socket
   }
 
   /// Host or peer: asks to be attached, handing `descriptor` over (-1: none). `generation` is that of the subsystem

@@ -497,16 +497,23 @@ extension Controller {
     count(.peerDoorbells)
     if control.toPeer >= 0 {
       if ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: control.toPeer) { return }
-      control.disposal.end(socket: control.toPeer)
-      control.toPeer = -1
     }
-    // Connecting wakes it as well as a byte does. A peer that is not there needs no waking.
+    // Connecting wakes it as well as a byte does. A peer that does not run needs no waking.
+    _ = connectToPeer()
+  }
+
+  /// Connects to the peer, in place of the connection that there may be. False when nobody listens.
+  mutating func connectToPeer() -> Bool {
+    if control.toPeer >= 0 { control.disposal.end(socket: control.toPeer) }
+    control.toPeer = -1
     do throws(BatonError) {
       let socket = try ControlMessage.connect(path: control.peerSocketPath, to: identity.peer)
       try ControlMessage.sendAttach(over: socket, kind: UInt32(BATON_ATTACH_PEER), descriptor: -1)
       control.toPeer = socket.release()
+      return true
     } catch {
-      options.logger.debug("controller \(identity): cannot ring the peer: \(error)")
+      options.logger.debug("controller \(identity): cannot connect to the peer: \(error)")
+      return false
     }
   }
 }

@@ -15,6 +15,8 @@ extension Controller {
   private static var endLookNanoseconds: UInt64 { 5_000_000 }
   /// The same while the other one has been killed and its exit is what everything waits for.
   private static var exitLookNanoseconds: UInt64 { 200_000 }
+  /// How often the process of a life that is watched is looked for, where the kernel has not named it.
+  private static var openAgainNanoseconds: UInt64 { 100_000_000 }
 
   private var peerRecord: ControllerRecord { region.controller(identity.peer) }
 
@@ -111,14 +113,24 @@ extension Controller {
 
   /// Begins to watch a life of the other controller, unless it is watched already.
   private mutating func watchPeer(_ life: UInt64, at now: UInt64) {
-    if peer.incarnation == life { return }
-    endPeerWatch()
-    peer.incarnation = life
-    peer.silentSince = now
-    peer.nextLookDue = now
-    peer.beat = peerRecord.beat.loadRelaxed()
+    if peer.incarnation != life {
+      endPeerWatch()
+      peer.incarnation = life
+      peer.silentSince = now
+      peer.nextLookDue = now
+      peer.beat = peerRecord.beat.loadRelaxed()
+    }
+    if peer.descriptor < 0, !peer.hasEnded, now >= peer.openDue { openPeer(at: now) }
+  }
+
+  /// Finds the process of the watched life, see `PeerWatch.process`.
+  ///
+  /// Without a descriptor the seat tells of the end, and nobody can be killed. So it is also where the number means
+  /// nothing here: the peer may live where numbers are other ones.
+  private mutating func openPeer(at now: UInt64) {
+    peer.openDue = now &+ Self.openAgainNanoseconds
     // A later life has taken the seat, which the kernel gives up at the end of a life and not before.
-    if peerRecord.phase.incarnation != life {
+    if peerRecord.phase.incarnation != peer.incarnation {
       peer.hasEnded = true
       return
     }
@@ -127,14 +139,16 @@ extension Controller {
     let startTime = peerRecord.startTime.loadRelaxed()
     // Never a descriptor on oneself: two controllers of one process are no threat to each other, and are told apart
     // by their seats.
-    if pid == UInt64(getpid()) { return }
-    let descriptor = baton_pidfd_open(pid_t(truncatingIfNeeded: pid))
-    // Without a descriptor the seat tells of the end, and nobody can be killed. It tells also when the number means
-    // nothing here, or somebody else: the other one may live where numbers are other ones.
+    if pid == UInt64(getpid()) {
+      peer.openDue = .max
+      return
+    }
+    // A new connection: the one that there may be could lead to an earlier life.
+    guard connectToPeer() else { return }
+    let descriptor = PeerWatch.process(listeningAt: control.toPeer, pid: pid, startTime: startTime)
     if descriptor < 0 { return }
-    // The descriptor first, then the look whose it is: the number may have gone to another process before it was
-    // opened, but not after.
-    if ProcessIdentity.startTicks(of: "\(pid)") != startTime || peerRecord.phase.incarnation != life {
+    // Still this life's: the next one writes its phase before it listens.
+    if peerRecord.phase.incarnation != peer.incarnation {
       close(descriptor)
       return
     }
@@ -279,7 +293,7 @@ extension Controller {
         takeover.setStage(.awaitsExit, record)
         killPeer()
         if !hasPeerEnded(at: now) { return false }
-      } else if isPeerMarkedDead, !peer.looksEnded() {
+      } else if isPeerMarkedDead, peer.descriptor >= 0, !peer.looksEnded() {
         // Its thread is dead, and its process as a rule on its way: one that lives on would keep its files, and with
         // them the locks of the drain proof, for ever.
         killPeer()
@@ -290,7 +304,18 @@ extension Controller {
   }
 
   private mutating func killPeer() {
-    if peer.isKilled || peer.descriptor < 0 { return }
+    if peer.isKilled { return }
+    if peer.descriptor < 0 {
+      // In this very process it is no threat, and its seat tells of its end.
+      if peer.openDue == .max || peer.cannotBeKilled { return }
+      peer.cannotBeKilled = true
+      options.logger.critical(
+        """
+        controller \(identity): cannot kill controller \(identity.peer): the kernel names no process that listens at \
+        \(control.peerSocketPath) and is the one that the region names; waits for the end of whoever has its seat
+        """)
+      return
+    }
     reach(.killBefore)
     let result = baton_pidfd_send_signal(peer.descriptor, SIGKILL)
     reach(.killAfter)

@@ -1,16 +1,20 @@
 import BatonSharedMemory
+import BatonSubsystem
 import CBatonShims
 import Glibc
 
 /// What a controller knows of one life of the other one: whether it has ended, and whether it answers.
 ///
-/// A process is known by pid, start time and incarnation, and signalled through a pidfd only: a number can come to
-/// name somebody else.
+/// A process is signalled through a pidfd only, because a number can come to name another process; and only where the
+/// kernel says that it listens on the peer's control socket. What the region says of it is compared with that, and is
+/// never enough: whoever could write there could have any process of this user killed.
 struct PeerWatch {
   /// The life that is watched; 0: none.
   var incarnation: UInt64 = 0
   /// The process of that life; -1: none, because it has ended, is this very process, or could not be opened.
   var descriptor: CInt = -1
+  /// When the process is looked for again, while there is no descriptor; the largest number: not at all.
+  var openDue: UInt64 = 0
   /// Says which watch an event of the ring belongs to.
   var token: UInt32 = 0
   /// Whether the ring waits for the mark on the life lock; the kernel may be unable to.
@@ -41,6 +45,30 @@ struct PeerWatch {
     let token = self.token
     self = PeerWatch()
     self.token = token &+ 1
+  }
+
+  /// A pidfd of the process that listens at the other end of a connection to the peer's control socket; -1 where the
+  /// kernel names none, or another one than the peer's record. Five system calls.
+  ///
+  /// Such a connection is made when the watch begins: a peer that stands still takes it as well, from its backlog, and
+  /// nothing of it is needed when the peer must be killed.
+  static func process(listeningAt connection: CInt, pid: UInt64, startTime: UInt64) -> CInt {
+    var listener: pid_t = 0
+    var user: uid_t = 0
+    // Of the process that called listen(2), as it was then (unix(7)).
+    guard baton_socket_peer(connection, &listener, &user) == 0, listener > 0, UInt64(listener) == pid,
+      user == geteuid() || user == 0
+    else { return -1 }
+    var descriptor = baton_socket_peer_pidfd(connection)
+    // Before Linux 6.5. The number may have gone to another process by now; the look below finds that.
+    if descriptor == -ENOPROTOOPT { descriptor = baton_pidfd_open(listener) }
+    if descriptor < 0 { return -1 }
+    // The descriptor first, then the look whose it is: from here on the number stays with the process.
+    if ProcessIdentity.startTicks(of: "\(listener)") != startTime {
+      close(descriptor)
+      return -1
+    }
+    return descriptor
   }
 
   /// Whether the process behind the descriptor has ended: a pidfd can be read then (pidfd_open(2)).

@@ -22,13 +22,19 @@ public struct UnitGeometry: Equatable {
   public var blockSize: UInt32
   /// Whether the page cache is bypassed.
   public var isDirect: Bool
+  /// Which file or device it was. A unit that is opened must still be it: two controllers on two files that had the
+  /// same path one after the other would each serve data of its own. Nil for a null unit, and where nothing was noted.
+  public var identity: FileFacts.Identity?
 
   /// A geometry of these parts, unchecked: `Backend.prepare` checks.
-  public init(kind: Kind, size: UInt64, blockSize: UInt32, isDirect: Bool) {
+  public init(
+    kind: Kind, size: UInt64, blockSize: UInt32, isDirect: Bool, identity: FileFacts.Identity? = nil
+  ) {
     self.kind = kind
     self.size = size
     self.blockSize = blockSize
     self.isDirect = isDirect
+    self.identity = identity
   }
 
   /// The smallest block there is.
@@ -37,6 +43,10 @@ public struct UnitGeometry: Equatable {
   public static let blockSizeMax: UInt32 = 65536
   /// What is assumed where O_DIRECT works and the file system does not say its alignment (kernels before 6.1).
   static let blockSizeAssumed: UInt32 = 4096
+  /// Whether it is a block size that a unit can have.
+  public static func isBlockSize(_ bytes: UInt32) -> Bool {
+    bytes >= blockSizeMin && bytes <= blockSizeMax && bytes & (bytes - 1) == 0
+  }
   /// A unit's size ends where the locks of the drain proof begin.
   public static let sizeMax: UInt64 = 1 << 60
 }
@@ -62,8 +72,8 @@ public struct Backend {
   private let memoryFile: CInt
   /// Operations of the ring that have not ended and may hold the file's lock for long, see `Storage.copy`.
   @usableFromInline var lengthy: Int32 = 0
-  /// Whether the life's lock is held: taken before the first operation.
-  @usableFromInline var isLocked = false
+  /// What holds a block device apart from its partitions, and from its other names, see `BlockDevice`; -1: none.
+  private let deviceHold: CInt
   @usableFromInline var operations: UInt64 = 0
   /// Whether the file system or device has refused to make a hole, or to zero a range that stays allocated.
   @usableFromInline var refusesHoles = false
@@ -106,11 +116,12 @@ extension Backend {
     case .null:
       return try geometry(.null, specification, size: specification.size ?? 0, blockSize: 512, isDirect: false)
     case .memory:
-      let geometry = try geometry(
+      var geometry = try geometry(
         .memory, specification, size: specification.size ?? 0, blockSize: 512, isDirect: false)
       let path = memoryPath()
       let file = OwnedDescriptor(try check(baton_open(path, true, false, true), path, doing: "making"))
       try file.reserve(geometry.size, subject: path)
+      geometry.identity = try FileFacts(of: file, subject: path).identity
       return geometry
     case .path(let path):
       if let size = specification.size, FileFacts(path: path) == nil {
@@ -134,12 +145,14 @@ extension Backend {
     let file = try openFile(path, direct: false)
     let facts = try FileFacts(of: file, subject: path)
     try checkKind(facts, path)
+    try checkUnused(file, path)
     var size = facts.size
     var sector: UInt32 = 512
     let kind: UnitGeometry.Kind = facts.kind == .blockDevice ? .blockDevice : .file
     if kind == .blockDevice {
       try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
       try check(baton_block_device_sector(file.number, &sector), path, doing: "asking for its sector size")
+      try BlockDevice.checkUnclaimed(path)
     }
     if let wanted = specification.size, size < wanted {
       throw BatonError(
@@ -161,8 +174,10 @@ extension Backend {
         blockSize = alignment == 0 ? max(sector, UnitGeometry.blockSizeAssumed) : max(alignment, sector)
       }
     }
-    return try geometry(
+    var geometry = try geometry(
       kind, specification, size: specification.size ?? size, blockSize: blockSize, isDirect: isDirect, path)
+    geometry.identity = facts.identity
+    return geometry
   }
 
   private static func checkKind(_ facts: FileFacts, _ path: String) throws(BatonError) {
@@ -176,9 +191,7 @@ extension Backend {
     _ path: String = ""
   ) throws(BatonError) -> UnitGeometry {
     let subject = path.isEmpty ? "unit of \(size) bytes" : path
-    guard blockSize >= UnitGeometry.blockSizeMin, blockSize <= UnitGeometry.blockSizeMax,
-      blockSize & (blockSize - 1) == 0
-    else {
+    guard UnitGeometry.isBlockSize(blockSize) else {
       throw BatonError(
         .unsupported, subject, "wants direct I/O in blocks of \(blockSize) bytes",
         mend: "create the unit with --buffered")
@@ -205,13 +218,75 @@ extension Backend {
     let file = OwnedDescriptor(
       try check(
         baton_open(path, true, direct, false), path, doing: "opening the unit for reading and writing",
-        mend: "see that it is there and that you may write it"))
+        mend: "see that it exists and that you may write it"))
     // Root opens a file that nobody may write. A file without any write permission is meant to stay as it is.
     let facts = try FileFacts(of: file, subject: path)
     if facts.kind == .regular, !facts.hasWritePermission {
       throw BatonError(.permission, path, "is read-only: nobody has write permission", mend: "chmod u+w it")
     }
     return file
+  }
+
+  /// Opens the file or device of a unit of an existing subsystem: the one that it was made with, and no other one.
+  private static func open(_ geometry: UnitGeometry, _ path: String) throws(BatonError) -> OwnedDescriptor {
+    let file: OwnedDescriptor
+    if geometry.kind == .memory {
+      // The subsystem made it, in a folder of its own: a link in its place is not the subsystem's.
+      let number = baton_open_in(AT_FDCWD, path, true, false)
+      if number == -ELOOP {
+        throw BatonError(
+          .foreign, path, "is a symbolic link, not the memory unit that the subsystem made",
+          mend: "make the subsystem again with 'baton destroy' and 'baton create'")
+      }
+      file = OwnedDescriptor(
+        try check(
+          number, path, doing: "opening the memory unit",
+          mend: "make the subsystem again with 'baton destroy' and 'baton create'"))
+    } else {
+      // Before it is opened: opening a device can do something to it.
+      if let facts = FileFacts(path: path) { try checkKind(facts, geometry, path) }
+      file = try openFile(path, direct: geometry.isDirect)
+    }
+    let facts = try FileFacts(of: file, subject: path)
+    try checkKind(facts, geometry, path)
+    if geometry.kind == .memory { try facts.checkTrust(path) }
+    if let noted = geometry.identity, !noted.agrees(with: facts.identity) {
+      throw BatonError(
+        .foreign, path,
+        "is another \(geometry.kind == .blockDevice ? "device" : "file") than the subsystem was created with: "
+          + "\(Self.describe(facts.identity)), not \(Self.describe(noted))",
+        mend: "put the first one back, or use this one: 'baton destroy' and 'baton create'")
+    }
+    var size = facts.size
+    if geometry.kind == .blockDevice {
+      try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
+    }
+    guard size >= geometry.size else {
+      throw BatonError(
+        .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
+        mend: "enlarge it again, or make the subsystem again with 'baton destroy' and 'baton create'")
+    }
+    return file
+  }
+
+  private static func checkKind(
+    _ facts: FileFacts, _ geometry: UnitGeometry, _ path: String
+  ) throws(BatonError) {
+    guard facts.kind == (geometry.kind == .blockDevice ? .blockDevice : .regular) else {
+      throw BatonError(
+        .foreign, path, "is not a \(geometry.kind == .blockDevice ? "block device" : "regular file") any more",
+        mend: "put back what the subsystem was created with")
+    }
+  }
+
+  /// Other devices on which the same blocks lie: the disk of a partition, the partitions of a disk.
+  public static func overlapping(_ geometry: UnitGeometry) -> [FileFacts.Identity] {
+    guard geometry.kind == .blockDevice, let identity = geometry.identity else { return [] }
+    return BlockDevice.overlapping(identity.device)
+  }
+
+  private static func describe(_ identity: FileFacts.Identity) -> String {
+    identity.inode == 0 ? "device \(identity.device)" : "inode \(identity.inode) on device \(identity.device)"
   }
 
   /// Opens a unit for one life of a controller, unless another subsystem uses the file (see `UnitLock`). What a dead
@@ -224,44 +299,77 @@ extension Backend {
     case .null:
       return Backend(
         geometry: geometry, descriptor: -1, base: nil, faults: faults, hasFaults: !faults.isEmpty, copiesAtOnce: false,
-        memoryFile: -1)
+        memoryFile: -1, deviceHold: -1)
     case .memory:
-      let file = try openFile(path, direct: false)
+      let file = try open(geometry, path)
+      // The mapping keeps the description, and with it the lock, also where the descriptor is closed.
+      try hold(file, path, for: life, millisecondsMax: lockMillisecondsMax)
       let mapping = try Mapping(of: file, count: Int(geometry.size), subject: path)
       return Backend(
         geometry: geometry, descriptor: -1, base: mapping.release(), faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: false, memoryFile: keepsMemory ? file.release() : -1)
+        copiesAtOnce: false, memoryFile: keepsMemory ? file.release() : -1, deviceHold: -1)
     case .file, .blockDevice:
-      let file = try openFile(path, direct: geometry.isDirect)
-      var size = try FileFacts(of: file, subject: path).size
-      if geometry.kind == .blockDevice {
-        try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
-      }
-      if size < geometry.size {
-        throw BatonError(
-          .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
-          mend: "enlarge it again, or create the subsystem anew")
-      }
+      let file = try open(geometry, path)
       // Of a device's blocks the limit does not speak.
       if geometry.kind == .file { try OwnedDescriptor.checkSizeLimit(geometry.size, subject: path) }
-      var attempts = 0
-      while try check(UnitLock.isUsedElsewhere(file.number, by: life), path, doing: "looking at its locks") != 0 {
-        guard attempts < lockMillisecondsMax else {
-          throw BatonError(
-            .busy, path, "is in use by another subsystem",
-            mend: "stop that subsystem's controllers; requests of dead ones may take a moment to end")
-        }
-        attempts += 1
-        usleep(1000)
-      }
+      let deviceHold =
+        geometry.kind == .blockDevice ? try BlockDevice.hold(file, path, for: life, lockMillisecondsMax) : -1
+      // Closed again where the rest fails.
+      let heldDevice = OwnedDescriptor(deviceHold)
+      try hold(file, path, for: life, millisecondsMax: lockMillisecondsMax)
       // Faults are the ring's: they delay and shorten its calls.
       let copiesAtOnce = geometry.kind == .file && faults.isEmpty && baton_is_tmpfs(file.number) == 1
       // tmpfs has no way to make zeroes that leaves no hole (shmem_fallocate, mm/shmem.c): it need not be asked.
       let refusesZeroRange = baton_is_tmpfs(file.number) == 1
       return Backend(
         geometry: geometry, descriptor: file.release(), base: nil, faults: faults, hasFaults: !faults.isEmpty,
-        copiesAtOnce: copiesAtOnce, memoryFile: -1, refusesZeroRange: refusesZeroRange)
+        copiesAtOnce: copiesAtOnce, memoryFile: -1, deviceHold: heldDevice.release(), refusesZeroRange: refusesZeroRange
+      )
     }
+  }
+
+  /// How long one of two subsystems that start at the same moment waits for the other one to give in.
+  private static let contentionMillisecondsMax = 100
+
+  /// Takes a unit for one life of a controller (see `UnitLock`). What a dead controller of another subsystem had in
+  /// flight is waited for; a living one is a refusal at once.
+  private static func hold(
+    _ file: borrowing OwnedDescriptor, _ path: String, for life: StorageLife, millisecondsMax: Int
+  ) throws(BatonError) {
+    try hold(path, for: life, millisecondsMax) { UnitLock.take(file.number, for: life) }
+  }
+
+  /// The same, whatever is taken.
+  static func hold(
+    _ path: String, for life: StorageLife, _ millisecondsMax: Int, _ take: () -> UnitLock.Outcome
+  ) throws(BatonError) {
+    var attempts = 0
+    while true {
+      let attemptsMax: Int
+      switch take() {
+      case .taken: return
+      case .failed(-EBUSY): attemptsMax = millisecondsMax
+      case .failed(let result): throw BatonError(result: Int(result), path, doing: "locking the unit")
+      case .heldElsewhere(let subsystem, isAlive: true):
+        // Both may have come at once and have seen each other: then the one with the larger number gives in.
+        let mayGiveIn = UnitLock.subsystem(life) < subsystem
+        attemptsMax = mayGiveIn ? min(contentionMillisecondsMax, millisecondsMax) : 0
+      case .heldElsewhere(_, isAlive: false): attemptsMax = millisecondsMax
+      }
+      guard attempts < attemptsMax else {
+        throw BatonError(
+          .busy, path, "is in use by another subsystem",
+          mend: "stop that subsystem's controllers, or name another file")
+      }
+      attempts += 1
+      usleep(1000)
+    }
+  }
+
+  /// Refuses a file that a subsystem uses at present, for one that is about to be created.
+  private static func checkUnused(_ file: borrowing OwnedDescriptor, _ path: String) throws(BatonError) {
+    let nobody = StorageLife(controllerIndex: 0, incarnation: 0, subsystem: 0)
+    try hold(path, for: nobody, Storage.lockMillisecondsMax) { UnitLock.look(file.number, for: nobody) }
   }
 
   /// The file whose pages can be sent as they are (sendfile(2)), because they are where its blocks lie; -1: there is
@@ -273,7 +381,7 @@ extension Backend {
 
   /// Closes what `open` opened.
   func close() {
-    for number in [descriptor, memoryFile] where number >= 0 { _ = OwnedDescriptor(number) }
+    for number in [descriptor, memoryFile, deviceHold] where number >= 0 { _ = OwnedDescriptor(number) }
     if let base { _ = Mapping(adopting: base, count: Int(geometry.size)) }
   }
 }

@@ -96,13 +96,14 @@ public struct Storage: ~Copyable {
   /// Milliseconds that the I/O of another subsystem's dead controller may take to end.
   public static let lockMillisecondsMax = 10_000
 
-  /// Opens every unit for this life of a controller. Each file is locked for it before it is used first (`UnitLock`).
+  /// Opens every unit for this life of a controller, and holds each of them to the end of it (`UnitLock`).
   public init(
     units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], life: StorageLife,
     lockMillisecondsMax: Int = Storage.lockMillisecondsMax
   ) throws(BatonError) {
     let limit = baton_raise_open_file_limit()
-    let files = units.count { $0.geometry.kind.isFile }
+    // A block device takes a second one, see `BlockDevice`.
+    let files = units.count { $0.geometry.kind.isFile } + units.count { $0.geometry.kind == .blockDevice }
     // One for each memory unit, where there may be so many: without it what is read of it is copied once more.
     let keepsMemory = limit >= UInt64(units.count { $0.geometry.kind != .null }) + 512
     if limit < UInt64(files) + 512 {
@@ -220,11 +221,6 @@ public struct Storage: ~Copyable {
       {
         return .completed(-EIO)
       }
-    }
-    if backend.pointee.geometry.kind.isFile, !backend.pointee.isLocked {
-      let result = UnitLock.take(backend.pointee.descriptor, for: life)
-      if result < 0 { return .completed(result) }
-      backend.pointee.isLocked = true
     }
     // The caller reads: there is nothing to be done for it here, or it cannot be done.
     if operation == .readInPlace { return .completed(backend.pointee.pages >= 0 ? 0 : -EOPNOTSUPP) }

@@ -26,55 +26,80 @@ extension StorageLife {
   }
 }
 
-/// The lock on a unit's file: one byte, exclusive, beyond every byte that can be data.
+/// The locks on a unit's file: bytes beyond every byte that can be data.
 ///
-///     bit 61 | subsystem (31 bits of its generation) | controller (1) | incarnation (29)
+///     bit 62 or 61 | subsystem (31 bits of its generation) | controller (1) | incarnation (29)
 ///
-/// It is taken on the open file description that all storage work of the life goes through (F_OFD_SETLK, fcntl(2)),
-/// before the first of it. The kernel gives it up when the description goes, and a request that the kernel works on
-/// holds on to it: so a lock that is gone says that nothing of that life will land any more. That is the drain proof.
-/// A byte for each life, because the next one may use the file while the last one's requests still land. Any lock of
-/// another subsystem says that the file is in use there.
-///
-/// One lock, and only on a file that is used: giving locks up is most of what the death of a controller with
-/// thousands of units takes, and what waits for the last of them waits for all.
+/// Each life of a controller takes both when it starts, before it serves anything, and holds them to its end: so a unit
+/// of a subsystem that runs is held by every controller of it, and no other subsystem gets it, whoever dies.
+/// - Bit 61, the drain lock, on the open file description that all storage work of the life goes through (F_OFD_SETLK,
+///   fcntl(2)). The kernel gives it up when the description goes, and a request that the kernel works on holds on to
+///   it: so a lock that is gone says that nothing of that life will land any more. That is the drain proof. A byte for
+///   each life, because the next one may use the file while the last one's requests still land.
+/// - Bit 62, the process's lock (F_SETLK). The kernel gives it up when the process ends, whatever is still in flight.
+///   It decides nothing but how long another subsystem waits: one that is refused by a life that goes on is told so at
+///   once, and one that finds the drain lock alone waits for what a dead controller had in flight. (It goes early where
+///   one process closes the file twice, as an embedder with both controllers does; then the refusal takes longer.)
 enum UnitLock {
-  private static let first: Int64 = 1 << 61
+  private static let drain: Int64 = 1 << 61
+  private static let process: Int64 = 1 << 62
   private static let count: Int64 = 1 << 61
   private static let countOfSubsystem: Int64 = 1 << 30
   private static let countOfController: Int64 = 1 << 29
 
-  private static func subsystem(_ life: StorageLife) -> Int64 {
-    first + Int64(life.subsystem & (1 << 31 - 1)) * countOfSubsystem
+  /// How a lock was asked for.
+  enum Outcome: Equatable {
+    case taken
+    /// A life of another subsystem has it, of the subsystem with that number (31 bits). `isAlive`: its process goes on.
+    case heldElsewhere(subsystem: Int64, isAlive: Bool)
+    /// -errno; -EBUSY: this very life has it, through another description.
+    case failed(CInt)
   }
+
+  static func subsystem(_ life: StorageLife) -> Int64 { Int64(life.subsystem & (1 << 31 - 1)) }
 
   private static func byte(_ life: StorageLife) -> Int64 {
-    subsystem(life) + Int64(life.controllerIndex) * countOfController + Int64(life.incarnation)
+    subsystem(life) * countOfSubsystem + Int64(life.controllerIndex) * countOfController + Int64(life.incarnation)
   }
 
-  /// Takes the lock of a life. Two or three system calls.
-  ///
-  /// - Returns: 0; -EBUSY when a controller of another subsystem uses the file, or requests of a dead one still land;
-  ///   -errno.
-  static func take(_ descriptor: CInt, for life: StorageLife) -> CInt {
-    let result = baton_ofd_try_lock(descriptor, byte(life))
-    if result == -EAGAIN || result == -EACCES { return -EBUSY }
-    if result < 0 { return result }
+  /// Takes both locks of a life, or none. Four system calls.
+  static func take(_ descriptor: CInt, for life: StorageLife) -> Outcome {
+    let result = baton_ofd_try_lock(descriptor, drain + byte(life))
+    if result < 0 { return .failed(result == -EAGAIN || result == -EACCES ? -EBUSY : result) }
+    // Where it cannot be had, refusals take longer.
+    _ = baton_process_try_lock(descriptor, process + byte(life))
     // After one's own lock is taken: of two that come at once at least one sees the other.
-    let strangers = isUsedElsewhere(descriptor, by: life)
-    if strangers == 0 { return 0 }
-    let undone = baton_ofd_unlock(descriptor, byte(life))
-    return undone < 0 ? undone : strangers < 0 ? strangers : -EBUSY
+    let outcome = look(descriptor, for: life)
+    if outcome != .taken { _ = baton_ofd_unlock(descriptor, drain + byte(life)) }
+    return outcome
   }
 
-  /// Whether a controller of another subsystem uses the file: 1, 0 or -errno.
-  static func isUsedElsewhere(_ descriptor: CInt, by life: StorageLife) -> CInt {
-    let mine = subsystem(life)
+  /// The drain lock alone, shared, on a descriptor that is open for reading and carries no storage work.
+  static func takeShared(_ descriptor: CInt, for life: StorageLife) -> CInt {
+    baton_ofd_try_shared_lock(descriptor, drain + byte(life))
+  }
+
+  /// Whether a life of another subsystem holds the file; `.taken`: none does. Two system calls where none does.
+  static func look(_ descriptor: CInt, for life: StorageLife) -> Outcome {
+    var found: Int64 = 0
+    let isHeld = isHeldElsewhere(descriptor, drain, life, &found)
+    if isHeld <= 0 { return isHeld < 0 ? .failed(isHeld) : .taken }
+    var living: Int64 = 0
+    let isAlive = isHeldElsewhere(descriptor, process, life, &living)
+    return .heldElsewhere(
+      subsystem: (isAlive == 1 ? living - process : found - drain) / countOfSubsystem, isAlive: isAlive == 1)
+  }
+
+  /// Whether there is a lock of another subsystem behind `base`: 1, 0 or -errno.
+  private static func isHeldElsewhere(
+    _ descriptor: CInt, _ base: Int64, _ life: StorageLife, _ found: inout Int64
+  ) -> CInt {
+    let mine = subsystem(life) * countOfSubsystem
     // A length of 0 would mean "to the end of the file" (fcntl(2)).
-    let before = mine == first ? 0 : baton_ofd_is_locked_by_other(descriptor, first, mine - first)
+    let before = mine == 0 ? 0 : baton_lock_of_other(descriptor, base, mine, &found)
     if before != 0 { return before }
     let next = mine + countOfSubsystem
-    return next - first == count ? 0 : baton_ofd_is_locked_by_other(descriptor, next, count - (next - first))
+    return next == count ? 0 : baton_lock_of_other(descriptor, base + next, count - next, &found)
   }
 
   /// Whether the kernel has let go of everything that lives of a controller before `incarnation` had given to it
@@ -83,6 +108,6 @@ enum UnitLock {
     if life.incarnation == 0 { return true }
     var first = life
     first.incarnation = 0
-    return baton_ofd_is_locked_by_other(descriptor, byte(first), Int64(life.incarnation)) == 0
+    return baton_ofd_is_locked_by_other(descriptor, drain + byte(first), Int64(life.incarnation)) == 0
   }
 }

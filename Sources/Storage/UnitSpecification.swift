@@ -2,10 +2,10 @@ import BatonSharedMemory
 
 /// What a unit is made of, as its creator names it.
 ///
-///     PATH[:SIZE]      a file or a block device; with SIZE, a file that is not there yet is made
+///     PATH[:SIZE]      a file or a block device; with SIZE, a file that does not exist yet is created
 ///     mem:SIZE         shared memory, gone with the subsystem
 ///     null:SIZE        nothing: writes vanish, reads leave the buffer as it is
-///                      (a PATH that begins with mem:, null:, fault: or as: is written ./mem:...)
+///                      (a PATH that begins with a bare word and a colon is written ./word:...)
 ///     fault:RULES:REST any of these with faults; RULES are comma-separated:
 ///                      delay=5ms      every operation begins that much later, at most 10s
 ///                      error-after=N  every operation after the first N fails with an I/O error
@@ -76,10 +76,7 @@ public struct UnitSpecification: Sendable, Equatable {
       if word.isEmpty { throw Self.invalid(text, "names no size") }
       throw Self.invalid(text, "has the size '\(word)', not a whole number of bytes, K, M, G or T, such as 1536k")
     }
-    // Else a slip of the pen would make a file of that name.
-    if head.hasPrefix("mem:") || head.hasPrefix("null:") || head.hasPrefix("fault:") || head.hasPrefix("as:") {
-      throw Self.invalid(text, "has a '\(head)' that is none of mem, null and a path")
-    }
+    try Self.checkWord(before: head, hasSize: size != nil, rest, within: text)
     switch head {
     case "mem": self.init(.memory, size: size, faults: faults)
     case "null": self.init(.null, size: size, faults: faults)
@@ -88,14 +85,53 @@ public struct UnitSpecification: Sendable, Equatable {
     self.name = name
   }
 
+  /// Refuses a bare word before a colon that is none of ours: a slip of the pen would make a file of that name.
+  private static func checkWord(
+    before head: Substring, hasSize: Bool, _ rest: Substring, within text: String
+  ) throws(BatonError) {
+    if head == "mem" || head == "null" { return }
+    let word = head.prefix { $0 != ":" }
+    let isBare = word.utf8.allSatisfy { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ".") }
+    guard isBare, hasSize || word.count < head.count else { return }
+    let meant = ["mem", "null", "fault", "as"].min { distance($0, word) < distance($1, word) }
+    let isOurs = meant.map { $0 == word } ?? false
+    // A letter or two: more is another word.
+    let suggestion = meant.flatMap { (1...2).contains(distance($0, word)) && word.count > 1 ? $0 : nil }
+    throw BatonError(
+      .invalid, "unit '\(text)'",
+      isOurs ? "has '\(word):' in the wrong place" : "has '\(word):', which is neither mem:, null:, fault: nor as:",
+      mend: (suggestion.map { "did you mean '\($0)\(rest.dropFirst(word.count))'? " } ?? "")
+        + "a file of that name is written './\(rest)'")
+  }
+
+  /// How many letters have to be changed, added or taken away to make one word of the other.
+  private static func distance(_ one: some StringProtocol, _ other: some StringProtocol) -> Int {
+    let other = Array(other)
+    var row = Array(0...other.count)
+    for (index, letter) in one.enumerated() {
+      var diagonal = row[0]
+      row[0] = index + 1
+      for place in other.indices {
+        let changed = diagonal + (letter == other[place] ? 0 : 1)
+        diagonal = row[place + 1]
+        row[place + 1] = min(changed, diagonal + 1, row[place] + 1)
+      }
+    }
+    return row[other.count]
+  }
+
   /// A name that a client can ask for, and that does not say the number of a unit.
   private static func checkName(_ name: String, within text: String) throws(BatonError) {
-    guard (1...nameMax).contains(name.utf8.count), name.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f }) else {
-      throw invalid(text, "has a name that is not 1 to \(nameMax) bytes without blanks")
+    guard isName(name) else {
+      throw invalid(
+        text, "has a name '\(name)', which is not 1 to \(nameMax) bytes without blanks, or is the number of a unit")
     }
-    if name.hasPrefix("unit"), name.utf8.dropFirst(4).allSatisfy({ (0x30...0x39).contains($0) }) {
-      throw invalid(text, "has a name '\(name)', which is a number of a unit")
-    }
+  }
+
+  /// Whether it is a name that a unit can have.
+  public static func isName(_ name: String) -> Bool {
+    let isNumber = name.hasPrefix("unit") && name.utf8.dropFirst(4).allSatisfy { (0x30...0x39).contains($0) }
+    return (1...nameMax).contains(name.utf8.count) && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f } && !isNumber
   }
 
   static func invalid(_ text: some StringProtocol, _ problem: String) -> BatonError {

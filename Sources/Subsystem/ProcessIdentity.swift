@@ -1,8 +1,20 @@
 import BatonSharedMemory
+import CBatonShims
 import Glibc
 
 /// Which process: a pid alone can come back, a pid with its start time does not.
 public enum ProcessIdentity {
+  /// In which boot of the machine this is: the kernel's random number of it (random(4)), mixed to 64 bits; 0 where it
+  /// cannot be read.
+  public static let boot: UInt64 = {
+    let path = "/proc/sys/kernel/random/boot_id"
+    let file = OwnedDescriptor(baton_open(path, false, false, false))
+    var text = [UInt8](repeating: 0, count: 36)
+    guard file.number >= 0, read(file.number, &text, text.count) == text.count else { return 0 }
+    // FNV-1a, as for the region's checksum.
+    return text.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+  }()
+
   /// When this process began, in clock ticks since boot: field 22 of /proc/self/stat (proc(5)). 0 where it cannot
   /// be read.
   public static var startTicks: UInt64 { startTicks(of: "self") }

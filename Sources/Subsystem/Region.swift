@@ -47,7 +47,7 @@ extension Region {
   /// Makes the region of a new subsystem.
   static func create(
     _ units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], names: [String] = [],
-    at location: SubsystemLocation
+    at location: SubsystemLocation, in folder: borrowing SubsystemFolder
   ) throws(BatonError) {
     var strings: [UInt8] = []
     var records: [baton_unit_record] = []
@@ -68,6 +68,8 @@ extension Region {
       record.error_after = unit.faults.errorAfter
       record.error_every = unit.faults.errorEvery
       record.short_transfer_bytes = unit.faults.shortTransferBytes
+      record.device = unit.geometry.identity?.device ?? 0
+      record.inode = unit.geometry.identity?.inode ?? 0
       record.state = UnitState.online.rawValue
       strings += unit.path.utf8
       if number < names.count {
@@ -91,16 +93,16 @@ extension Region {
       header.functions_offset + UInt64(units.count + 1) * UInt64(MemoryLayout<baton_function_record>.stride)
     header.strings_offset = header.units_offset + UInt64(units.count * MemoryLayout<baton_unit_record>.stride)
     header.strings_count = UInt64(strings.count)
+    header.boot = ProcessIdentity.boot
     header.size = (header.strings_offset + header.strings_count + 4095) & ~4095
 
-    // Who makes it has the folder locked: what is there already is what another one has left.
-    let temporary = location.unfinishedRegion
-    unlink(temporary)
-    let file = OwnedDescriptor(
-      try check(baton_open(temporary, true, false, true), temporary, doing: "making the region"))
+    // The caller has the folder locked: what exists already is what another one has left.
+    let temporary = SubsystemLocation.unfinishedRegionName
+    folder.remove(temporary)
+    let file = try folder.create(temporary)
     do throws(BatonError) {
-      try file.reserve(header.size, subject: temporary)
-      let mapping = try Mapping(of: file, count: Int(header.size), subject: temporary)
+      try file.reserve(header.size, subject: location.region)
+      let mapping = try Mapping(of: file, count: Int(header.size), subject: location.region)
       (mapping.base + Int(header.units_offset)).withMemoryRebound(to: baton_unit_record.self, capacity: records.count) {
         $0.initialize(from: records, count: records.count)
       }
@@ -108,13 +110,14 @@ extension Region {
       header.checksum = Self.checksum(header, mapping)
       mapping.base.storeBytes(of: header, as: baton_region_header.self)
     } catch {
-      unlink(temporary)
+      folder.remove(temporary)
       throw error
     }
-    // link(2), not rename(2): it fails where a region is already, and so never takes a running one away.
-    let result = Glibc.link(temporary, location.region)
+    // link(2), not rename(2): it fails where a region exists, and so never takes a running one away.
+    let number = folder.descriptor.number
+    let result = linkat(number, temporary, number, SubsystemLocation.regionName, 0)
     let failure = errno
-    unlink(temporary)
+    folder.remove(temporary)
     if result != 0 {
       throw BatonError(result: -Int(failure), location.region, doing: "putting the region into place")
     }
@@ -123,25 +126,19 @@ extension Region {
   /// Opens a region and checks it from end to end.
   public init(opening location: SubsystemLocation, writable: Bool = true) throws(BatonError) {
     let path = location.region
-    let number = baton_open(path, writable, false, false)
-    if number == -ENOENT {
-      throw BatonError(
-        .missing, "subsystem '\(location.name)'", "is not there (\(path))",
-        mend: "make it with 'baton create \(location.name) --unit PATH'")
-    }
-    let file = OwnedDescriptor(
-      try check(number, path, doing: "opening the region", mend: "it belongs to the user who created it"))
+    let file = try SubsystemFolder(opening: location).open(SubsystemLocation.regionName, writable: writable)
+    if file.number < 0 { throw location.missing }
     let count = try FileFacts(of: file, subject: path).size
     guard count >= UInt64(MemoryLayout<baton_region_header>.size) else {
       throw BatonError(
         .truncated, path, "is truncated: \(count) bytes do not hold a header",
-        mend: count < 8 ? "remove it and what belongs to it" : Self.anew(location))
+        mend: Self.anew(location))
     }
     let mapping = try Mapping(
       of: file, count: Int(count), writable: writable, populated: writable, subject: path)
     let header = mapping.base.load(as: baton_region_header.self)
     guard header.magic == baton_region_magic else {
-      throw BatonError(.foreign, path, "is no region of a subsystem", mend: "name another, or remove the file")
+      throw Self.foreign(location)
     }
     guard header.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
       throw BatonError(
@@ -172,16 +169,14 @@ extension Region {
       base: mapping.base + Int(header.units_offset)
         + MemoryLayout<baton_unit_record>.offset(of: \baton_unit_record.state)!,
       stride: MemoryLayout<baton_unit_record>.stride, count: Int(header.unit_count))
+    let strings = UnsafeRawBufferPointer(
+      start: mapping.base + Int(header.strings_offset), count: Int(header.strings_count))
     for unit in 0..<Int(header.unit_count) {
       let record = (mapping.base + Int(header.units_offset) + unit * MemoryLayout<baton_unit_record>.stride)
         .load(as: baton_unit_record.self)
-      guard UnitGeometry.Kind(rawValue: record.kind) != nil,
-        UInt64(record.path_offset) + UInt64(record.path_count) <= header.strings_count,
-        UInt64(record.name_offset) + UInt64(record.name_count) <= header.strings_count,
-        Self.faults(record).isSound
-      else {
+      if let flaw = Self.flaw(of: record, strings) {
         throw BatonError(
-          .damaged, path, "is damaged: the record of unit \(unit) makes no sense", mend: Self.anew(location))
+          .damaged, path, "is damaged: unit \(unit) has \(flaw), which makes no sense", mend: Self.anew(location))
       }
     }
     for index in 0..<Int(header.unit_count) + 1 {
@@ -214,7 +209,7 @@ extension Region {
   /// Which subsystem it is whose region lies there: tells it from others of the same name. Nil: none that can be read.
   /// Cost: three system calls.
   public static func generation(at location: SubsystemLocation) -> UInt64? {
-    let file = OwnedDescriptor(baton_open(location.region, false, false, false))
+    let file = OwnedDescriptor(baton_open_in(AT_FDCWD, location.region, false, false))
     var header = baton_region_header()
     let size = MemoryLayout<baton_region_header>.size
     guard file.number >= 0, pread(file.number, &header, size, 0) == size, header.magic == baton_region_magic else {
@@ -228,14 +223,20 @@ extension Region {
     var magic: UInt64 = 0
     let count = pread(file.number, &magic, MemoryLayout<UInt64>.size, 0)
     if count < 0 { throw BatonError(result: -Int(errno), location.region, doing: "reading it") }
-    guard count == MemoryLayout<UInt64>.size, magic == baton_region_magic else {
-      throw BatonError(
-        .foreign, location.region, "is no region of a subsystem", mend: "name another, or remove the file")
-    }
+    guard count == MemoryLayout<UInt64>.size, magic == baton_region_magic else { throw foreign(location) }
+  }
+
+  private static func foreign(_ location: SubsystemLocation) -> BatonError {
+    // In a folder that a path names anything may lie; where named subsystems lie nothing else does.
+    BatonError(
+      .foreign, location.region, "is not the region of a subsystem",
+      mend: location.home == nil
+        ? "name another subsystem; if this was one and is damaged, remove it with 'rm -r \(location.directory)'"
+        : anew(location))
   }
 
   private static func anew(_ location: SubsystemLocation) -> String {
-    "make it anew with 'baton destroy \(location.name)' and 'baton create'"
+    "remove it with 'baton destroy \(location.name)', and create it again"
   }
 
   /// Whether the parts lie where `create` puts them. Nothing is reached through an offset before this.
@@ -248,6 +249,35 @@ extension Region {
         == header.functions_offset + (units + 1) * UInt64(MemoryLayout<baton_function_record>.stride)
       && header.strings_offset == header.units_offset + units * UInt64(MemoryLayout<baton_unit_record>.stride)
       && header.strings_count <= header.size && header.strings_offset + header.strings_count <= header.size
+  }
+
+  /// What a unit's record says that `create` cannot have written, though the checksum may be right. Nothing of it is
+  /// checked again later.
+  private static func flaw(of record: baton_unit_record, _ strings: UnsafeRawBufferPointer) -> String? {
+    func string(_ offset: UInt32, _ count: UInt32) -> UnsafeRawBufferPointer? {
+      guard UInt64(offset) + UInt64(count) <= UInt64(strings.count) else { return nil }
+      return UnsafeRawBufferPointer(rebasing: strings[Int(offset)..<Int(offset) + Int(count)])
+    }
+    guard let kind = UnitGeometry.Kind(rawValue: record.kind) else { return "kind \(record.kind)" }
+    guard UnitGeometry.isBlockSize(record.block_size) else { return "a block size of \(record.block_size)" }
+    guard record.size > 0, record.size <= UnitGeometry.sizeMax, record.size % UInt64(record.block_size) == 0 else {
+      return "a size of \(record.size) bytes in blocks of \(record.block_size)"
+    }
+    guard record.is_direct <= (kind.isFile ? 1 : 0) else { return "\(record.is_direct) for direct I/O" }
+    guard let path = string(record.path_offset, record.path_count), path.isEmpty != kind.isFile,
+      !kind.isFile || path.first == UInt8(ascii: "/") && !path.contains(0)
+    else { return "a path of \(record.path_count) bytes at \(record.path_offset)" }
+    guard let name = string(record.name_offset, record.name_count),
+      name.isEmpty || UnitSpecification.isName(String(decoding: name, as: UTF8.self))
+    else { return "a name of \(record.name_count) bytes at \(record.name_offset)" }
+    guard faults(record).isSound else {
+      return "transfers of \(record.short_transfer_bytes) bytes after \(record.delay_nanoseconds) ns"
+    }
+    let hasInode = kind == .file || kind == .memory
+    guard (record.inode != 0) == hasInode, (record.device != 0) == (kind != .null) else {
+      return "inode \(record.inode) on device \(record.device)"
+    }
+    return nil
   }
 
   private static var membershipOffset: UInt64 { 4096 }
@@ -285,10 +315,18 @@ extension Region {
   /// A unit as it was made.
   public func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
     let record = record(ofUnit: unit)
-    let geometry = UnitGeometry(
-      kind: UnitGeometry.Kind(rawValue: record.kind)!, size: record.size, blockSize: record.block_size,
-      isDirect: record.is_direct != 0)
-    return (geometry, string(at: record.path_offset, count: record.path_count), Self.faults(record))
+    let kind = UnitGeometry.Kind(rawValue: record.kind)!
+    var geometry = UnitGeometry(
+      kind: kind, size: record.size, blockSize: record.block_size, isDirect: record.is_direct != 0)
+    if kind != .null {
+      // Another boot may have given the same device another number; inodes stay.
+      let isThisBoot = header.boot != 0 && header.boot == ProcessIdentity.boot
+      geometry.identity = FileFacts.Identity(device: isThisBoot ? record.device : 0, inode: record.inode)
+    }
+    // Where the folder is now, and not where it was when the subsystem was made.
+    let path =
+      kind == .memory ? location.memory(unit: unit) : string(at: record.path_offset, count: record.path_count)
+    return (geometry, path, Self.faults(record))
   }
 
   private static func faults(_ record: baton_unit_record) -> FaultPlan {

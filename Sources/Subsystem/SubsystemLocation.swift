@@ -8,10 +8,26 @@ public struct SubsystemLocation: Sendable, Equatable {
   public let name: String
   /// The folder.
   public let directory: String
+  /// The folder that it lies in by its name; nil where it was named by a path.
+  let home: Home?
+
+  /// Where named subsystems lie.
+  struct Home: Sendable, Equatable {
+    var path: String
+    /// Whether the user chose it (`BATON_HOME`).
+    var isChosen: Bool
+  }
 
   /// A name stands for a folder in shared memory, `/dev/shm/baton-UID/NAME` (`BATON_HOME` moves it); a name with a
   /// slash in it is the folder itself.
-  public init(_ name: String) throws(BatonError) {
+  public init(_ name: String) throws(BatonError) { try self.init(name, home: Self.namedHome) }
+
+  /// The same, in a home of the caller's.
+  package init(_ name: String, inHome path: String) throws(BatonError) {
+    try self.init(name, home: Home(path: path, isChosen: true))
+  }
+
+  private init(_ name: String, home: Home) throws(BatonError) {
     let allowed = name.utf8.allSatisfy { byte in
       switch byte {
       case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -27,26 +43,52 @@ public struct SubsystemLocation: Sendable, Equatable {
         mend: "use up to \(Self.nameCountMax) of a-z A-Z 0-9 . _ - or a path")
     }
     self.name = name
-    directory = name.contains("/") ? name : "\(Self.home)/\(name)"
+    let isPath = name.contains("/")
+    self.home = isPath ? nil : home
+    directory = isPath ? name : "\(home.path)/\(name)"
   }
 
-  /// Sockets' paths end at 107 bytes (sun_path, unix(7)).
+  /// Bytes of a name. With the standard home the paths of sockets then fit.
   static let nameCountMax = 80
+  /// Bytes of a socket's path (sun_path, unix(7), without the zero at its end).
+  static let socketPathCountMax = 107
 
   /// The folder that named subsystems lie in.
-  public static var home: String {
-    if let named = getenv("BATON_HOME"), named.pointee != 0 { return String(cString: named) }
-    return "/dev/shm/baton-\(getuid())"
+  public static var home: String { namedHome.path }
+
+  private static var namedHome: Home {
+    if let named = getenv("BATON_HOME"), named.pointee != 0 {
+      return Home(path: String(cString: named), isChosen: true)
+    }
+    return Home(path: "/dev/shm/baton-\(getuid())", isChosen: false)
+  }
+
+  /// Sees that the paths of its sockets are no longer than a path of a socket can be.
+  func checkSocketPaths() throws(BatonError) {
+    let path = socket(of: .a)
+    guard path.utf8.count <= Self.socketPathCountMax else {
+      throw BatonError(
+        .invalid, path, "has \(path.utf8.count) bytes, and a socket's path has at most \(Self.socketPathCountMax)",
+        mend: "use a shorter name, or a shorter BATON_HOME")
+    }
+  }
+
+  /// The error where none exists.
+  var missing: BatonError {
+    BatonError(
+      .missing, "subsystem '\(name)'", "does not exist (\(region))",
+      mend: "create it with 'baton create \(name) --unit PATH'")
   }
 
   /// The region's file.
-  public var region: String { "\(directory)/region" }
+  public var region: String { "\(directory)/\(Self.regionName)" }
 
-  /// The region while it is being made.
-  var unfinishedRegion: String { "\(directory)/region.new" }
-
-  /// Which memory units a subsystem that is being made has: what is left of it where that was interrupted.
-  var unfinishedUnits: String { "\(directory)/region.units" }
+  /// Names in the folder: the region; the region while it is being made; and which memory units a subsystem that is
+  /// being made has, which is left where that was interrupted.
+  static let regionName = "region"
+  static let unfinishedRegionName = "region.new"
+  static let unfinishedUnitsName = "region.units"
+  var unfinishedUnits: String { "\(directory)/\(Self.unfinishedUnitsName)" }
 
   /// Whether there is certainly no region there: no subsystem, or no longer. One that cannot be looked at may be there.
   public var isKnownToHaveNoRegion: Bool { access(region, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR) }
@@ -68,5 +110,7 @@ public struct SubsystemLocation: Sendable, Equatable {
   public func addresses(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).addresses" }
 
   /// The file behind a memory unit.
-  public func memory(unit: Int) -> String { "\(directory)/memory.\(unit)" }
+  public func memory(unit: Int) -> String { "\(directory)/\(Self.memoryName(unit: unit))" }
+
+  static func memoryName(unit: Int) -> String { "memory.\(unit)" }
 }

@@ -15,7 +15,7 @@ final class LateWork {
       life: StorageLife(
         controllerIndex: controller.index, incarnation: laboratory.region.controller(controller).phase.incarnation,
         subsystem: laboratory.region.header.generation))
-    // The first operation takes the lock. It is not submitted.
+    // It is not submitted.
     guard
       case .started = storage.start(.flush, unit: 0, offset: 0, length: 0, address: nil, isDurable: false, token: 0)
     else { throw BatonError(.system, "late work", "the unit's lock is still another one's") }

@@ -54,7 +54,7 @@ struct LayoutTests {
 
   @Test func regionHeader() {
     pin(
-      baton_region_header.self, count: 104,
+      baton_region_header.self, count: 112,
       [
         Field("magic", \.magic), Field("layout_version", \.layout_version), Field("unit_count", \.unit_count),
         Field("size", \.size), Field("generation", \.generation),
@@ -62,9 +62,9 @@ struct LayoutTests {
         Field("journals_offset", \.journals_offset), Field("links_offset", \.links_offset),
         Field("functions_offset", \.functions_offset), Field("units_offset", \.units_offset),
         Field("strings_offset", \.strings_offset), Field("strings_count", \.strings_count),
-        Field("checksum", \.checksum),
+        Field("boot", \.boot), Field("checksum", \.checksum),
       ],
-      at: [0, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96])
+      at: [0, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104])
   }
 
   @Test func membershipRecord() {
@@ -122,11 +122,10 @@ struct LayoutTests {
         Field("path_count", \.path_count), Field("delay_nanoseconds", \.delay_nanoseconds),
         Field("error_after", \.error_after), Field("error_every", \.error_every),
         Field("short_transfer_bytes", \.short_transfer_bytes), Field("name_count", \.name_count),
-        Field("name_offset", \.name_offset), Field("unused_1", \.unused_1), Field("state", \.state),
-        Field("unused_3", \.unused_3),
-        Field("set_by", \.set_by), Field("unused_4", \.unused_4),
+        Field("name_offset", \.name_offset), Field("unused_1", \.unused_1), Field("device", \.device),
+        Field("inode", \.inode), Field("state", \.state), Field("set_by", \.set_by), Field("unused_2", \.unused_2),
       ],
-      at: [0, 8, 12, 13, 14, 16, 20, 24, 32, 40, 48, 52, 56, 60, 64, 72, 80, 112])
+      at: [0, 8, 12, 13, 14, 16, 20, 24, 32, 40, 48, 52, 56, 60, 64, 72, 80, 88, 120])
   }
 
   @Test func hostHeader() {

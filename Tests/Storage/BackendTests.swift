@@ -514,34 +514,46 @@ struct BadStorageTests {
   @Test("A life of a controller uses a file once; other lives and the other controller may use it too")
   func lives() throws {
     let rig = try StorageRig(["%/file:1M"])
-    #expect(try rig.perform(.read, length: 4096) == 0)
     var life = StorageLife.first
-    let same = try StorageRig(["%/file:1M"], life: life, besides: rig)
-    #expect(try same.perform(.read, length: 4096) == -EBUSY)
+    expectError(.busy, naming: rig.folder("file")) { _ = try StorageRig(["%/file:1M"], life: life, besides: rig) }
     life.incarnation = 2
     #expect(try StorageRig(["%/file:1M"], life: life, besides: rig).perform(.read, length: 4096) == 0)
     life.controllerIndex = 1
     #expect(try StorageRig(["%/file:1M"], life: life, besides: rig).perform(.read, length: 4096) == 0)
   }
 
-  @Test("Controllers of two subsystems are kept off one file, whichever their letters", arguments: [1, 7, 1 << 40])
-  func subsystems(_ number: UInt64) throws {
+  @Test(
+    "Controllers of two subsystems are kept off one file from the start, whichever their letters, by whatever name",
+    arguments: [1, 7, 1 << 40], ["%/file:1M", "mem:1M"])
+  func subsystems(_ number: UInt64, unit: String) throws {
     let life = StorageLife(controllerIndex: 0, incarnation: 1, subsystem: number)
-    let rig = try StorageRig(["%/file:1M"], life: life)
-    let early = try StorageRig(
-      ["%/file:1M"], life: StorageLife(controllerIndex: 1, incarnation: 3, subsystem: number + 2), besides: rig)
-    #expect(try rig.perform(.read, length: 4096) == 0)
+    let rig = try StorageRig([unit], life: life)
+    var linked = rig.units
+    linked[0].path = rig.folder("hard")
+    try #require(Glibc.link(rig.units[0].path, linked[0].path) == 0)
     for subsystem in [number - 1, number + 1, 0, UInt64.max] where subsystem & 0x7fff_ffff != number & 0x7fff_ffff {
-      expectError(.busy, naming: rig.folder("file")) {
-        _ = try Storage(
-          units: rig.units, life: StorageLife(controllerIndex: 1, incarnation: 1, subsystem: subsystem),
-          lockMillisecondsMax: 0)
+      for units in [rig.units, linked] {
+        for controller in 0...1 {
+          expectError(.busy, naming: units[0].path) {
+            _ = try Storage(
+              units: units, life: StorageLife(controllerIndex: controller, incarnation: 1, subsystem: subsystem),
+              lockMillisecondsMax: 0)
+          }
+        }
       }
     }
-    #expect(try early.perform(.read, length: 4096) == -EBUSY, "opened before anybody used the file")
     #expect(try rig.perform(.read, length: 4096) == 0)
     let peer = StorageLife(controllerIndex: 1, incarnation: 1, subsystem: number)
-    #expect(try StorageRig(["%/file:1M"], life: peer, besides: rig).perform(.read, length: 4096) == 0)
+    #expect(try StorageRig([unit], life: peer, besides: rig).perform(.read, length: 4096) == 0)
+  }
+
+  @Test("A file that a subsystem uses is no unit of a new one", arguments: ["file", "hard"])
+  func usedAtCreation(name: String) throws {
+    let rig = try StorageRig(["%/file:1M"])
+    try #require(Glibc.link(rig.folder("file"), rig.folder("hard")) == 0)
+    expectError(.busy, naming: rig.folder(name)) {
+      try Backend.prepare(UnitSpecification(.path(rig.folder(name))), memoryPath: "")
+    }
   }
 
   @Test("The drain proof: a life is drained when its description is gone, and only lives before the given one count")

@@ -30,7 +30,9 @@ struct SpecificationTests {
     ("mem:64M", UnitSpecification(.memory, size: 64 << 20)),
     ("null:1T", UnitSpecification(.null, size: 1 << 40)),
     ("memory", UnitSpecification(.path("memory"))),
-    ("nullable:1M", UnitSpecification(.path("nullable"), size: 1 << 20)),
+    ("./nul:1M", UnitSpecification(.path("./nul"), size: 1 << 20)),
+    ("nul.img:1M", UnitSpecification(.path("nul.img"), size: 1 << 20)),
+    ("sub/nul:1M", UnitSpecification(.path("sub/nul"), size: 1 << 20)),
     ("fault:delay=5ms:mem:1M", UnitSpecification(.memory, size: 1 << 20, faults: faults(delay: 5_000_000))),
     ("fault:error-after=7:null:1M", UnitSpecification(.null, size: 1 << 20, faults: faults(after: 7))),
     ("fault:error-every=3:/a/file", UnitSpecification(.path("/a/file"), faults: faults(every: 3))),
@@ -59,7 +61,7 @@ struct SpecificationTests {
       "fault:short=0:mem:1M", "fault:short=100:mem:1M", "fault:short=8G:mem:1M", "fault:loud=1:mem:1M",
       "fault:delay=5ms,:mem:1M", "fault:delay=5ms,,short=512:mem:1M", "fault:Delay=5ms:mem:1M",
       "fault:short=512:mem",
-      "fault:delay=1ms:fault:short=512:mem:1M",
+      "fault:delay=1ms:fault:short=512:mem:1M", "nul:1M", "disk:1M", "falt:delay=5ms:/a/file", "fault:delay=1ms:men:1M",
     ])
   func refused(text: String) {
     expectError(.invalid, naming: "unit '\(text)'") { try UnitSpecification(parsing: text) }
@@ -72,6 +74,19 @@ struct SpecificationTests {
     } throws: {
       "\($0)".contains("size '1.5M'") && "\($0)".contains("1536k")
     }
+  }
+
+  @Test(
+    "A word that is nearly one of ours gets it as a suggestion",
+    arguments: [
+      ("nul:1M", "'null:1M'"), ("men:64k", "'mem:64k'"), ("nulll:1M", "'null:1M'"),
+      ("falt:delay=5ms:mem:1M", "'fault:delay=5ms:mem:1M'"), ("as:x:nul:1M", "'null:1M'"), ("disk:1M", nil),
+      ("nullable:1M", nil),
+    ] as [(String, String?)])
+  func suggestion(text: String, meant: String?) throws {
+    let error = try #require(errorOf { try UnitSpecification(parsing: text) })
+    #expect(error.mend.contains("did you mean") == (meant != nil))
+    #expect(error.mend.contains(meant ?? "./") && error.mend.contains("'./"), "\(error)")
   }
 
   @Test(

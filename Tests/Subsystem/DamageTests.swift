@@ -33,9 +33,9 @@ struct DamageTests {
     var bytes = sound
     change(&bytes)
     try writeBytes(bytes, to: path, over: sound)
-    let error = errorOf { try open() }
-    try writeBytes(sound, to: path, over: bytes)
-    return error
+    defer { try? writeBytes(sound, to: path, over: bytes) }
+    do { try open() } catch let error as BatonError { return error }
+    return nil
   }
 
   func expectDamage(
@@ -165,6 +165,76 @@ struct DamageTests {
       for index in 0..<MemoryLayout<baton_unit_record>.offset(of: \.state)! {
         let offset = Int(fixed.units_offset) + unit * MemoryLayout<baton_unit_record>.stride + index
         try expectDamage([.damaged], "unit \(unit), byte \(index)") { $0[offset] ^= 0x40 }
+      }
+    }
+  }
+
+  /// The region with a changed record, and the checksum that fits it.
+  private func errorWithRecord(ofUnit unit: Int, _ change: (inout baton_unit_record) -> Void) throws -> BatonError? {
+    try errorWith { bytes in
+      let offset = Int(fixed.units_offset) + unit * MemoryLayout<baton_unit_record>.stride
+      bytes.withUnsafeMutableBytes {
+        var record = $0.loadUnaligned(fromByteOffset: offset, as: baton_unit_record.self)
+        change(&record)
+        $0.storeBytes(of: record, toByteOffset: offset, as: baton_unit_record.self)
+      }
+      seal(&bytes)
+    }
+  }
+
+  /// Makes the checksum right.
+  private func seal(_ bytes: inout [UInt8]) {
+    let place = MemoryLayout<baton_region_header>.offset(of: \.checksum)!
+    var covered = Array(bytes[..<place])
+    for unit in 0..<2 {
+      let offset = Int(fixed.units_offset) + unit * MemoryLayout<baton_unit_record>.stride
+      covered += bytes[offset..<offset + MemoryLayout<baton_unit_record>.offset(of: \.state)!]
+    }
+    covered += bytes[Int(fixed.strings_offset)..<Int(fixed.strings_offset + fixed.strings_count)]
+    let hash = covered.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+    bytes.withUnsafeMutableBytes { $0.storeBytes(of: hash, toByteOffset: place, as: UInt64.self) }
+  }
+
+  @Test("A field of a unit's record that makes no sense, though the checksum is right")
+  func senselessRecords() throws {
+    // So that what follows fails for what is changed.
+    #expect(try errorWithRecord(ofUnit: 0) { $0.delay_nanoseconds = 5 } == nil)
+    typealias Change = (inout baton_unit_record) -> Void
+    let changes: [(String, Change)] = [
+      ("size", { $0.size = 0 }), ("size", { $0.size += 1 }), ("size", { $0.size = 1 << 63 }),
+      ("size", { $0.size = UInt64.max & ~4095 }), ("size", { $0.size = 1 << 60 + 65536 }),
+      ("block size", { $0.block_size = 0 }), ("block size", { $0.block_size = 511 }),
+      ("block size", { $0.block_size = 256 }), ("block size", { $0.block_size = 768 }),
+      ("block size", { $0.block_size = 131_072 }), ("block size", { $0.block_size = 1 << 31 }),
+      ("kind", { $0.kind = 0 }), ("kind", { $0.kind = 5 }), ("kind", { $0.kind = 255 }),
+      ("direct", { $0.is_direct = 2 }), ("path", { $0.path_count = 0 }), ("path", { $0.path_offset = 1 }),
+      ("path", { $0.path_offset = .max }), ("path", { $0.path_count = .max }), ("path", { $0.kind = 3 }),
+      ("path", { $0.kind = 4 }), ("name", { $0.name_offset = .max }), ("name", { $0.name_count = .max }),
+      ("transfers", { $0.short_transfer_bytes = 100 }), ("inode", { $0.inode = 0 }), ("device", { $0.device = 0 }),
+      ("inode", { $0.kind = 2 }),
+    ]
+    for (word, change) in changes {
+      let error = try #require(try errorWithRecord(ofUnit: 0, change), "\(word) is taken as it is")
+      #expect(error.code == .damaged)
+      #expect(error.problem.contains("unit 0 has") && error.description.contains(path), "\(word): \(error)")
+    }
+    for change in [{ $0.is_direct = 1 }, { $0.path_count = 1 }, { $0.inode = 1 }, { $0.device = 1 }] as [Change] {
+      #expect(try errorWithRecord(ofUnit: 1, change)?.code == .damaged)
+    }
+  }
+
+  @Test("A field of the header that makes no sense, though the checksum is right")
+  func senselessHeader() throws {
+    let first = MemoryLayout<baton_region_header>.offset(of: \.membership_offset)!
+    let last = MemoryLayout<baton_region_header>.offset(of: \.strings_count)!
+    let size = MemoryLayout<baton_region_header>.offset(of: \.size)!
+    for offset in [size] + Array(stride(from: first, through: last, by: 8)) {
+      for value in [0, 8, UInt64(sound.count) + 8, 1 << 32, 1 << 63, .max, .max - 4095] as [UInt64] {
+        let error = try errorWith { bytes in
+          bytes.withUnsafeMutableBytes { $0.storeBytes(of: value, toByteOffset: offset, as: UInt64.self) }
+          if offset < last { seal(&bytes) }
+        }
+        #expect(error.map { [.damaged, .truncated].contains($0.code) } == true, "\(value) at \(offset)")
       }
     }
   }

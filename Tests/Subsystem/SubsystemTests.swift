@@ -37,7 +37,12 @@ struct SubsystemTests {
     #expect(region.unitCount == 3)
     #expect(region.functionCount == 4)
     #expect(
-      region.unit(0).geometry == UnitGeometry(kind: .memory, size: 1 << 20, blockSize: 512, isDirect: false))
+      region.unit(0).geometry
+        == UnitGeometry(
+          kind: .memory, size: 1 << 20, blockSize: 512, isDirect: false,
+          identity: FileFacts(path: subsystem.location.memory(unit: 0))?.identity))
+    #expect(region.unit(1).geometry.identity == FileFacts(path: folder("file"))?.identity)
+    #expect(region.unit(2).geometry.identity == nil)
     #expect(region.unit(0).path == subsystem.location.memory(unit: 0))
     #expect(region.unit(1).geometry.kind == .file)
     #expect(region.unit(1).geometry.size == 65536)
@@ -168,6 +173,16 @@ struct SubsystemTests {
     let region = try Region(opening: subsystem.location)
     let found = region.unit(0).path
     #expect(found == path)
+  }
+
+  @Test("A device number counts in the boot in which it was noted, and an inode always")
+  func identities() {
+    let noted = FileFacts.Identity(device: 7, inode: 9)
+    let earlier = FileFacts.Identity(device: 0, inode: 9)
+    #expect(noted.agrees(with: noted) && earlier.agrees(with: noted))
+    #expect(!noted.agrees(with: FileFacts.Identity(device: 8, inode: 9)))
+    for other in [noted, earlier] { #expect(!other.agrees(with: FileFacts.Identity(device: 7, inode: 8))) }
+    #expect(ProcessIdentity.boot != 0 && ProcessIdentity.boot == ProcessIdentity.boot)
   }
 
   @Test("Destroying takes what is the subsystem's and leaves what is the user's")

@@ -26,6 +26,7 @@ struct baton_region_header {
   uint64_t units_offset;
   uint64_t strings_offset;
   uint64_t strings_count;
+  uint64_t boot;      // in which boot of the machine it was made: device numbers mean nothing in another; 0: unknown
   uint64_t checksum;  // FNV-1a over this header up to here, the fixed half of every unit record, and the strings
 };
 #define BATON_REGION_MAGIC 0x4e4f49474552424aull
@@ -108,13 +109,14 @@ struct baton_unit_record {
   uint32_t name_count;   // of the name that it was given; 0: none
   uint32_t name_offset;  // within the strings
   uint32_t unused_1;
+  uint64_t device;  // of a file: where it lies; of a block device: its number; 0 for a null unit
+  uint64_t inode;   // of a file; 0 for anything else
   // The changing half.
   uint64_t state;  // word: how often it was set << 8 | UnitState
-  uint64_t unused_3;
   // Which request set it, in the pair that the lowest bit of the count names, so that one store changes both: the
   // identity of its host's memory, and sequence << 1 | 1 for b's channel.
   uint64_t set_by[4];
-  uint64_t unused_4[2];
+  uint64_t unused_2;
 };
 
 enum {
@@ -223,7 +225,7 @@ struct baton_unit_description {
 
 #define BATON_PIN(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type " has moved")
 #define BATON_PIN_FIELD(type, field, at) _Static_assert(offsetof(struct type, field) == (at), #type "." #field)
-BATON_PIN(baton_region_header, 104);
+BATON_PIN(baton_region_header, 112);
 BATON_PIN(baton_membership_record, 4096);
 BATON_PIN(baton_controller_record, 4096);
 BATON_PIN_FIELD(baton_controller_record, parked, 64);
@@ -240,8 +242,9 @@ BATON_PIN_FIELD(baton_accepted_request, sequence, 24);
 BATON_PIN(baton_function_record, 128);
 BATON_PIN_FIELD(baton_function_record, granted_at, 8);
 BATON_PIN(baton_unit_record, 128);
-BATON_PIN_FIELD(baton_unit_record, state, 64);
-BATON_PIN_FIELD(baton_unit_record, set_by, 80);
+BATON_PIN_FIELD(baton_unit_record, device, 64);
+BATON_PIN_FIELD(baton_unit_record, state, 80);
+BATON_PIN_FIELD(baton_unit_record, set_by, 88);
 BATON_PIN(baton_host_header, 256);
 BATON_PIN_FIELD(baton_host_header, host_parked, 64);
 BATON_PIN_FIELD(baton_host_header, controller_parked_a, 128);

@@ -48,7 +48,13 @@ int baton_is_tmpfs(int fd);
 // Open file description locks: F_OFD_SETLK needs _GNU_SOURCE and fcntl is variadic. One byte at offset; 0 or -errno.
 int baton_ofd_try_lock(int fd, int64_t offset);
 int baton_ofd_unlock(int fd, int64_t offset);
-// Whether any other open file description has a lock on one of count bytes from offset on: 1, 0 or -errno.
+// The same lock, shared: all that a descriptor that is open for reading can have.
+int baton_ofd_try_shared_lock(int fd, int64_t offset);
+// F_SETLK: a lock of this process; the kernel gives it up when the process ends or closes any descriptor of the file.
+int baton_process_try_lock(int fd, int64_t offset);
+// Whether any other open file description, or any process, has a lock on one of count bytes from offset on: 1, 0 or
+// -errno. Where there is one, *found is the first byte of it.
+int baton_lock_of_other(int fd, int64_t offset, int64_t count, int64_t *found);
 int baton_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count);
 
 // statx(2) with STATX_DIOALIGN (kernel 6.1) is newer than glibc 2.36's header. Fills the alignments for direct I/O;
@@ -57,6 +63,9 @@ int baton_direct_io_alignment(int fd, uint32_t *memory, uint32_t *offset);
 // BLKGETSIZE64 and BLKSSZGET are macros over _IOR.
 int baton_block_device_size(int fd, uint64_t *size);
 int baton_block_device_sector(int fd, uint32_t *sector);
+// Whether nobody has claimed a block device: file systems, swap, and others that were opened with O_EXCL (open(2)).
+// 0, -EBUSY or another -errno.
+int baton_block_device_is_free(const char *path);
 
 // Unix sockets: CMSG_* are macros; SOCK_SEQPACKET is an enum case in C and awkward in Swift.
 int baton_socket_listen(const char *path);
@@ -80,6 +89,10 @@ void baton_socket_drain_and_close(int fd);
 void baton_close_foreign(int fd);
 // SO_PEERCRED fills struct ucred, which needs _GNU_SOURCE.
 int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid);
+// SO_PEERPIDFD (Linux 6.5) is newer than Debian 12's headers: a pidfd of the process that SO_PEERCRED names, which is
+// the one that called listen(2) where this end connected. A new descriptor (close-on-exec) or -errno: -ENOPROTOOPT, the
+// kernel does not know it.
+int baton_socket_peer_pidfd(int fd);
 
 // SO_PASSRIGHTS (Linux 6.16) is newer than glibc: no descriptors can be sent to this socket, nor to one that it
 // accepts. A byte stream with descriptors in it is dropped where it is read, by the loop. 0 or -errno.
@@ -138,6 +151,11 @@ void baton_termination_signals_restore(void);
 // One waiting signal's number, 0 when none waits, or -errno.
 int baton_read_signal(int fd);
 
+// Ends this process with a message and status 1 when a page of a mapped file is gone: the file was cut short, or there
+// is no memory for it. SIGBUS is all that the kernel says, so this is a signal handler; it finds the file's name in
+// /proc/self/maps. For a program to install, not for a library. 0 or -errno.
+int baton_report_lost_pages(void);
+
 // sched_setaffinity(2) takes cpu_set_t, which is macros. 0 or -errno.
 int baton_pin_to_cpu(int cpu);
 
@@ -159,8 +177,13 @@ void baton_life_end(void *life);
 // prctl(2) is variadic: this process gets SIGTERM when its parent ends. 0 or -errno.
 int baton_die_with_parent(void);
 
-// open(2) is variadic and O_DIRECT needs _GNU_SOURCE. A new descriptor (close-on-exec) or -errno.
+// open(2) is variadic and O_DIRECT needs _GNU_SOURCE. A new descriptor (close-on-exec) or -errno. Does not wait for
+// the other end of a FIFO: the caller looks at what it has opened.
 int baton_open(const char *path, bool writable, bool direct, bool create);
+// openat(2): the same for a name in a folder, without following a symbolic link (-ELOOP); `create`: a new file.
+int baton_open_in(int folder, const char *name, bool writable, bool create);
+// A folder, for openat(2) and flock(2). -ENOTDIR for a symbolic link that is not followed.
+int baton_open_folder(int folder, const char *name, bool follow);
 
 // Raises the soft limit on open files to the hard one; returns the limit then in force.
 uint64_t baton_raise_open_file_limit(void);
