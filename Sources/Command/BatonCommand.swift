@@ -29,9 +29,11 @@ struct BatonCommand: ParsableCommand {
     baton_end_at_quit()
     // Nor does a limit on the size of files: who writes beyond it is told so.
     signal(SIGXFSZ, SIG_IGN)
+    // Where it cannot be had, such an end has no words.
+    _ = baton_report_lost_pages()
     do {
       try checkSubcommand()
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(UnitWords.line.kept)
       try command.run()
       try Console.checkOutput()
     } catch let error as BatonError {

@@ -1,11 +1,12 @@
 import ArgumentParser
 import Baton
+import BatonSharedMemory
 
 struct CreateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "create", abstract: "Make a subsystem.",
     discussion: """
-      A unit is a file or block device PATH[:SIZE] (with SIZE, a file that is not there yet is made), mem:SIZE \
+      A unit is a file or block device PATH[:SIZE] (with SIZE, a file that does not exist yet is created), mem:SIZE \
       (shared memory) or null:SIZE. fault:RULES: before any of these makes it fail on purpose; RULES are \
       comma-separated: delay=5ms, error-after=N, error-every=N, short=BYTES. as:NAME: before all of it gives the unit \
       a name, by which NBD clients find it.
@@ -16,22 +17,18 @@ struct CreateCommand: ParsableCommand {
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
 
   func run() throws {
-    let subsystem = try Subsystem.create(name, units: UnitSpecification.list(unit, isBuffered: buffered))
+    let (specifications, subsystem) = try UnitWords.asUsage {
+      let units = try UnitSpecification.list(unit + UnitWords.line.aside, isBuffered: buffered)
+      return (units, try Subsystem.create(name, units: units))
+    }
     let status = try subsystem.status()
+    for (specification, unit) in zip(specifications, status.units) {
+      let wanted = specification.size ?? FileFacts(path: unit.path)?.size ?? 0
+      if wanted > unit.size {
+        Console.error("baton: unit \(unit.unit): \(unit.size) of \(wanted) bytes, in whole blocks of \(unit.blockSize)")
+      }
+    }
     Console.print("subsystem '\(name)' in \(subsystem.location.directory)")
     Console.print(StatusCommand.unitTable(status))
-  }
-}
-
-extension UnitSpecification {
-  /// From a command line's words.
-  static func list(_ words: [String], isBuffered: Bool) throws(BatonError) -> [UnitSpecification] {
-    var specifications: [UnitSpecification] = []
-    for word in words {
-      var specification = try UnitSpecification(parsing: word)
-      specification.isBuffered = isBuffered
-      specifications.append(specification)
-    }
-    return specifications
   }
 }

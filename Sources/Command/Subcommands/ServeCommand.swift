@@ -40,7 +40,10 @@ struct ServeCommand: ParsableCommand {
         throw BatonError(
           .missing, "subsystem '\(name)'", "is not there", mend: "name its units with --unit, to have it made")
       }
-      _ = try Subsystem.create(name, units: UnitSpecification.list(unit, isBuffered: buffered))
+      _ = try UnitWords.asUsage {
+        try Subsystem.create(
+          name, units: UnitSpecification.list(unit + UnitWords.line.aside, isBuffered: buffered))
+      }
     } else if !unit.isEmpty {
       Console.error("baton: subsystem '\(name)' is there already, with its own units: --unit is not looked at")
     }
