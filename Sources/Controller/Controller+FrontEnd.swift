@@ -144,6 +144,6 @@ extension Controller {
   /// Keeps a socket that this controller has bound where the other one used to listen, as if it had been handed over.
   public mutating func keepPeersListener(_ socket: consuming OwnedDescriptor) {
     // Not the first of a row, which would take the place of those that are there.
-    control.keepListener(socket, number: UInt32(control.peersListeners.count))
+    control.keepListener(socket.release(), number: UInt32(control.peersListeners.count))
   }
 }
