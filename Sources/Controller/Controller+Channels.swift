@@ -161,6 +161,7 @@ extension Controller {
       }
       if !isPlain { reach(.requestTaken) }
       if !serveAtOnce(copy, channel, index, slot: slot, due, isPlain: isPlain) {
+        if hasUsedShare(index) { break }
         slowly &+= 1
         if !takeSlowly(index, slot: slot, sequence: due.sequence) { break }
       }
@@ -298,7 +299,7 @@ extension Controller {
       copy, channel: channel, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
     let state = functions + function.index
     let word = arbiter.look(region.ownership.word(function.index))
-    if word.isOwned(by: identity), state.pointee.admits, hasRoom(function) {
+    if word.isOwned(by: identity), state.pointee.admits, hasRoom(function), !isTurnFull {
       if state.pointee.writesHead >= 0, overlapsWrite(request) { return hold(requests.take()) }
       count(.direct)
       let index = Int32(truncatingIfNeeded: request - requests.base)

@@ -95,6 +95,8 @@ extension Controller {
     var work = 0
     var looks = min(attentionCount, most)
     while looks > 0, attentionCount > 0 {
+      // The next turn goes on from here.
+      if work > 0, isTurnFull { break }
       looks -= 1
       if attentionCursor >= attentionCount { attentionCursor = 0 }
       let function = Function(index: Int(attention[attentionCursor]))
@@ -152,6 +154,7 @@ extension Controller {
     while state.pointee.hasPending, !state.pointee.isRelinquishing, hasRoom(function) {
       servePending(function, term: word.term)
       worked += 1
+      if isTurnFull { break }
     }
     if word.isRequested {
       if relinquish(function) { return (worked + 1, state.pointee.isRequesting || state.pointee.hasPending) }

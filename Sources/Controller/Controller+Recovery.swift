@@ -436,7 +436,7 @@ extension Controller {
     let address = channels[Int(request.pointee.channel)].arena + Int(request.pointee.buffer)
     let disposition = storage.start(
       .write, unit: Int(request.pointee.unit), offset: request.pointee.offset, length: request.pointee.length,
-      address: address, isDurable: false, token: UInt64(truncatingIfNeeded: index))
+      address: address, isDurable: false, lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index))
     guard case .started = disposition else { return false }
     request.pointee.flags |= AcceptedRequest.Flag.twice
     enlistWrite(request, index: index)

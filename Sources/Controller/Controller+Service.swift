@@ -41,17 +41,20 @@ extension Controller {
     precondition(operation != nil, "management has been served above")
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
     // Before it begins: who is stopped in the middle of one has counted it.
-    if storage.needsStep(unit: unit) { count(.storageOperations) }
+    if storage.isStorage(unit: unit) { count(.storageOperations) }
     let disposition = storage.start(
       operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: request.pointee.isDurable, mustBeFast: request.pointee.mustBeFast,
-      token: UInt64(truncatingIfNeeded: index))
+      lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index))
     switch disposition {
     case .started:
+      charge(request, operation.unsafelyUnwrapped, isStarted: true)
+      if storage.hasPieces { mustLook = true }
       if request.pointee.changesUnit { enlistWrite(request, index: index) }
       if storage.hasBatch { submit() }
       return true
     case .completed(let result):
+      charge(request, operation.unsafelyUnwrapped, isStarted: false)
       complete(request, result, term: term)
       beatWithinTurn()
       return false
@@ -96,7 +99,7 @@ extension Controller {
       }
     }
     // What was held for a write that has ended, and what was recovered.
-    if takeover.hasReleases || takeover.isUnderWay { mustLook = true }
+    if takeover.hasReleases || takeover.isUnderWay || storage.hasPieces { mustLook = true }
     return taken
   }
 
@@ -114,6 +117,92 @@ extension Controller {
     complete(request, result, term: arbiter.look(region.ownership.word(function.index)).term)
     requests.giveBack(index)
     if hosts[place].phase == .closing { free(place: place) }
+  }
+
+  // MARK: Shares of a turn
+
+  // A turn moves a bounded number of bytes, whatever hosts ask for, and each host its share of them (deficit round
+  // robin, Shreedhar and Varghese 1995): who has used its share up is not taken from before the turns that follow have
+  // paid for it. Long transfers of memory units are moved piece by piece, a lane for each channel
+  // (`Storage.nextPiece`). Nothing of this is on the way of a request that moves nothing.
+
+  /// Bytes that the loop moves in a turn for one channel, where few compete, and for all of them together.
+  private static var shareMax: Int { 262_144 }
+  static var turnBytesMax: Int { 1 << 20 }
+  /// A channel's share, where many compete: a piece.
+  private static var shareMin: Int { Int(Storage.pieceSize) }
+  /// Bytes moved in pieces in a turn.
+  private static var piecesBytesMax: Int { 262_144 }
+
+  /// A request has begun or is over: its channel and the turn pay for what the loop has moved.
+  @inline(__always)
+  private mutating func charge(
+    _ request: UnsafeMutablePointer<AcceptedRequest>, _ operation: Storage.Operation, isStarted: Bool
+  ) {
+    let bytes = storage.bytesMoved(
+      operation, unit: Int(request.pointee.unit), length: request.pointee.length, isStarted: isStarted)
+    if bytes == 0 { return }
+    payBack(Int(request.pointee.channel))
+    shares[Int(request.pointee.channel)].debt += bytes
+    if bytesMovedAt != laps {
+      bytesMovedAt = laps
+      bytesMovedInTurn = 0
+    }
+    bytesMovedInTurn += bytes
+  }
+
+  /// What the turns since have paid of a channel's debt.
+  private func payBack(_ channel: Int) {
+    let share = shares + channel
+    let turns = laps &- share.pointee.lap
+    if turns == 0 { return }
+    share.pointee.lap = laps
+    let paid = min(turns, 1 << 20) &* UInt64(shareOfTurn)
+    share.pointee.debt = max(share.pointee.debt - Int(truncatingIfNeeded: paid), 0)
+  }
+
+  /// Whether a channel has used up its share, so that nothing that moves bytes is taken from it in this turn.
+  mutating func hasUsedShare(_ channel: Int) -> Bool {
+    if shares[channel].debt == 0 { return false }
+    payBack(channel)
+    if shares[channel].debt < shareOfTurn { return false }
+    heldBack += 1
+    mustLook = true
+    return true
+  }
+
+  /// Whether the turn has moved as many bytes as it may.
+  var isTurnFull: Bool { bytesMovedAt == laps && bytesMovedInTurn >= Self.turnBytesMax }
+
+  /// Moves the next pieces, as many as a turn may.
+  @inline(never)
+  mutating func movePieces() -> Int {
+    var bytes = 0
+    var work = 0
+    // A fenced controller touches nothing any more.
+    while bytes < Self.piecesBytesMax, isStillMember, let piece = storage.nextPiece() {
+      bytes += piece.bytes
+      work += 1
+      if case .completed(let token, let result) = piece.event { finish(Int32(truncatingIfNeeded: token), result) }
+      beatWithinTurn()
+    }
+    return work
+  }
+
+  /// The end of a turn in which channels were held back, or not.
+  ///
+  /// - Returns: how many were: there is work left.
+  mutating func endShares() -> Int {
+    let held = heldBack
+    heldBack = 0
+    shareOfTurn = held <= 4 ? Self.shareMax : max(Self.turnBytesMax / held, Self.shareMin)
+    return held
+  }
+
+  /// What a channel owes for bytes that were moved for it, and when that was looked at last.
+  struct Share {
+    var debt = 0
+    var lap: UInt64 = 0
   }
 
   // MARK: Writes that overlap

@@ -87,6 +87,16 @@ public struct Controller: ~Copyable {
   /// How many lines hosts may cause.
   var lineLimits = LineLimits()
   var turns: UInt64 = 0
+  /// Turns, each once: `turns` grows within long ones too.
+  var laps: UInt64 = 0
+  /// One a channel, see "Shares of a turn".
+  let shares: UnsafeMutablePointer<Share>
+  var shareOfTurn = 262_144
+  /// Channels that nothing was taken from in this turn, because they had used up their share.
+  var heldBack = 0
+  /// Bytes moved in the turn `bytesMovedAt`.
+  var bytesMovedInTurn = 0
+  var bytesMovedAt: UInt64 = 0
   var sweepCursor = 0
   var waitingForPeerSince: UInt64 = 0
   var tendedAt: UInt64 = 0
@@ -228,6 +238,8 @@ public struct Controller: ~Copyable {
     channels.initialize(repeating: ChannelState(), count: 2 * places)
     channelOrder = .allocate(capacity: 2 * places)
     touched = .allocate(capacity: 2 * places)
+    shares = .allocate(capacity: 2 * places)
+    shares.initialize(repeating: Share(), count: 2 * places)
     unanswered = .allocate(capacity: Int(BATON_LINES_MAX))
     marks = .allocate(capacity: Int(BATON_LINES_MAX))
     marks.initialize(repeating: Self.noMark, count: Int(BATON_LINES_MAX))
@@ -288,6 +300,7 @@ public struct Controller: ~Copyable {
     channels.deallocate()
     channelOrder.deallocate()
     touched.deallocate()
+    shares.deallocate()
     functions.deallocate()
     units.deallocate()
     attention.deallocate()
@@ -298,6 +311,40 @@ public struct Controller: ~Copyable {
     counters.word(counter.rawValue).addAsOnlyWriter(amount)
   }
 
+  // What a neighbour can make slow in this loop, and why each is bounded. A neighbour is a host, a client, the peer,
+  // the file system, or whoever reads the log. Nothing else in the loop makes a system call that depends on one of
+  // them.
+  //
+  // Done elsewhere:
+  // - close(2) of what somebody handed over, and of control sockets with messages in them: `Disposal`, a thread. The
+  //   loop receives every descriptor of a message, or none (`baton_socket_receive`): the kernel would close what finds
+  //   no room, in this thread. NBD's unix sockets take no descriptors (SO_PASSRIGHTS; kernels before 6.16 cannot refuse
+  //   them).
+  // - munmap(2) of a host's arena, which frees it when the host is gone: `Disposal` as well.
+  // - lseek(2) for holes, which waits for the inode's lock: `ExtentDesk`, a thread of the NBD server.
+  // - Writing the log: `QueuedLog`, a thread; a logger of an embedder's own is called here. Lines that hosts can cause
+  //   are limited in rate (`LineLimits`).
+  // - Reads, writes, syncs, discards and zeroes of files and devices: the ring. The kernel tries a transfer without
+  //   waiting, and gives it to a thread of its own where it would have to.
+  //
+  // Done here, and bounded:
+  // - Copies of memory units and of files on tmpfs, and what a large submission costs: bytes a turn ("Shares of a
+  //   turn"), at most 256 KiB in one go. pwrite(2) on tmpfs takes the inode's lock, and is left to the ring while a
+  //   discard or zeroing may hold it (`Storage.copy`); pread(2) takes none.
+  // - Page faults in a host's memory: a host attaches with its pages, on tmpfs, so that a fault needs no disk; with
+  //   swap it waits for that. A host that punches holes makes a fault wait until the hole is made (shmem_falloc_wait,
+  //   mm/shmem.c): as long as freeing its arena takes.
+  // - Requests, hints, completions, functions, connections and control messages: so many a turn, by the constants
+  //   below.
+  // - sendmsg, recvmsg, accept and connect on control sockets: none waits (MSG_DONTWAIT, SOCK_NONBLOCK).
+  // - fcntl(2) for the locks of units, and fstat(2) and fcntl(2) of a host's memory: that it is a memfd is asked first,
+  //   and neither asks anybody but the kernel. With a unit's file on a network file system a lock asks its server.
+  // - /proc of a process that attaches: of the kernel alone.
+  // - futex and membarrier(2): the first wakes and never waits, the second waits for the other processors to take an
+  //   interrupt.
+  // - sendfile(2) and pread(2) of a memory unit's pages for an NBD client: at most 1 MiB a client and turn, sockets do
+  //   not block.
+
   /// Turns the loop once. Never blocks.
   ///
   /// - Returns: whether there was anything to do.
@@ -305,6 +352,7 @@ public struct Controller: ~Copyable {
   public mutating func poll() -> Bool {
     if !hasJoined { return pollUntilJoined() }
     turns &+= 1
+    laps &+= 1
     record.beat.storeRelaxed(turns)
     if !isStillMember { return stopFenced() }
     var work = 0
@@ -330,14 +378,17 @@ public struct Controller: ~Copyable {
       keepHouse()
       rouse()
     }
-    let work = takeover.isUnderWay ? continueTakeover() : 0
+    var work = takeover.isUnderWay ? continueTakeover() : 0
+    if storage.hasPieces { work &+= movePieces() }
+    work &+= endShares()
     if acceptsMore { acceptConnections() }
     if hasExpelled { disconnectExpelled() }
     if stop != .running { continueStop() }
     // What has been prepared in here is not left until the next turn: the loop may go to sleep.
     if storage.mustSubmit, !defersSubmission { submit() }
     if concernsPeer { ringPeer() }
-    mustLook = takeover.isUnderWay || takeover.hasReleases || acceptsMore || stop != .running
+    mustLook =
+      takeover.isUnderWay || takeover.hasReleases || acceptsMore || stop != .running || storage.hasPieces
     return work
   }
 

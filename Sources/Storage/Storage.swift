@@ -43,6 +43,7 @@ public struct Storage: ~Copyable {
   @usableFromInline
   struct Step {
     @usableFromInline var next: Int32 = -1
+    @usableFromInline var lane: Int32 = 0
     @usableFromInline var unit: Int32 = 0
     @usableFromInline var operation: Operation = .read
     @usableFromInline var isDurable = false
@@ -72,6 +73,8 @@ public struct Storage: ~Copyable {
   @usableFromInline var firstFree: Int32
   /// Steps for which the ring had no room, a list.
   @usableFromInline var firstStalled: Int32 = -1
+  /// Memory units' operations that are done in pieces by this thread, see `nextPiece`.
+  private var lanes: Lanes
   /// Operations that can be started before one must complete.
   public private(set) var freeSteps: Int
   /// Where write-zeroes comes from when the file system has no better way. One for the process, never written and never
@@ -95,6 +98,9 @@ public struct Storage: ~Copyable {
 
   /// Milliseconds that the I/O of another subsystem's dead controller may take to end.
   public static let lockMillisecondsMax = 10_000
+
+  /// Lanes that operations can be started in.
+  public static let lanesMax = 512
 
   /// Opens every unit for this life of a controller, and holds each of them to the end of it (`UnitLock`).
   public init(
@@ -138,6 +144,7 @@ public struct Storage: ~Copyable {
     steps.initialize(repeating: Step())
     for index in 0..<Self.operationsMax - 1 { steps[index].next = Int32(index + 1) }
     firstFree = 0
+    lanes = Lanes(capacity: Self.lanesMax)
     freeSteps = Self.operationsMax
     self.ring = ring
   }
@@ -154,7 +161,9 @@ public struct Storage: ~Copyable {
   /// - Returns: false when something is still under way after `drainWaitsMax`.
   public func drain() -> Bool {
     var underWay = inFlight
-    // Steps that found no room in the ring are not the kernel's yet, and never will be.
+    // What this thread does itself is not the kernel's. Steps that found no room in the ring are not yet, and never
+    // will be.
+    underWay -= lanes.steps
     var stalled = firstStalled
     while stalled >= 0 {
       underWay -= 1
@@ -192,24 +201,26 @@ public struct Storage: ~Copyable {
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Zeroes that `mustBeFast` end with
   /// -EOPNOTSUPP, and nothing is changed, where there is no way to make them that is quicker than to write them.
   ///
-  /// Null units are done when this returns, memory units but for long discards and zeroes, and short reads and writes
-  /// of a file on tmpfs; of others nothing is given to the kernel before `submit`.
+  /// `lane` says for whom it is, below `lanesMax`: what is done in pieces is done lane by lane in turn.
+  ///
+  /// Null units are done when this returns, and short operations on memory units and on files on tmpfs. Longer ones on
+  /// memory units are done by `nextPiece`. Of others nothing is given to the kernel before `submit`.
   @inlinable @inline(__always)
   public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
-    isDurable: Bool, mustBeFast: Bool = false, token: UInt64
+    isDurable: Bool, mustBeFast: Bool = false, lane: Int = 0, token: UInt64
   ) -> Disposition {
     let backend = backends.baseAddress! + unit
     if backend.pointee.geometry.kind == .null, !backend.pointee.hasFaults { return .completed(0) }
     return startSlowly(
       operation, unit: unit, offset: offset, length: length, address: address, isDurable: isDurable,
-      mustBeFast: mustBeFast, token: token)
+      mustBeFast: mustBeFast, lane: lane, token: token)
   }
 
   @usableFromInline
   mutating func startSlowly(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
-    isDurable: Bool, mustBeFast: Bool, token: UInt64
+    isDurable: Bool, mustBeFast: Bool, lane: Int, token: UInt64
   ) -> Disposition {
     let backend = backends.baseAddress! + unit
     let faults = backend.pointee.faults
@@ -229,7 +240,7 @@ public struct Storage: ~Copyable {
       switch backend.pointee.geometry.kind {
       case .null: return .completed(0)
       case .memory:
-        if !isInPieces(operation, length) || freeSteps == 0 {
+        if length <= Self.pieceSize || freeSteps == 0 {
           transferInMemory(operation, backend.pointee, offset, length, address)
           return .completed(0)
         }
@@ -248,6 +259,7 @@ public struct Storage: ~Copyable {
     let step = steps.baseAddress! + Int(index)
     firstFree = step.pointee.next
     freeSteps -= 1
+    step.pointee.lane = Int32(truncatingIfNeeded: lane)
     step.pointee.unit = Int32(unit)
     step.pointee.operation = operation
     step.pointee.isDurable = isDurable
@@ -265,7 +277,7 @@ public struct Storage: ~Copyable {
         tv_sec: Int64(faults.delayNanoseconds / 1_000_000_000),
         tv_nsec: Int64(faults.delayNanoseconds % 1_000_000_000))
     }
-    if !issue(index) { stall(index) }
+    _ = again(index)
     return .started
   }
 
@@ -300,11 +312,36 @@ public struct Storage: ~Copyable {
     return result
   }
 
-  /// Whether an operation on this unit takes one of the places, or is over when `start` returns.
+  /// Whether an operation on this unit may take one of the places, or is always over when `start` returns.
   @inlinable @inline(__always)
   public func needsStep(unit: Int) -> Bool {
     let backend = backends.baseAddress! + unit
+    return backend.pointee.geometry.kind != .null || backend.pointee.hasFaults
+  }
+
+  /// Whether operations on this unit are I/O, or are made to look like it.
+  @inlinable @inline(__always)
+  public func isStorage(unit: Int) -> Bool {
+    let backend = backends.baseAddress! + unit
     return backend.pointee.geometry.kind.isFile || backend.pointee.hasFaults
+  }
+
+  /// What an operation on this unit costs the thread that begins it, as bytes that it moves. What is given to the
+  /// kernel counts as an eighth: the kernel copies elsewhere, but finds and pins the pages in the call that submits.
+  /// What is done in pieces is counted when it is done.
+  public func bytesMoved(_ operation: Operation, unit: Int, length: UInt64, isStarted: Bool) -> Int {
+    let backend = backends.baseAddress! + unit
+    let bytes = Int(truncatingIfNeeded: length)
+    switch operation {
+    case .flush, .readInPlace: return 0
+    case .discard, .writeZeroes, .fillZeroes: return backend.pointee.geometry.kind == .memory && !isStarted ? bytes : 0
+    case .read, .write:
+      switch backend.pointee.geometry.kind {
+      case .null: return 0
+      case .memory: return isStarted ? 0 : bytes
+      case .file, .blockDevice: return isStarted ? bytes / 8 : bytes
+      }
+    }
   }
 
   /// Whether an operation on this unit does nothing, and is over when `start` returns.
@@ -328,8 +365,6 @@ public struct Storage: ~Copyable {
       let delay = UnsafeMutableRawPointer(step) + MemoryLayout<Step>.offset(of: \.delay)!
       baton_prep_timeout(sqe, delay.assumingMemoryBound(to: __kernel_timespec.self))
     case .sync: baton_prep_data_sync(sqe, descriptor)
-    // The next piece is this thread's, when this comes back.
-    case .transfer where backend.pointee.geometry.kind == .memory: io_uring_prep_nop(sqe)
     case .transfer:
       switch step.pointee.operation {
       case .read, .write:
@@ -456,15 +491,10 @@ public struct Storage: ~Copyable {
       if result != -ETIME && result != 0 { return end(index, result) }
       switch backend.pointee.geometry.kind {
       case .null: return end(index, 0)
-      case .memory where !isInPieces(step.pointee.operation, step.pointee.remaining):
-        transferInMemory(
-          step.pointee.operation, backend.pointee, step.pointee.offset, step.pointee.remaining, step.pointee.address)
-        return end(index, 0)
       case .memory, .file, .blockDevice: step.pointee.phase = .transfer
       }
       return again(index)
     }
-    if backend.pointee.geometry.kind == .memory { return zeroPiece(index) }
     if result == -EAGAIN || result == -EINTR {
       step.pointee.retries += 1
       return step.pointee.retries > Self.retriesMax ? end(index, result) : again(index)
@@ -512,8 +542,14 @@ public struct Storage: ~Copyable {
     return again(index)
   }
 
+  /// The step's next phase: the kernel's, or this thread's.
   private mutating func again(_ index: Int32) -> Event {
-    if !issue(index) { stall(index) }
+    let step = steps.baseAddress! + Int(index)
+    if step.pointee.phase == .transfer, backends[Int(step.pointee.unit)].geometry.kind == .memory {
+      lanes.append(index, steps)
+    } else if !issue(index) {
+      stall(index)
+    }
     return .progressed
   }
 
@@ -562,25 +598,34 @@ public struct Storage: ~Copyable {
     }
   }
 
-  /// Bytes of a memory unit that are made zero in one go: what that takes, up to a millisecond where the memory has
-  /// never been touched, everybody else waits, and in a turn of the loop there may be many of these.
-  private static var zeroAtOnceMax: UInt64 { 1 << 20 }
+  // MARK: Pieces
 
-  /// Whether an operation on a memory unit is done in pieces, each in a turn of the loop of its own. A gigabyte takes
-  /// half a second, or more than one; the other controller would take this one for dead.
-  private func isInPieces(_ operation: Operation, _ length: UInt64) -> Bool {
-    operation.isLengthy && length > Self.zeroAtOnceMax
+  /// Bytes of a memory unit that are moved or made zero in one go. A controller's loop does nothing else meanwhile:
+  /// some 10 microseconds, and ten times as long where the memory has never been touched.
+  public static let pieceSize: UInt64 = 65_536
+
+  /// Whether `nextPiece` has something to do.
+  public var hasPieces: Bool {
+    @inline(__always) get { !lanes.isEmpty }
   }
 
-  /// Makes the next piece of a memory unit zero.
-  private mutating func zeroPiece(_ index: Int32) -> Event {
+  /// Does one piece of the lane whose turn it is, which then goes behind all others. The operations of one lane are
+  /// done one after the other. So every lane moves as many bytes as any other, however many operations it has and
+  /// however long they are.
+  ///
+  /// - Returns: what came of it, and how many bytes were moved; nil when there is nothing to do.
+  public mutating func nextPiece() -> (event: Event, bytes: Int)? {
+    guard let index = lanes.front(steps) else { return nil }
     let step = steps.baseAddress! + Int(index)
-    let count = min(step.pointee.remaining, Self.zeroAtOnceMax)
+    let count = min(step.pointee.remaining, Self.pieceSize)
     transferInMemory(
       step.pointee.operation, backends[Int(step.pointee.unit)], step.pointee.offset, count, step.pointee.address)
     step.pointee.offset += count
+    step.pointee.address = step.pointee.address.map { $0 + Int(count) }
     step.pointee.remaining -= count
-    return step.pointee.remaining == 0 ? end(index, 0) : again(index)
+    let isOver = step.pointee.remaining == 0
+    lanes.advance(steps, removing: isOver)
+    return (isOver ? end(index, 0) : .progressed, Int(count))
   }
 
   private func transferInMemory(

@@ -73,10 +73,13 @@ final class StorageRig {
   /// The next operation that ended.
   func next() throws -> (token: UInt64, result: Int32) {
     for _ in 0..<10_000 {
+      while let piece = storage.nextPiece() {
+        if case .completed(let token, let result) = piece.event { return (token, result) }
+      }
       while let event = storage.next() {
         if case .completed(let token, let result) = event { return (token, result) }
       }
-      storage.ring.wait(nanoseconds: 10_000_000)
+      if !storage.hasPieces { storage.ring.wait(nanoseconds: 10_000_000) }
     }
     throw BatonError(.system, "storage", "an operation does not end")
   }
