@@ -342,6 +342,7 @@ public struct Controller: ~Copyable {
   // - /proc of a process that attaches: of the kernel alone.
   // - futex and membarrier(2): the first wakes and never waits, the second waits for the other processors to take an
   //   interrupt.
+  // - What an NBD client reads of a null unit is made zero: at most its part of the arena.
   // - sendfile(2) and pread(2) of a memory unit's pages for an NBD client: at most 1 MiB a client and turn, sockets do
   //   not block.
 

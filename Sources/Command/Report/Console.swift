@@ -62,7 +62,31 @@ enum Console {
     return (lines + [present]).joined(separator: "\n")
   }
 
-  static func error(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+  /// A line on standard error, or as much of it as is taken in time: a reader who has stopped reading, such as a paused
+  /// pager, must not keep a supervisor from starting a controller again, or a command from ending.
+  static func error(_ line: String) {
+    var bytes = Array((line + "\n").utf8)[...]
+    while !bytes.isEmpty {
+      var entry = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+      let ready = poll(&entry, 1, errorMillisecondsMax)
+      if ready < 0, errno == EINTR { continue }
+      if ready <= 0 { return }
+      // A pipe that can be written takes this much at once (pipe(7)).
+      let part = bytes.prefix(pieceMax)
+      let count = part.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress!, $0.count) }
+      if count < 0, errno == EINTR || errno == EAGAIN { continue }
+      if count <= 0 { return }
+      bytes = bytes.dropFirst(count)
+    }
+  }
+
+  /// How long a line waits for a reader.
+  private static let errorMillisecondsMax: CInt = 1000
+  /// PIPE_BUF.
+  private static let pieceMax = 4096
+
+  /// A line of a log, on standard error: waits for as long as its reader does. For a thread that may wait.
+  static func log(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
 
   private static let outputFailure = Atomic<CInt>(0)
 

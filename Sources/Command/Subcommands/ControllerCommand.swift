@@ -127,7 +127,7 @@ struct StandardErrorLog: LogHandler {
   }
 
   func log(event: LogEvent) {
-    if hasTimes { return Console.error("\(WallClock.now) \(label): \(event.level): \(event.message)") }
-    Console.error("\(label): \(event.level >= .warning ? "\(event.level): " : "")\(event.message)")
+    if hasTimes { return Console.log("\(WallClock.now) \(label): \(event.level): \(event.message)") }
+    Console.log("\(label): \(event.level >= .warning ? "\(event.level): " : "")\(event.message)")
   }
 }

@@ -31,8 +31,7 @@ struct StatusCommand: ParsableCommand {
   static func controllerTable(_ status: SubsystemStatus) -> String {
     var controllers = Table(
       "controller", "state", "turned", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms",
-      "parks",
-      "nbd")
+      "parks", "nbd")
     for controller in status.controllers {
       controllers.add(
         "\(controller.identity)", state(controller), turned(controller), controller.standing,
@@ -92,7 +91,7 @@ struct StatusReport: Encodable {
     let incarnation: UInt64
     let pid: UInt64
     let parked: Bool
-    let secondsSinceTurn: Double?
+    @OrNull var secondsSinceTurn: Double?
     let counters: [String: UInt64]
   }
 
