@@ -48,13 +48,13 @@ extension Controller {
       lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index))
     switch disposition {
     case .started:
-      charge(request, operation.unsafelyUnwrapped, isStarted: true)
+      if storage.needsStep(unit: unit) { charge(request, operation.unsafelyUnwrapped, isStarted: true) }
       if storage.hasPieces { mustLook = true }
       if request.pointee.changesUnit { enlistWrite(request, index: index) }
       if storage.hasBatch { submit() }
       return true
     case .completed(let result):
-      charge(request, operation.unsafelyUnwrapped, isStarted: false)
+      if storage.needsStep(unit: unit) { charge(request, operation.unsafelyUnwrapped, isStarted: false) }
       complete(request, result, term: term)
       beatWithinTurn()
       return false
@@ -135,7 +135,7 @@ extension Controller {
   private static var piecesBytesMax: Int { 262_144 }
 
   /// A request has begun or is over: its channel and the turn pay for what the loop has moved.
-  @inline(__always)
+  @inline(never)
   private mutating func charge(
     _ request: UnsafeMutablePointer<AcceptedRequest>, _ operation: Storage.Operation, isStarted: Bool
   ) {
@@ -162,8 +162,13 @@ extension Controller {
   }
 
   /// Whether a channel has used up its share, so that nothing that moves bytes is taken from it in this turn.
+  @inline(__always)
   mutating func hasUsedShare(_ channel: Int) -> Bool {
-    if shares[channel].debt == 0 { return false }
+    shares[channel].debt != 0 && owesMoreThanShare(channel)
+  }
+
+  @inline(never)
+  private mutating func owesMoreThanShare(_ channel: Int) -> Bool {
     payBack(channel)
     if shares[channel].debt < shareOfTurn { return false }
     heldBack += 1
@@ -172,7 +177,9 @@ extension Controller {
   }
 
   /// Whether the turn has moved as many bytes as it may.
-  var isTurnFull: Bool { bytesMovedAt == laps && bytesMovedInTurn >= Self.turnBytesMax }
+  var isTurnFull: Bool {
+    @inline(__always) get { bytesMovedInTurn >= Self.turnBytesMax && bytesMovedAt == laps }
+  }
 
   /// Moves the next pieces, as many as a turn may.
   @inline(never)

@@ -87,8 +87,10 @@ public struct Controller: ~Copyable {
   /// How many lines hosts may cause.
   var lineLimits = LineLimits()
   var turns: UInt64 = 0
-  /// Turns, each once: `turns` grows within long ones too.
-  var laps: UInt64 = 0
+  /// How often `turns` has grown within a turn.
+  var jumps: UInt64 = 0
+  /// Turns, each once: for what is asked seldom.
+  var laps: UInt64 { turns &- jumps &* Self.housekeepingTurns }
   /// One a channel, see "Shares of a turn".
   let shares: UnsafeMutablePointer<Share>
   var shareOfTurn = 262_144
@@ -353,7 +355,6 @@ public struct Controller: ~Copyable {
   public mutating func poll() -> Bool {
     if !hasJoined { return pollUntilJoined() }
     turns &+= 1
-    laps &+= 1
     record.beat.storeRelaxed(turns)
     if !isStillMember { return stopFenced() }
     var work = 0
@@ -412,6 +413,7 @@ public struct Controller: ~Copyable {
   @inline(__always)
   mutating func beatWithinTurn() {
     turns &+= Self.housekeepingTurns
+    jumps &+= 1
     record.beat.storeRelaxed(turns)
   }
 
