@@ -194,7 +194,7 @@ struct JournalTests {
     laboratory.drop(.a)
   }
 
-  @Test("A controller that gave up leaving does nothing more, however often it is turned, and its peer finishes its work")
+  @Test("A controller that gave up leaving does nothing more, however often it is turned; its peer finishes its work")
   func givesUp() throws {
     var options = Laboratory.controllerOptions
     options.farewellNanoseconds = 1_000_000
