@@ -130,7 +130,7 @@ public struct RequestLine {
   /// acquire in the controller's look at it.
   @inlinable @inline(__always)
   public func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
-    // Sync point "submit": whoever finds this request's fields in the line finds the one before it submitted, see
+    // Sync point "submit": a controller that reads this request's fields sees the request before it submitted, see
     // `ChannelPosition`. No instruction on x86.
     releaseFence()
     SharedWord(base + 8).storeRelaxed(

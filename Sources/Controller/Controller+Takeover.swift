@@ -171,7 +171,7 @@ extension Controller {
     }
     // The places that are reserved for a dead controller's journal stay free: while that cannot be read, nothing of it
     // is served, and what waits for that would fill the table for ever.
-    if found > requests.free - Self.requestsReserved { return false }
+    if found > max(requests.free - Self.requestsReserved, 0) { return false }
     state.pointee.next = position.next
     state.pointee.staying = position.staying
     state.pointee.due = .submitted(position.newest &+ 1)

@@ -24,7 +24,7 @@ struct ServingNotice: ParsableArguments {
     let reader: OwnedDescriptor
     let writer: OwnedDescriptor
 
-    /// The end to read from, for the caller to close; the other one is closed.
+    /// The end to read from, for the caller to close; the writing end is closed.
     consuming func takeReader() -> CInt { reader.release() }
   }
 

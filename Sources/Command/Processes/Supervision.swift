@@ -8,7 +8,7 @@ import Glibc
 /// this process is told to end.
 ///
 /// Invariants:
-/// - the end of one controller, and whatever keeps it from starting again, costs the other one nothing;
+/// - the end of one controller, and whatever keeps it from starting again, costs its peer nothing;
 /// - a life counts as one that serves when the controller itself says so, through a pipe (`ServingNotice`): the
 ///   subsystem's folder may be gone by then;
 /// - every process that was started is ended on every way out.
