@@ -10,7 +10,7 @@ public enum ControlMessage {
     let socket = OwnedDescriptor(
       try check(
         baton_socket_connect(path), "controller \(controller)", doing: "connecting to \(path)",
-        mend: "start it with 'baton controller'"))
+        fix: "start it with 'baton controller'"))
     // It gets all of a host's memory: whoever listens there must be this user, or root.
     var pid: pid_t = 0
     var uid: uid_t = 0
@@ -18,7 +18,7 @@ public enum ControlMessage {
     guard uid == geteuid() || uid == 0 else {
       throw BatonError(
         .permission, path, "user \(uid) listens there, not user \(geteuid())",
-        mend: "run as that user, or set BATON_HOME to a folder of your own")
+        fix: "run as that user, or set BATON_HOME to a folder of your own")
     }
     return socket
   }

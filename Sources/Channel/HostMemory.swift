@@ -34,12 +34,12 @@ public struct HostMemory: ~Copyable {
     else {
       throw BatonError(
         .invalid, subject, "\(linesPerChannel) request lines were asked for",
-        mend: "ask for a power of two from \(BATON_LINES_MIN) to \(BATON_LINES_MAX)")
+        fix: "ask for a power of two from \(BATON_LINES_MIN) to \(BATON_LINES_MAX)")
     }
     guard arenaSize > 0, arenaSize <= Self.arenaMax, arenaSize % 4096 == 0 else {
       throw BatonError(
         .invalid, subject, "an arena of \(arenaSize) bytes was asked for",
-        mend: "ask for a multiple of 4096, up to \(Self.arenaMax)")
+        fix: "ask for a multiple of 4096, up to \(Self.arenaMax)")
     }
     var header = baton_host_header()
     header.magic = baton_host_magic
@@ -67,10 +67,10 @@ public struct HostMemory: ~Copyable {
     guard sealed == 1 else {
       throw BatonError(
         .invalid, subject, sealed == 0 ? "is not sealed against shrinking" : "is no memfd",
-        mend: "seal it with F_SEAL_SHRINK before it is handed over")
+        fix: "seal it with F_SEAL_SHRINK before it is handed over")
     }
     guard baton_is_tmpfs(descriptor.number) == 1 else {
-      throw BatonError(.invalid, subject, "lies on huge pages", mend: "make it without MFD_HUGETLB")
+      throw BatonError(.invalid, subject, "lies on huge pages", fix: "make it without MFD_HUGETLB")
     }
     let facts = try FileFacts(of: descriptor, subject: subject)
     let count = facts.size
@@ -89,7 +89,7 @@ public struct HostMemory: ~Copyable {
       throw BatonError(
         .wrongVersion, subject,
         "has layout version \(header.layout_version), and this controller works with \(BATON_LAYOUT_VERSION)",
-        mend: "use host and controller of one version")
+        fix: "use host and controller of one version")
     }
     let lines = UInt64(header.lines_per_channel)
     guard lines >= UInt64(BATON_LINES_MIN), lines <= UInt64(BATON_LINES_MAX), lines & (lines - 1) == 0,

@@ -48,7 +48,7 @@ struct ControlConnections: ~Copyable {
     listener = OwnedDescriptor(
       try check(
         baton_socket_listen(path), path, doing: "listening",
-        mend: "a socket's path has 107 bytes at the most: use a shorter name or BATON_HOME"))
+        fix: "a socket's path has 107 bytes at the most: use a shorter name or BATON_HOME"))
     self.path = path
     spare = Self.spareDescriptor()
   }

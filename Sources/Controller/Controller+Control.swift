@@ -314,7 +314,7 @@ extension Controller {
     guard missing > 0, others &+ missing > Self.bytesWithoutPagesMax else { return }
     throw BatonError(
       .exhausted, "host memory", "has no pages yet for \(ByteCount.describe(missing)) of its arena",
-      mend: "take them with posix_fallocate(3) before attaching; all hosts together may leave "
+      fix: "take them with posix_fallocate(3) before attaching; all hosts together may leave "
         + "\(ByteCount.describe(Self.bytesWithoutPagesMax)) to this controller")
   }
 

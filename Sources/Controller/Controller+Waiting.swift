@@ -48,7 +48,7 @@ extension Controller {
     if isFenced {
       throw BatonError(
         .busy, "controller \(identity)", "was fenced by controller \(identity.peer), which serves in its place",
-        mend: "start it again: it joins with a new incarnation")
+        fix: "start it again: it joins with a new incarnation")
     }
   }
 

@@ -178,7 +178,7 @@ public struct Controller: ~Copyable {
     guard try region.takeSeat(of: identity) else {
       throw BatonError(
         .busy, "controller \(identity)", "runs already in subsystem '\(subsystem.location.name)'",
-        mend: "stop it first (SIGTERM), or start the other one")
+        fix: "stop it first (SIGTERM), or start the other one")
     }
     let record = region.controller(identity)
     let incarnation =
@@ -186,12 +186,12 @@ public struct Controller: ~Copyable {
     guard incarnation <= MembershipWord.incarnationMax else {
       throw BatonError(
         .exhausted, "controller \(identity)", "has been started \(incarnation) times",
-        mend: "make the subsystem anew with 'baton destroy' and 'baton create'")
+        fix: "make the subsystem anew with 'baton destroy' and 'baton create'")
     }
     guard options.hostsMax >= 1, options.hostsMax <= Journal.hostPlaces / 2 else {
       throw BatonError(
         .invalid, "controller \(identity)", "was to have room for \(options.hostsMax) hosts",
-        mend: "ask for 1 to \(Journal.hostPlaces / 2)")
+        fix: "ask for 1 to \(Journal.hostPlaces / 2)")
     }
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.life.clear()

@@ -45,7 +45,7 @@ public final class AsyncHost: Sendable {
     guard options.arenaSize >= UInt64(Self.bufferSize) else {
       throw BatonError(
         .invalid, "async host", "was to have an arena of \(options.arenaSize) bytes, which is not one buffer",
-        mend: "ask for \(Self.bufferSize) or more")
+        fix: "ask for \(Self.bufferSize) or more")
     }
     let start = Start(subsystem, options)
     attached = try await withCheckedThrowingContinuation { continuation in
@@ -132,7 +132,7 @@ public final class AsyncHost: Sendable {
             break
           }
           call.continuation.resume(
-            throwing: BatonError(.missing, "controllers", "neither of them is left", mend: "start them again"))
+            throwing: BatonError(.missing, "controllers", "neither of them is left", fix: "start them again"))
           backlog.removeFirst()
           continue
         }
@@ -247,7 +247,7 @@ public final class AsyncHost: Sendable {
   private static func checkCount(_ count: Int) throws(BatonError) {
     guard (0...bufferSize).contains(count) else {
       throw BatonError(
-        .invalid, "\(count) bytes", "are less than none, or more than one buffer holds", mend: "ask for \(bufferSize)")
+        .invalid, "\(count) bytes", "are less than none, or more than one buffer holds", fix: "ask for \(bufferSize)")
     }
   }
 

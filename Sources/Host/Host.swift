@@ -144,7 +144,7 @@ public struct Host: ~Copyable {
       throw BatonError(
         missing.code, "subsystem '\(subsystem.location.name)'",
         "no controller can be reached: \(missing.problem)",
-        mend: "start 'baton controller \(subsystem.location.name) a' and b")
+        fix: "start 'baton controller \(subsystem.location.name) a' and b")
     }
     self.memory = memory
     location = subsystem.location
@@ -468,7 +468,7 @@ public struct Host: ~Copyable {
     throw BatonError(
       .busy, "subsystem '\(location.name)'",
       "no controller accepted this host: \(refusal ?? "none answered within \(nanoseconds / 1_000_000) ms")",
-      mend: refusal == nil ? "see whether a controller serves with 'baton status \(location.name)'" : "")
+      fix: refusal == nil ? "see whether a controller serves with 'baton status \(location.name)'" : "")
   }
 
   /// Submits one request and waits for it. Nothing else may be outstanding.

@@ -50,23 +50,23 @@ public struct NBDExports: Sendable {
       else {
         throw BatonError(
           .invalid, subject, "has \(export.size) bytes in blocks of \(export.blockSize)",
-          mend: "a block is a power of two from 512 to 65536, a unit a whole number of blocks")
+          fix: "a block is a power of two from 512 to 65536, a unit a whole number of blocks")
       }
       guard export.name.utf8.count <= Self.nameMax, export.description.utf8.count <= Self.nameMax,
         !export.name.utf8.contains(0), !export.description.utf8.contains(0)
       else {
         throw BatonError(
           .invalid, subject, "has a name or description that clients cannot be told",
-          mend: "use \(Self.nameMax) bytes at the most, none of them zero")
+          fix: "use \(Self.nameMax) bytes at the most, none of them zero")
       }
       if export.name.isEmpty { continue }
       if let other = Self.unitNumber(Array(export.name.utf8)), other != unit {
         throw BatonError(
-          .invalid, subject, "is named '\(export.name)', which means unit \(other)", mend: "choose another name")
+          .invalid, subject, "is named '\(export.name)', which means unit \(other)", fix: "choose another name")
       }
       guard units.updateValue(unit, forKey: export.name) == nil else {
         throw BatonError(
-          .invalid, subject, "is named '\(export.name)', as another one is", mend: "choose another name")
+          .invalid, subject, "is named '\(export.name)', as another one is", fix: "choose another name")
       }
     }
     self.exports = exports

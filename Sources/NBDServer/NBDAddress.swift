@@ -25,7 +25,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
     guard let parsed else {
       throw BatonError(
         .invalid, "NBD address '\(text)'", "is no address",
-        mend: "use unix:PATH (107 bytes at the most), tcp:PORT, tcp:ADDRESS:PORT or tcp:[ADDRESS]:PORT, with numeric "
+        fix: "use unix:PATH (107 bytes at the most), tcp:PORT, tcp:ADDRESS:PORT or tcp:[ADDRESS]:PORT, with numeric "
           + "addresses")
     }
     self = parsed
@@ -109,19 +109,19 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
 
   /// Listens there. A unix socket that nobody listens on any more is removed first.
   func listen() throws(BatonError) -> OwnedDescriptor {
-    let mend = "stop whoever listens there, or name another address with --nbd"
+    let fix = "stop whoever listens there, or name another address with --nbd"
     switch self {
     case .unix(let path):
       if baton_stream_is_answered(path) == 1 {
-        throw BatonError(.busy, description, "somebody else listens there", mend: mend)
+        throw BatonError(.busy, description, "somebody else listens there", fix: fix)
       }
       var facts = stat()
       // Nothing but a socket is removed: what else lies there makes `bind` fail.
       if lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFSOCK { unlink(path) }
-      return OwnedDescriptor(try check(baton_stream_listen_unix(path), description, doing: "listening", mend: mend))
+      return OwnedDescriptor(try check(baton_stream_listen_unix(path), description, doing: "listening", fix: fix))
     case .tcp(let address, let port):
       return OwnedDescriptor(
-        try check(baton_stream_listen_tcp(address, port), description, doing: "listening", mend: mend))
+        try check(baton_stream_listen_tcp(address, port), description, doing: "listening", fix: fix))
     }
   }
 

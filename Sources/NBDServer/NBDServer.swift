@@ -121,12 +121,12 @@ public struct NBDServer: ~Copyable {
     guard options.addresses.count <= Int(BATON_LISTENERS_MAX) else {
       throw BatonError(
         .invalid, "controller \(identity)", "was to listen at \(options.addresses.count) NBD addresses",
-        mend: "name \(BATON_LISTENERS_MAX) at the most")
+        fix: "name \(BATON_LISTENERS_MAX) at the most")
     }
     guard (1...Self.connectionsPossible).contains(options.connectionsMax) else {
       throw BatonError(
         .invalid, "controller \(identity)", "was to have room for \(options.connectionsMax) NBD clients",
-        mend: "ask for 1 to \(Self.connectionsPossible)")
+        fix: "ask for 1 to \(Self.connectionsPossible)")
     }
     // sendfile(2) to a client that is gone is a signal, and cannot be told not to be.
     baton_ignore_broken_pipes()

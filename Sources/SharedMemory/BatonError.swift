@@ -1,6 +1,6 @@
 import Glibc
 
-/// The one error that every floor throws: it names the thing, says what is wrong with it, and how to mend it.
+/// The one error that every floor throws: it names the thing, says what is wrong with it, and how to fix it.
 public struct BatonError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What kind of trouble it is, for a program to decide upon.
   public enum Code: String, Sendable, Equatable {
@@ -35,25 +35,25 @@ public struct BatonError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What is wrong with it.
   public let problem: String
   /// What to do about it. Empty where there is nothing to do.
-  public let mend: String
+  public let fix: String
 
-  /// Names the thing, the problem and the mend.
-  public init(_ code: Code, _ subject: String, _ problem: String, mend: String = "") {
+  /// Names the thing, the problem and the fix.
+  public init(_ code: Code, _ subject: String, _ problem: String, fix: String = "") {
     self.code = code
     self.subject = subject
     self.problem = problem
-    self.mend = mend
+    self.fix = fix
   }
 
-  /// One line: `thing: problem; mend`.
+  /// One line: `thing: problem; fix`.
   public var description: String {
-    mend.isEmpty ? "\(subject): \(problem)" : "\(subject): \(problem); \(mend)"
+    fix.isEmpty ? "\(subject): \(problem)" : "\(subject): \(problem); \(fix)"
   }
 }
 
 extension BatonError {
   /// From a shim's negative result: `-errno` of the call that failed on `subject`.
-  public init(result: Int, _ subject: String, doing action: String, mend: String = "") {
+  public init(result: Int, _ subject: String, doing action: String, fix: String = "") {
     let number = CInt(clamping: -result)
     let code: Code =
       switch number {
@@ -65,7 +65,7 @@ extension BatonError {
       default: .system
       }
     let reason = strerror(number).map { String(cString: $0) } ?? "error \(number)"
-    self.init(code, subject, "\(action) failed: \(reason)", mend: mend)
+    self.init(code, subject, "\(action) failed: \(reason)", fix: fix)
   }
 }
 
@@ -73,8 +73,8 @@ extension BatonError {
 @discardableResult
 public func check<Result: FixedWidthInteger & SignedInteger>(
   _ result: Result, _ subject: @autoclosure () -> String, doing action: @autoclosure () -> String,
-  mend: @autoclosure () -> String = ""
+  fix: @autoclosure () -> String = ""
 ) throws(BatonError) -> Result {
-  if result < 0 { throw BatonError(result: Int(result), subject(), doing: action(), mend: mend()) }
+  if result < 0 { throw BatonError(result: Int(result), subject(), doing: action(), fix: fix()) }
   return result
 }

@@ -95,7 +95,7 @@ extension FileFacts {
     let isOthers = owner != geteuid() && owner != 0
     throw BatonError(
       .permission, subject, distrust,
-      mend: isOthers
+      fix: isOthers
         ? "remove it if it should not exist, or set BATON_HOME to a folder of your own" : "chmod go-w \(subject)")
   }
 }

@@ -9,7 +9,7 @@
 /// - each side walks the slots in order, and leaves its position in a word that only it writes;
 /// - a full ring refuses, and a side that dies between a slot and its position may lose or double a message: what
 ///   is sent through the ring must be a hint;
-/// - the ring mends itself: a reader that finds its slot empty while the writer stands elsewhere reads every slot
+/// - the ring repairs itself: a reader that finds its slot empty while the writer stands elsewhere reads every slot
 ///   once and goes on where the writer is (`resynchronize`).
 @frozen
 public struct HintRing<Memory: AtomicMemory> {

@@ -19,7 +19,7 @@ public struct OwnedDescriptor: ~Copyable {
     guard limit >= bytes else {
       throw BatonError(
         .exhausted, subject, "has \(bytes) bytes, and the limit on the size of files is \(limit)",
-        mend: "raise it with 'ulimit -f', or LimitFSIZE= in a systemd unit")
+        fix: "raise it with 'ulimit -f', or LimitFSIZE= in a systemd unit")
     }
   }
 
@@ -39,7 +39,7 @@ public struct OwnedDescriptor: ~Copyable {
     if failure != 0 {
       throw BatonError(
         result: -Int(failure), subject, doing: "taking room for \(bytes) bytes",
-        mend: "ask for less, or set BATON_HOME to a folder with more room (df)")
+        fix: "ask for less, or set BATON_HOME to a folder with more room (df)")
     }
   }
 
@@ -55,7 +55,7 @@ public struct OwnedDescriptor: ~Copyable {
       }
       if failure != 0 {
         throw BatonError(
-          result: -Int(failure), subject, doing: "taking \(bytes) bytes of memory", mend: "ask for a smaller arena")
+          result: -Int(failure), subject, doing: "taking \(bytes) bytes of memory", fix: "ask for a smaller arena")
       }
     }
   }

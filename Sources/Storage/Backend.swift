@@ -130,7 +130,7 @@ extension Backend {
         let file = OwnedDescriptor(
           try check(
             baton_open(path, true, false, true), path, doing: "making the unit's file",
-            mend: "see that its folder is there and writable"))
+            fix: "see that its folder is there and writable"))
         try file.setSize(size, subject: path)
       }
       return try examine(path, specification)
@@ -157,7 +157,7 @@ extension Backend {
     if let wanted = specification.size, size < wanted {
       throw BatonError(
         .truncated, path, "is too small: it has \(size) bytes and \(wanted) are asked for",
-        mend: "enlarge it (truncate -s \(wanted)) or ask for less")
+        fix: "enlarge it (truncate -s \(wanted)) or ask for less")
     }
     var isDirect = false
     var blockSize = sector
@@ -182,7 +182,7 @@ extension Backend {
 
   private static func checkKind(_ facts: FileFacts, _ path: String) throws(BatonError) {
     guard facts.kind == .regular || facts.kind == .blockDevice else {
-      throw BatonError(.invalid, path, "is no file and no block device", mend: "name one that is")
+      throw BatonError(.invalid, path, "is no file and no block device", fix: "name one that is")
     }
   }
 
@@ -194,13 +194,13 @@ extension Backend {
     guard UnitGeometry.isBlockSize(blockSize) else {
       throw BatonError(
         .unsupported, subject, "wants direct I/O in blocks of \(blockSize) bytes",
-        mend: "create the unit with --buffered")
+        fix: "create the unit with --buffered")
     }
     let whole = size & ~(UInt64(blockSize) - 1)
     guard whole > 0 else {
       throw BatonError(
         .truncated, subject, "is too small: it has \(size) bytes and a block has \(blockSize)",
-        mend: "enlarge it, or name a SIZE behind it")
+        fix: "enlarge it, or name a SIZE behind it")
     }
     try checkSize(whole, subject)
     return UnitGeometry(kind: kind, size: whole, blockSize: blockSize, isDirect: isDirect)
@@ -210,7 +210,7 @@ extension Backend {
     guard size <= UnitGeometry.sizeMax else {
       throw BatonError(
         .invalid, subject, "would be larger than \(ByteCount.describe(UnitGeometry.sizeMax))",
-        mend: "ask for less")
+        fix: "ask for less")
     }
   }
 
@@ -218,11 +218,11 @@ extension Backend {
     let file = OwnedDescriptor(
       try check(
         baton_open(path, true, direct, false), path, doing: "opening the unit for reading and writing",
-        mend: "see that it exists and that you may write it"))
+        fix: "see that it exists and that you may write it"))
     // Root opens a file that nobody may write. A file without any write permission is meant to stay as it is.
     let facts = try FileFacts(of: file, subject: path)
     if facts.kind == .regular, !facts.hasWritePermission {
-      throw BatonError(.permission, path, "is read-only: nobody has write permission", mend: "chmod u+w it")
+      throw BatonError(.permission, path, "is read-only: nobody has write permission", fix: "chmod u+w it")
     }
     return file
   }
@@ -236,12 +236,12 @@ extension Backend {
       if number == -ELOOP {
         throw BatonError(
           .foreign, path, "is a symbolic link, not the memory unit that the subsystem made",
-          mend: "make the subsystem again with 'baton destroy' and 'baton create'")
+          fix: "make the subsystem again with 'baton destroy' and 'baton create'")
       }
       file = OwnedDescriptor(
         try check(
           number, path, doing: "opening the memory unit",
-          mend: "make the subsystem again with 'baton destroy' and 'baton create'"))
+          fix: "make the subsystem again with 'baton destroy' and 'baton create'"))
     } else {
       // Before it is opened: opening a device can do something to it.
       if let facts = FileFacts(path: path) { try checkKind(facts, geometry, path) }
@@ -255,7 +255,7 @@ extension Backend {
         .foreign, path,
         "is another \(geometry.kind == .blockDevice ? "device" : "file") than the subsystem was created with: "
           + "\(Self.describe(facts.identity)), not \(Self.describe(noted))",
-        mend: "put the first one back, or use this one: 'baton destroy' and 'baton create'")
+        fix: "put the first one back, or use this one: 'baton destroy' and 'baton create'")
     }
     var size = facts.size
     if geometry.kind == .blockDevice {
@@ -264,7 +264,7 @@ extension Backend {
     guard size >= geometry.size else {
       throw BatonError(
         .truncated, path, "is too small: it has \(size) bytes and the unit \(geometry.size)",
-        mend: "enlarge it again, or make the subsystem again with 'baton destroy' and 'baton create'")
+        fix: "enlarge it again, or make the subsystem again with 'baton destroy' and 'baton create'")
     }
     return file
   }
@@ -275,7 +275,7 @@ extension Backend {
     guard facts.kind == (geometry.kind == .blockDevice ? .blockDevice : .regular) else {
       throw BatonError(
         .foreign, path, "is not a \(geometry.kind == .blockDevice ? "block device" : "regular file") any more",
-        mend: "put back what the subsystem was created with")
+        fix: "put back what the subsystem was created with")
     }
   }
 
@@ -359,7 +359,7 @@ extension Backend {
       guard attempts < attemptsMax else {
         throw BatonError(
           .busy, path, "is in use by another subsystem",
-          mend: "stop that subsystem's controllers, or name another file")
+          fix: "stop that subsystem's controllers, or name another file")
       }
       attempts += 1
       usleep(1000)

@@ -28,7 +28,7 @@ enum BlockDevice {
       guard attempts < claimAttemptsMax else {
         throw BatonError(
           .busy, path, "is mounted, or used by swap, LVM or RAID",
-          mend: "unmount it (findmnt, lsblk), or name another device")
+          fix: "unmount it (findmnt, lsblk), or name another device")
       }
       attempts += 1
       usleep(1000)

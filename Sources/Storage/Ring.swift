@@ -48,7 +48,7 @@ public struct Ring: ~Copyable {
         grantedFlags = granted.isEmpty ? "no flags" : granted.map(\.name).joined(separator: " ")
         return
       }
-      // EINVAL: a flag that this kernel does not know. Anything else does not mend itself with fewer flags.
+      // EINVAL: a flag that this kernel does not know. Anything else does not go away with fewer flags.
       if result != -EINVAL || count == 0 {
         ring.deallocate()
         throw Self.setUpError(-result)
@@ -67,7 +67,7 @@ public struct Ring: ~Copyable {
   }
 
   private static func setUpError(_ errno: CInt) -> BatonError {
-    let mend =
+    let fix =
       switch errno {
       case EPERM, EACCES:
         "io_uring is refused here: kernel.io_uring_disabled is set, or a seccomp profile forbids it "
@@ -76,7 +76,7 @@ public struct Ring: ~Copyable {
       case ENOMEM: "locked memory is short: raise 'ulimit -l' to 8192 or more"
       default: "Linux 5.19 or newer is needed"
       }
-    return BatonError(result: -Int(errno), "io_uring", doing: "setting up a ring", mend: mend)
+    return BatonError(result: -Int(errno), "io_uring", doing: "setting up a ring", fix: fix)
   }
 
   /// Whether the submission queue has room for an entry.

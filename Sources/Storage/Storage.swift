@@ -115,7 +115,7 @@ public struct Storage: ~Copyable {
     if limit < UInt64(files) + 512 {
       throw BatonError(
         .exhausted, "open files", "the limit is \(limit) and \(files) units need \(files + 512)",
-        mend: "raise it with 'ulimit -Hn'")
+        fix: "raise it with 'ulimit -Hn'")
     }
     var opened: [Backend] = []
     do throws(BatonError) {

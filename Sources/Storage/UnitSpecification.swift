@@ -100,7 +100,7 @@ public struct UnitSpecification: Sendable, Equatable {
     throw BatonError(
       .invalid, "unit '\(text)'",
       isOurs ? "has '\(word):' in the wrong place" : "has '\(word):', which is neither mem:, null:, fault: nor as:",
-      mend: (suggestion.map { "did you mean '\($0)\(rest.dropFirst(word.count))'? " } ?? "")
+      fix: (suggestion.map { "did you mean '\($0)\(rest.dropFirst(word.count))'? " } ?? "")
         + "a file of that name is written './\(rest)'")
   }
 
@@ -137,7 +137,7 @@ public struct UnitSpecification: Sendable, Equatable {
   static func invalid(_ text: some StringProtocol, _ problem: String) -> BatonError {
     BatonError(
       .invalid, "unit '\(text)'", problem,
-      mend: "a unit is PATH[:SIZE], mem:SIZE or null:SIZE, with fault:RULES: before it for faults on purpose, and "
+      fix: "a unit is PATH[:SIZE], mem:SIZE or null:SIZE, with fault:RULES: before it for faults on purpose, and "
         + "as:NAME: before that for a name")
   }
 }

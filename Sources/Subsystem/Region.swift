@@ -55,7 +55,7 @@ extension Region {
       guard unit.faults.isSound else {
         throw BatonError(
           .invalid, "unit \(number)", "has faults that storage cannot do",
-          mend: "use a delay of at most 10 s and pieces of whole sectors")
+          fix: "use a delay of at most 10 s and pieces of whole sectors")
       }
       var record = baton_unit_record()
       record.size = unit.geometry.size
@@ -132,7 +132,7 @@ extension Region {
     guard count >= UInt64(MemoryLayout<baton_region_header>.size) else {
       throw BatonError(
         .truncated, path, "is truncated: \(count) bytes do not hold a header",
-        mend: Self.anew(location))
+        fix: Self.recreating(location))
     }
     let mapping = try Mapping(
       of: file, count: Int(count), writable: writable, populated: writable, subject: path)
@@ -144,19 +144,19 @@ extension Region {
       throw BatonError(
         .wrongVersion, path,
         "has layout version \(header.layout_version), and this program works with \(BATON_LAYOUT_VERSION)",
-        mend: "use the program that made it, or \(Self.anew(location))")
+        fix: "use the program that made it, or \(Self.recreating(location))")
     }
     guard header.size <= count else {
       throw BatonError(
-        .truncated, path, "is truncated: it has \(count) bytes of \(header.size)", mend: Self.anew(location))
+        .truncated, path, "is truncated: it has \(count) bytes of \(header.size)", fix: Self.recreating(location))
     }
     guard header.size == count else {
       throw BatonError(
         .damaged, path, "is damaged: it has \(count) bytes and should have \(header.size)",
-        mend: Self.anew(location))
+        fix: Self.recreating(location))
     }
     guard Self.isSound(header), header.checksum == Self.checksum(header, mapping) else {
-      throw BatonError(.damaged, path, "is damaged: its checksum does not match", mend: Self.anew(location))
+      throw BatonError(.damaged, path, "is damaged: its checksum does not match", fix: Self.recreating(location))
     }
     let ownership = SharedWords(
       base: mapping.base + Int(header.functions_offset), stride: MemoryLayout<baton_function_record>.stride,
@@ -176,25 +176,25 @@ extension Region {
         .load(as: baton_unit_record.self)
       if let flaw = Self.flaw(of: record, strings) {
         throw BatonError(
-          .damaged, path, "is damaged: unit \(unit) has \(flaw), which makes no sense", mend: Self.anew(location))
+          .damaged, path, "is damaged: unit \(unit) has \(flaw), which makes no sense", fix: Self.recreating(location))
       }
     }
     for index in 0..<Int(header.unit_count) + 1 {
       guard OwnershipWord(rawValue: ownership.word(index).loadRelaxed()).isValid else {
         throw BatonError(
           .damaged, path, "is damaged: the ownership word of \(Function(index: index)) makes no sense",
-          mend: Self.anew(location))
+          fix: Self.recreating(location))
       }
     }
     for unit in 0..<Int(header.unit_count) {
       guard UnitStateWord(rawValue: unitStates.word(unit).loadRelaxed()).isValid else {
         throw BatonError(
-          .damaged, path, "is damaged: the state of unit \(unit) makes no sense", mend: Self.anew(location))
+          .damaged, path, "is damaged: the state of unit \(unit) makes no sense", fix: Self.recreating(location))
       }
     }
     let membership = mapping.word(at: Int(header.membership_offset))
     guard MembershipWord(rawValue: membership.loadRelaxed()).isValid else {
-      throw BatonError(.damaged, path, "is damaged: the membership word makes no sense", mend: Self.anew(location))
+      throw BatonError(.damaged, path, "is damaged: the membership word makes no sense", fix: Self.recreating(location))
     }
     self.mapping = mapping
     self.membership = Membership(membership)
@@ -230,12 +230,12 @@ extension Region {
     // In a folder that a path names anything may lie; where named subsystems lie nothing else does.
     BatonError(
       .foreign, location.region, "is not the region of a subsystem",
-      mend: location.home == nil
+      fix: location.home == nil
         ? "name another subsystem; if this was one and is damaged, remove it with 'rm -r \(location.directory)'"
-        : anew(location))
+        : recreating(location))
   }
 
-  private static func anew(_ location: SubsystemLocation) -> String {
+  private static func recreating(_ location: SubsystemLocation) -> String {
     "remove it with 'baton destroy \(location.name)', and create it again"
   }
 
@@ -411,7 +411,7 @@ extension Region {
     let present = FileFacts(path: location.region)?.identity
     guard try present == FileFacts(of: file, subject: location.region).identity else {
       throw BatonError(
-        .missing, "subsystem '\(location.name)'", "was destroyed", mend: "make it anew with 'baton create'")
+        .missing, "subsystem '\(location.name)'", "was destroyed", fix: "make it anew with 'baton create'")
     }
     return true
   }

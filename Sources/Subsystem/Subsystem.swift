@@ -29,12 +29,12 @@ public struct Subsystem: Sendable, Equatable {
     let name = location.name
     guard !units.isEmpty, units.count <= Region.unitsMax else {
       throw BatonError(
-        .invalid, "subsystem '\(name)'", "has \(units.count) units", mend: "name 1 to \(Region.unitsMax) with --unit")
+        .invalid, "subsystem '\(name)'", "has \(units.count) units", fix: "name 1 to \(Region.unitsMax) with --unit")
     }
     var names: Set<String> = []
     for unit in units where !unit.name.isEmpty && !names.insert(unit.name).inserted {
       throw BatonError(
-        .invalid, "subsystem '\(name)'", "has two units of the name '\(unit.name)'", mend: "give each its own")
+        .invalid, "subsystem '\(name)'", "has two units of the name '\(unit.name)'", fix: "give each its own")
     }
     try location.checkSocketPaths()
     var madeDirectories: [String] = []
@@ -57,7 +57,7 @@ public struct Subsystem: Sendable, Equatable {
       if folder.has(SubsystemLocation.regionName) {
         throw BatonError(
           .busy, "subsystem '\(location.name)'", "already exists (\(location.directory))",
-          mend: "use it, or remove it first with 'baton destroy \(location.name)'")
+          fix: "use it, or remove it first with 'baton destroy \(location.name)'")
       }
       try removeUnfinished(in: folder)
       try announceUnits(units.indices.filter { units[$0].backing == .memory }, in: folder)
@@ -79,7 +79,7 @@ public struct Subsystem: Sendable, Equatable {
         if let identity = geometry.identity {
           let isNew = seen.insert(identity).inserted
           guard isNew, Backend.overlapping(geometry).allSatisfy({ !seen.contains($0) }) else {
-            throw BatonError(.invalid, path, "is named for two units", mend: "name each file or device once")
+            throw BatonError(.invalid, path, "is named for two units", fix: "name each file or device once")
           }
         }
         prepared.append((geometry, path, unit.faults))
@@ -100,7 +100,7 @@ public struct Subsystem: Sendable, Equatable {
     for unit in units where folder.has(SubsystemLocation.memoryName(unit: unit)) {
       throw BatonError(
         .busy, location.memory(unit: unit), "is in the way: no existing subsystem has it",
-        mend: "move it away, or remove it")
+        fix: "move it away, or remove it")
     }
     if units.isEmpty { return }
     let file = try folder.create(SubsystemLocation.unfinishedUnitsName)
@@ -125,7 +125,7 @@ public struct Subsystem: Sendable, Equatable {
       guard size <= Self.unitsCountMax,
         said.isEmpty || said.hasPrefix(Self.unitsHeading) || Self.unitsHeading.hasPrefix(said)
       else {
-        throw BatonError(.busy, path, "is in the way: it is of no subsystem", mend: "move it away, or remove it")
+        throw BatonError(.busy, path, "is in the way: it is of no subsystem", fix: "move it away, or remove it")
       }
       // One that is not whole was written before anything was made.
       if said.hasSuffix(Self.unitsEnd) {
@@ -174,7 +174,7 @@ public struct Subsystem: Sendable, Equatable {
       for controller in ControllerIdentity.allCases
       where try !Region.takeSeat(of: controller, in: file, at: location) {
         throw BatonError(
-          .busy, "subsystem '\(location.name)'", "controller \(controller) runs", mend: "stop it first (SIGTERM)")
+          .busy, "subsystem '\(location.name)'", "controller \(controller) runs", fix: "stop it first (SIGTERM)")
       }
     }
     for unit in memoryUnits { folder.remove(SubsystemLocation.memoryName(unit: unit)) }

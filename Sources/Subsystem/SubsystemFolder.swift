@@ -51,7 +51,7 @@ struct SubsystemFolder: ~Copyable {
   }
 
   private static func link(_ path: String) -> BatonError {
-    BatonError(.foreign, path, "is a symbolic link, which nothing of a subsystem is", mend: "remove it")
+    BatonError(.foreign, path, "is a symbolic link, which nothing of a subsystem is", fix: "remove it")
   }
 
   /// Opens a file in it.
@@ -63,10 +63,10 @@ struct SubsystemFolder: ~Copyable {
     if number == -ENOENT { return OwnedDescriptor(-1) }
     if number == -ELOOP { throw Self.link(path) }
     let file = OwnedDescriptor(
-      try check(number, path, doing: "opening it", mend: "it belongs to the user who created the subsystem"))
+      try check(number, path, doing: "opening it", fix: "it belongs to the user who created the subsystem"))
     let facts = try FileFacts(of: file, subject: path)
     guard facts.kind == .regular else {
-      throw BatonError(.foreign, path, "is not a regular file", mend: "remove it")
+      throw BatonError(.foreign, path, "is not a regular file", fix: "remove it")
     }
     try facts.checkTrust(path)
     return file
@@ -98,7 +98,7 @@ struct SubsystemFolder: ~Copyable {
     // Whoever had it may have failed, and have removed the folder.
     let identity = try FileFacts(of: descriptor, subject: directory).identity
     guard FileFacts(path: directory)?.identity == identity else {
-      throw BatonError(.busy, directory, "was removed by another process at the same time", mend: "try again")
+      throw BatonError(.busy, directory, "was removed by another process at the same time", fix: "try again")
     }
   }
 }

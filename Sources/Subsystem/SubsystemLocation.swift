@@ -40,7 +40,7 @@ public struct SubsystemLocation: Sendable, Equatable {
     guard !name.isEmpty, name.utf8.count <= Self.nameCountMax, allowed, name != ".", name != ".." else {
       throw BatonError(
         .invalid, "subsystem '\(name)'", "is no name for a subsystem",
-        mend: "use up to \(Self.nameCountMax) of a-z A-Z 0-9 . _ - or a path")
+        fix: "use up to \(Self.nameCountMax) of a-z A-Z 0-9 . _ - or a path")
     }
     self.name = name
     let isPath = name.contains("/")
@@ -69,7 +69,7 @@ public struct SubsystemLocation: Sendable, Equatable {
     guard path.utf8.count <= Self.socketPathCountMax else {
       throw BatonError(
         .invalid, path, "has \(path.utf8.count) bytes, and a socket's path has at most \(Self.socketPathCountMax)",
-        mend: "use a shorter name, or a shorter BATON_HOME")
+        fix: "use a shorter name, or a shorter BATON_HOME")
     }
   }
 
@@ -77,7 +77,7 @@ public struct SubsystemLocation: Sendable, Equatable {
   var missing: BatonError {
     BatonError(
       .missing, "subsystem '\(name)'", "does not exist (\(region))",
-      mend: "create it with 'baton create \(name) --unit PATH'")
+      fix: "create it with 'baton create \(name) --unit PATH'")
   }
 
   /// The region's file.

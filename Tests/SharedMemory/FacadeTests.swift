@@ -151,11 +151,11 @@ struct FacadeTests {
   }
 }
 
-@Suite("Errors: the thing, the problem, the mend")
+@Suite("Errors: the thing, the problem, the fix")
 struct ErrorTests {
-  @Test("The text names the thing, then the problem, then the mend")
+  @Test("The text names the thing, then the problem, then the fix")
   func text() {
-    #expect(BatonError(.busy, "thing", "is wrong", mend: "mend it").description == "thing: is wrong; mend it")
+    #expect(BatonError(.busy, "thing", "is wrong", fix: "fix it").description == "thing: is wrong; fix it")
     #expect(BatonError(.busy, "thing", "is wrong").description == "thing: is wrong")
   }
 
@@ -168,7 +168,7 @@ struct ErrorTests {
       (EDQUOT, .exhausted), (ENOSYS, .unsupported), (EOPNOTSUPP, .unsupported), (EIO, .system),
     ])
   func codes(number: CInt, code: BatonError.Code) {
-    let error = BatonError(result: -Int(number), "/a/path", doing: "opening", mend: "look")
+    let error = BatonError(result: -Int(number), "/a/path", doing: "opening", fix: "look")
     #expect(error.code == code)
     #expect(error.description == "/a/path: opening failed: \(String(cString: strerror(number))); look")
   }
@@ -178,7 +178,7 @@ struct ErrorTests {
     #expect(try check(CInt(7), "thing", doing: "trying") == 7)
     #expect(try check(0, "thing", doing: "trying") == 0)
     expectError(.missing, naming: "thing") {
-      try check(-Int(ENOENT), "thing", doing: "trying", mend: "make it")
+      try check(-Int(ENOENT), "thing", doing: "trying", fix: "make it")
     }
   }
 
@@ -191,10 +191,10 @@ struct ErrorTests {
     let facts = try #require(FileFacts(path: path))
     #expect(facts.kind == .regular && facts.size == 1000 && facts.hasWritePermission)
     let readOnly = OwnedDescriptor(baton_open(path, false, false, false))
-    expectError(.permission, naming: path, hasMend: false) {
+    expectError(.permission, naming: path, hasFix: false) {
       _ = try Mapping(of: readOnly, count: 1000, subject: path)
     }
-    expectError(.system, naming: path, hasMend: false) { try readOnly.setSize(5, subject: path) }
+    expectError(.system, naming: path, hasFix: false) { try readOnly.setSize(5, subject: path) }
     let mapping = try Mapping(of: readOnly, count: 1000, writable: false, subject: path)
     #expect(mapping.base.load(as: UInt64.self) == 0)
   }

@@ -107,7 +107,7 @@ struct HintRingTests {
 
   /// A writer that died after the slot and before its position: a new one finds the slot taken until the reader
   /// has been there, and then goes on one slot behind the reader.
-  @Test("A writer that died between slot and position: the ring mends itself", arguments: 0..<8)
+  @Test("A writer that died between slot and position: the ring repairs itself", arguments: 0..<8)
   func writerDied(at start: Int) {
     let rig = Rig(capacity: 8)
     for message in 0..<UInt64(start) {
@@ -139,7 +139,7 @@ struct HintRingTests {
 
   /// A reader that died after its position and before it cleared the slot: the next life looks at the slot
   /// behind, and the writer finds a slot that nobody clears when it comes round.
-  @Test("A reader that died between position and slot: the ring mends itself", arguments: 0..<8)
+  @Test("A reader that died between position and slot: the ring repairs itself", arguments: 0..<8)
   func readerDied(at start: Int) {
     let rig = Rig(capacity: 8)
     for message in 0..<UInt64(start) {
@@ -161,7 +161,7 @@ struct HintRingTests {
     for message in UInt64(250)..<300 { #expect(found.contains(message), "message \(message)") }
   }
 
-  @Test("Whatever the two positions say after a death, the ring mends itself", arguments: 0..<4, 0..<4)
+  @Test("Whatever the two positions say after a death, the ring repairs itself", arguments: 0..<4, 0..<4)
   func anyPositions(writer: Int, reader: Int) {
     for filled in 0..<16 {
       let rig = Rig(capacity: 4)

@@ -492,9 +492,9 @@ struct BadStorageTests {
 
   @Test("A size that no file can have", arguments: [UInt64.max, 1 << 63, (1 << 60) + 4096] as [UInt64])
   func tooLarge(size: UInt64) throws {
-    expectError(.invalid, naming: folder("file"), hasMend: false) { try prepare("%/file:\(size)") }
-    expectError(.invalid, naming: "bytes", hasMend: false) { try prepare("mem:\(size)") }
-    expectError(.invalid, naming: "bytes", hasMend: false) { try prepare("null:\(size)") }
+    expectError(.invalid, naming: folder("file"), hasFix: false) { try prepare("%/file:\(size)") }
+    expectError(.invalid, naming: "bytes", hasFix: false) { try prepare("mem:\(size)") }
+    expectError(.invalid, naming: "bytes", hasFix: false) { try prepare("null:\(size)") }
     #expect(folder.contents == [])
   }
 

@@ -49,7 +49,7 @@ struct SpecificationTests {
   }
 
   @Test(
-    "Every malformed form is refused, by name and with the mend",
+    "Every malformed form is refused, by name and with the fix",
     arguments: [
       "", ":1M", "mem", "null", "mem:", "null:", "mem:x", "null:1X", "mem:-1", "null:1.5M", "mem:1M:2M",
       "null:x:1M", "mem:99999999999999999999", "null:16777216T", "fault:", "fault:delay=5ms", "fault::mem:1M",
@@ -85,8 +85,8 @@ struct SpecificationTests {
     ] as [(String, String?)])
   func suggestion(text: String, meant: String?) throws {
     let error = try #require(errorOf { try UnitSpecification(parsing: text) })
-    #expect(error.mend.contains("did you mean") == (meant != nil))
-    #expect(error.mend.contains(meant ?? "./") && error.mend.contains("'./"), "\(error)")
+    #expect(error.fix.contains("did you mean") == (meant != nil))
+    #expect(error.fix.contains(meant ?? "./") && error.fix.contains("'./"), "\(error)")
   }
 
   @Test(

@@ -45,7 +45,7 @@ struct DamageTests {
     let error = try #require(try errorWith(change), "\(what)", sourceLocation: sourceLocation)
     #expect(codes.contains(error.code), "\(what): \(error)", sourceLocation: sourceLocation)
     #expect(error.description.contains(path), "\(what): \(error)", sourceLocation: sourceLocation)
-    #expect(!error.mend.isEmpty, "\(what): \(error)", sourceLocation: sourceLocation)
+    #expect(!error.fix.isEmpty, "\(what): \(error)", sourceLocation: sourceLocation)
   }
 
   @Test("A sound one opens, also after all this")
@@ -301,8 +301,8 @@ struct DamageTests {
     #expect(phase == (.serving, 9))
   }
 
-  @Test("A damaged subsystem can be destroyed and made anew: the mend that its error names")
-  func mended() throws {
+  @Test("A damaged subsystem can be destroyed and created again: the fix that its error names")
+  func recreated() throws {
     try writeBytes(Array(sound.prefix(100)), to: path)
     try subsystem.destroy()
     _ = try Subsystem.create(folder("subsystem"), units: [UnitSpecification(.null, size: 4096)])

@@ -192,7 +192,7 @@ struct SubsystemTests {
     try subsystem.destroy()
     #expect(folder.contents == ["file"])
     expectError(.missing, naming: name) { try Region(opening: subsystem.location) }
-    expectError(.missing, naming: name, hasMend: false) { try subsystem.destroy() }
+    expectError(.missing, naming: name, hasFix: false) { try subsystem.destroy() }
   }
 
   @Test("What lies in a subsystem's folder and is not the subsystem's stays, and nothing is written over")
@@ -235,7 +235,7 @@ struct SubsystemTests {
     try leave(heading + "0\nend\n")
     try subsystem.destroy()
     #expect(FileFacts(path: location.memory(unit: 0)) == nil)
-    expectError(.missing, naming: name, hasMend: false) { try subsystem.destroy() }
+    expectError(.missing, naming: name, hasFix: false) { try subsystem.destroy() }
     // Said in part: nothing had been made.
     try leave(heading + "0\n")
     expectError(.busy, naming: location.memory(unit: 0)) { try create(["mem:64k"]) }

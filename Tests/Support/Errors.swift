@@ -16,9 +16,9 @@ package func errorOf<Result: ~Copyable>(
   return nil
 }
 
-/// Expects an error of that code which names the thing; with `mend`, one that says how to mend it.
+/// Expects an error of that code which names the thing; with `fix`, one that says how to fix it.
 package func expectError<Result: ~Copyable>(
-  _ code: BatonError.Code, naming subject: String, hasMend: Bool = true,
+  _ code: BatonError.Code, naming subject: String, hasFix: Bool = true,
   sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Result
 ) {
   guard let error = errorOf(body, sourceLocation: sourceLocation) else { return }
@@ -26,5 +26,5 @@ package func expectError<Result: ~Copyable>(
   #expect(
     error.description.contains(subject), "the error names the thing: \(error)", sourceLocation: sourceLocation)
   #expect(
-    !hasMend || !error.mend.isEmpty, "the error says how to mend it: \(error)", sourceLocation: sourceLocation)
+    !hasFix || !error.fix.isEmpty, "the error says how to fix it: \(error)", sourceLocation: sourceLocation)
 }

@@ -116,7 +116,7 @@ enum Peer: String, CaseIterable {
         + (timesEach ? ["--curve"] : []),
       within: seconds, subject: name)
     guard let figures = PeerFigures(parsing: output, turns: turns, hasCurve: timesEach) else {
-      throw BatonError(.foreign, name, "did not report what it measured", mend: "build it again: tools/peers")
+      throw BatonError(.foreign, name, "did not report what it measured", fix: "build it again: tools/peers")
     }
     return figures
   }

@@ -112,7 +112,7 @@ extension Bench {
     var workload = try Workload(plan, of: subsystem)
     let result = try workload.run()
     if let failure = result.failure {
-      throw BatonError(failure.code, path, "\(failure.subject) \(failure.problem)", mend: failure.mend)
+      throw BatonError(failure.code, path, "\(failure.subject) \(failure.problem)", fix: failure.fix)
     }
     return Double(result.requests) / (Double(result.nanoseconds) / 1e9)
   }

@@ -12,11 +12,11 @@ struct ImageFile: ~Copyable {
 
   init(_ path: String) throws(BatonError) {
     let number = open(path, O_RDONLY | O_CLOEXEC)
-    if number < 0 { throw BatonError(result: -Int(errno), path, doing: "opening the image", mend: "name a file") }
+    if number < 0 { throw BatonError(result: -Int(errno), path, doing: "opening the image", fix: "name a file") }
     let file = OwnedDescriptor(number)
     let facts = try FileFacts(of: file, subject: path)
     guard facts.kind == .regular, facts.size > 0 else {
-      throw BatonError(.invalid, path, "is no file with something in it", mend: "name another")
+      throw BatonError(.invalid, path, "is no file with something in it", fix: "name another")
     }
     let mapping = try Mapping(of: file, count: Int(facts.size), writable: false, subject: path)
     self.mapping = mapping
@@ -40,7 +40,7 @@ struct ImageFile: ~Copyable {
     if failure != 0 {
       throw BatonError(
         .exhausted, path, "cannot be written: \(String(cString: strerror(failure)))",
-        mend: failure == EFBIG
+        fix: failure == EFBIG
           ? "raise the limit on the size of files (ulimit -f)" : "make room for \(ByteCount.describe(count))")
     }
   }

@@ -36,7 +36,7 @@ struct ControllerProcess: ~Copyable {
       }
       usleep(1000)
     }
-    throw BatonError(.system, "controller \(identity)", "did not start in time", mend: "see \(log)")
+    throw BatonError(.system, "controller \(identity)", "did not start in time", fix: "see \(log)")
   }
 
   /// Asks the controller to leave, and waits until it has.

@@ -13,7 +13,7 @@ struct ScratchDirectory: ~Copyable {
     var template = Array("\(parent)/baton-\(name)-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
       throw BatonError(
-        result: -Int(errno), parent, doing: "making a scratch folder", mend: "name another with --directory")
+        result: -Int(errno), parent, doing: "making a scratch folder", fix: "name another with --directory")
     }
     let made = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     // Absolute, as far as that can be had: who removes it later may be elsewhere.

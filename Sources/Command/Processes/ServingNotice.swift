@@ -33,7 +33,7 @@ struct ServingNotice: ParsableArguments {
     var ends: [CInt] = [-1, -1]
     if Glibc.pipe(&ends) != 0 {
       throw BatonError(
-        result: -Int(errno), "controller", doing: "making a pipe to it", mend: "raise the limit with 'ulimit -n'")
+        result: -Int(errno), "controller", doing: "making a pipe to it", fix: "raise the limit with 'ulimit -n'")
     }
     let pipe = Pipe(reader: OwnedDescriptor(ends[0]), writer: OwnedDescriptor(ends[1]))
     for end in ends where fcntl(end, F_SETFD, FD_CLOEXEC) != 0 {
@@ -62,7 +62,7 @@ struct ServingNotice: ParsableArguments {
     var facts = stat()
     // It is not this process's before it has been looked at: what else is open there is not to be written to.
     guard fstat(announce, &facts) == 0, facts.st_mode & S_IFMT == S_IFIFO else {
-      throw BatonError(.invalid, "descriptor \(announce)", "is no pipe to a supervisor", mend: "leave --announce out")
+      throw BatonError(.invalid, "descriptor \(announce)", "is no pipe to a supervisor", fix: "leave --announce out")
     }
     return OwnedDescriptor(announce)
   }
@@ -72,7 +72,7 @@ struct ServingNotice: ParsableArguments {
     guard let generation, try subsystem.status().generation != generation else { return }
     throw BatonError(
       .foreign, "subsystem '\(subsystem.location.name)'", "is not the one that this controller served before",
-      mend: "end its supervisor, and start it again to serve the new one")
+      fix: "end its supervisor, and start it again to serve the new one")
   }
 
   /// Says it. A supervisor that is gone ends this process by itself (`ParentOptions`).

@@ -184,12 +184,12 @@ struct Supervision: ~Copyable {
       if try subsystem.status().generation == generation { return nil }
       return BatonError(
         .missing, "subsystem '\(subsystem.location.name)'",
-        "was replaced by another one of that name while it was served", mend: "start again to serve that one")
+        "was replaced by another one of that name while it was served", fix: "start again to serve that one")
     } catch {
       return error.code == .missing
         ? BatonError(
           .missing, "subsystem '\(subsystem.location.name)'", "was removed while it was served: \(error)",
-          mend: "create it again with 'baton create'")
+          fix: "create it again with 'baton create'")
         : nil
     }
   }

@@ -70,12 +70,12 @@ enum OutputFile {
   }
 
   private static func notWritable(_ path: String, _ reason: CInt) -> BatonError {
-    BatonError(.permission, path, "cannot be written: \(String(cString: strerror(reason)))", mend: "name another file")
+    BatonError(.permission, path, "cannot be written: \(String(cString: strerror(reason)))", fix: "name another file")
   }
 
   private static func notWritten(_ path: String, _ reason: CInt) -> BatonError {
     BatonError(
       .exhausted, path, "cannot be written: \(String(cString: strerror(reason)))",
-      mend: reason == EFBIG ? "raise the limit on the size of files (ulimit -f)" : "make room for it")
+      fix: reason == EFBIG ? "raise the limit on the size of files (ulimit -f)" : "make room for it")
   }
 }

@@ -67,7 +67,7 @@ struct FaultRecord {
       } else {
         throw BatonError(
           .invalid, "\(file):\(index + 1)", "'\(words.joined(separator: " "))' is no fault and no step of one",
-          mend: "take a schedule that baton stress has written")
+          fix: "take a schedule that baton stress has written")
       }
     }
     close()
@@ -79,7 +79,7 @@ struct FaultRecord {
         guard starts, fault.end.contains(.proceed(controller)) else {
           throw BatonError(
             .invalid, file, "fault '\(fault.name)' does not bring controller \(controller) back",
-            mend: "write 'continue \(controller)' and 'start \(controller)' below 'then'")
+            fix: "write 'continue \(controller)' and 'start \(controller)' below 'then'")
         }
       }
     }
@@ -88,7 +88,7 @@ struct FaultRecord {
 
   /// The faults that a file tells of.
   static func read(_ path: String) throws(BatonError) -> [Fault] {
-    let bytes = try InputFile.read(path, bytesMax: bytesMax, mend: "name the file 'schedule' of a failed stress")
+    let bytes = try InputFile.read(path, bytesMax: bytesMax, fix: "name the file 'schedule' of a failed stress")
     return try parse(String(decoding: bytes, as: UTF8.self), file: path)
   }
 

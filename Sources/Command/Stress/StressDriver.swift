@@ -465,7 +465,7 @@ final class StressLog {
     self.path = path
     unlink(path)
     let number = baton_open(path, true, false, true)
-    descriptor = OwnedDescriptor(try check(number, path, doing: "making the log", mend: "name another file"))
+    descriptor = OwnedDescriptor(try check(number, path, doing: "making the log", fix: "name another file"))
     _ = fcntl(descriptor.number, F_SETFL, O_APPEND)
   }
 

@@ -114,10 +114,10 @@ struct RunCommand: ParsableCommand {
       let start = "start it with 'baton controller \(name) \(identity)'"
       switch path {
       case nil: Console.error("baton: controller \(identity) does not serve; \(start)")
-      case .both: throw BatonError(.missing, "controller \(identity)", "does not serve", mend: "\(start)")
+      case .both: throw BatonError(.missing, "controller \(identity)", "does not serve", fix: "\(start)")
       case .a where identity == .a, .b where identity == .b:
         throw BatonError(
-          .missing, "controller \(identity)", "does not serve", mend: "\(start), or use --path \(identity.peer)")
+          .missing, "controller \(identity)", "does not serve", fix: "\(start), or use --path \(identity.peer)")
       case .a, .b: break
       }
     }
@@ -155,18 +155,18 @@ struct RunCommand: ParsableCommand {
   private func targets(_ status: SubsystemStatus) throws -> [WorkloadTarget] {
     if let unit, !status.units.indices.contains(unit) {
       throw BatonError(
-        .invalid, "unit \(unit)", "does not exist", mend: "this subsystem has units 0 to \(status.units.count - 1)")
+        .invalid, "unit \(unit)", "does not exist", fix: "this subsystem has units 0 to \(status.units.count - 1)")
     }
     let chosen = unit.map { [status.units[$0]] } ?? status.units
     if verify, let null = chosen.first(where: { $0.kind == "null" }) {
       throw BatonError(
         .invalid, "unit \(null.unit)", "is a null unit: it keeps nothing that could be verified",
-        mend: "name another with --unit")
+        fix: "name another with --unit")
     }
     if let size, size.bytes < bs.bytes {
       throw BatonError(
         .invalid, "--size \(size.bytes)", "is less than one request, \(bs.bytes) bytes",
-        mend: "give a larger --size or a smaller --bs")
+        fix: "give a larger --size or a smaller --bs")
     }
     return try chosen.map { unit in
       guard bs.bytes % unit.blockSize == 0 else {
@@ -177,7 +177,7 @@ struct RunCommand: ParsableCommand {
       guard size > 0 else {
         throw BatonError(
           .invalid, "--bs \(bs.bytes)", "is more than unit \(unit.unit) has, \(unit.size) bytes",
-          mend: "give a smaller --bs, or name another unit with --unit")
+          fix: "give a smaller --bs, or name another unit with --unit")
       }
       return WorkloadTarget(unit: UInt32(unit.unit), size: size)
     }

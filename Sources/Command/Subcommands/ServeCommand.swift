@@ -38,7 +38,7 @@ struct ServeCommand: ParsableCommand {
     if FileFacts(path: subsystem.location.region) == nil {
       if unit.isEmpty {
         throw BatonError(
-          .missing, "subsystem '\(name)'", "is not there", mend: "name its units with --unit, to have it made")
+          .missing, "subsystem '\(name)'", "is not there", fix: "name its units with --unit, to have it made")
       }
       _ = try UnitWords.asUsage {
         try Subsystem.create(
@@ -61,12 +61,12 @@ struct ServeCommand: ParsableCommand {
     for address in ControllerIdentity.allCases.flatMap({ addresses(of: $0, subsystem) }) {
       if seen.contains(address) {
         throw BatonError(
-          .invalid, "\(address)", "is named twice", mend: "name an address of its own for each controller")
+          .invalid, "\(address)", "is named twice", fix: "name an address of its own for each controller")
       }
       seen.append(address)
       if address.isAnswered {
         throw BatonError(
-          .busy, "\(address)", "somebody else listens there", mend: "stop whoever does, or name another address")
+          .busy, "\(address)", "somebody else listens there", fix: "stop whoever does, or name another address")
       }
     }
   }

@@ -152,13 +152,13 @@ private struct AnswerWait {
     } else if now &- desertedAt >= Self.desertedNanosecondsMax {
       return BatonError(
         .missing, "controllers", "neither has served this host for \(Figure.duration(Self.desertedNanosecondsMax))",
-        mend: "start them again")
+        fix: "start them again")
     }
     if isFinishing, now &- max(answeredAt, 1) >= Self.silentNanosecondsMax {
       return BatonError(
         .missing, "controllers",
         "have not answered \(host.outstanding) requests for \(Figure.duration(Self.silentNanosecondsMax))",
-        mend: "see what they wait for ('baton status')")
+        fix: "see what they wait for ('baton status')")
     }
     return nil
   }
