@@ -20,11 +20,19 @@ let lowerFloors: [Target.Dependency] = [
 /// All of them, for whoever stands on top.
 let floors: [Target.Dependency] = lowerFloors + ["BatonNBD", "BatonNBDServer"]
 
+/// What every command line is compiled with.
+let commandLine: [Target.Dependency] =
+  floors + [
+    "Baton", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+    .product(name: "Logging", package: "swift-log"),
+  ]
+
 let package = Package(
   name: "baton",
   products: [
     .library(name: "Baton", targets: ["Baton"]),
     .executable(name: "baton", targets: ["BatonCommand"]),
+    .executable(name: "baton-lab", targets: ["BatonLaboratory"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -88,15 +96,18 @@ let package = Package(
     // Front ends.
     .target(
       name: "Baton", dependencies: floors, path: "Sources/Baton", swiftSettings: strict),
+    // What both executables are made of: words, output, processes, workloads, a controller in the foreground.
+    .target(
+      name: "BatonCommandKit", dependencies: commandLine + [.product(name: "Histogram", package: "hdrhistogram-swift")],
+      path: "Sources/CommandKit", swiftSettings: strict),
+    // `baton`: what a user runs in production.
     .executableTarget(
-      name: "BatonCommand",
-      dependencies: floors + [
-        "Baton", "CLiburing",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "Histogram", package: "hdrhistogram-swift"),
-      ],
-      path: "Sources/Command", swiftSettings: strict),
+      name: "BatonCommand", dependencies: commandLine + ["BatonCommandKit"], path: "Sources/Command",
+      swiftSettings: strict),
+    // `baton-lab`: what measures and stresses; `baton bench` and `baton stress` become it.
+    .executableTarget(
+      name: "BatonLaboratory", dependencies: commandLine + ["BatonCommandKit", "CLiburing"],
+      path: "Sources/Laboratory", swiftSettings: strict),
 
     // Tests: one target a floor, and one for the floors together. What several of them use lies in a target of its
     // own.
@@ -122,8 +133,15 @@ let package = Package(
       ],
       path: "Tests/Subsystem", swiftSettings: strict),
     .testTarget(
-      name: "CommandTests", dependencies: ["BatonCommand", "Baton", "BatonSharedMemory", "BatonTestSupport"],
-      path: "Tests/Command", swiftSettings: strict),
+      name: "CommandKitTests", dependencies: commandLine + ["BatonCommandKit"], path: "Tests/CommandKit",
+      swiftSettings: strict),
+    .testTarget(
+      name: "CommandTests",
+      dependencies: commandLine + ["BatonCommand", "BatonCommandKit", "BatonTestSupport"], path: "Tests/Command",
+      swiftSettings: strict),
+    .testTarget(
+      name: "LaboratoryTests", dependencies: commandLine + ["BatonLaboratory", "BatonCommandKit"],
+      path: "Tests/Laboratory", swiftSettings: strict),
     .testTarget(
       name: "EmbeddedTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/Embedded",
       swiftSettings: strict),

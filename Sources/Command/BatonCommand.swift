@@ -1,7 +1,5 @@
 import ArgumentParser
-import Baton
-import CBatonShims
-import Glibc
+import BatonCommandKit
 
 /// The command line: fio's words where fio has one.
 @main
@@ -11,70 +9,12 @@ struct BatonCommand: ParsableCommand {
     abstract: "Two storage controllers, both active, that pass ownership like a baton.",
     version: BuildVersion.description,
     subcommands: [
-      DemoCommand.self, StressCommand.self, BenchCommand.self, BenchWorkerCommand.self, BareProcessCommand.self,
-      RivalCommand.self, NothingServerCommand.self, TurnsCommand.self,
-      PressCommand.self, PeersCommand.self,
-      ServeCommand.self, CreateCommand.self, ControllerCommand.self, RunCommand.self,
-      StatusCommand.self, ListCommand.self, PruneCommand.self, DestroyCommand.self,
+      DemoCommand.self, StressCommand.self, BenchCommand.self, ServeCommand.self, CreateCommand.self,
+      ControllerCommand.self, RunCommand.self, StatusCommand.self, ListCommand.self, PruneCommand.self,
+      DestroyCommand.self,
     ])
 
-  /// Exit codes: 0 done and right, 1 an error that was named, 2 data or answers that were wrong, 3 a goal that was
-  /// missed (`bench --fail-on-miss`), 4 nobody to ask any more (`run`), 64 a command line that makes no sense, 128 and
-  /// a signal's number when that ended it.
   static func main() {
-    occupyStandardDescriptors()
-    // A pipe that nobody reads ends the command, not the process by signal half way through its cleaning up.
-    signal(SIGPIPE, SIG_IGN)
-    // Swift's runtime takes SIGQUIT for a crash: it prints registers for seconds, and the command goes on meanwhile.
-    baton_end_at_quit()
-    // Nor does a limit on the size of files: who writes beyond it is told so.
-    signal(SIGXFSZ, SIG_IGN)
-    // Where it cannot be had, such an end has no words.
-    _ = baton_report_lost_pages()
-    do {
-      try checkSubcommand()
-      var command = try parseAsRoot(UnitWords.line.kept)
-      try command.run()
-      try Console.checkOutput()
-    } catch let error as BatonError {
-      Console.error("baton: \(error)")
-      Glibc.exit(1)
-    } catch let failure as VerificationFailure {
-      Console.error("baton: \(failure)")
-      Glibc.exit(2)
-    } catch {
-      exit(withError: error)
-    }
+    CommandEntry.run(self, UnitWords.line.kept) { try LaboratoryDoor.passIfNamed() }
   }
-}
-
-extension BatonCommand {
-  /// A first word that is no subcommand, with the one that was probably meant: the parser would call it unexpected.
-  private static func checkSubcommand() throws {
-    guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
-    let commands = configuration.subcommands.map { $0.configuration }
-    // Of ours each says its name.
-    if word == "help" || commands.contains(where: { $0.commandName == word }) { return }
-    let shown = commands.filter { $0.shouldDisplay }.compactMap { $0.commandName } + ["help"]
-    let meant = Suggestion.nearest(to: word, among: shown)
-    Console.error(
-      "baton: unknown subcommand '\(word)'; " + (meant.map { "did you mean '\($0)'?" } ?? "'baton --help' lists them"))
-    throw ExitCode.validationFailure
-  }
-
-  /// A program may be started with its input and outputs closed, as daemons are. What is opened next would get their
-  /// numbers, a unit's file for one, and what is logged would be written into it. Something that can be read, and
-  /// brings nothing, and cannot be written takes their places: who writes is told so, as if they were closed.
-  private static func occupyStandardDescriptors() {
-    while true {
-      let number = open("/dev/null", O_RDONLY)
-      if number > STDERR_FILENO { close(number) }
-      if number < 0 || number > STDERR_FILENO { return }
-    }
-  }
-}
-
-/// Data or answers were wrong: what Baton exists to prevent.
-struct VerificationFailure: Error, CustomStringConvertible {
-  let description: String
 }

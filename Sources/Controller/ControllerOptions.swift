@@ -22,15 +22,15 @@ public struct ControllerOptions: Sendable {
   /// After that it goes like one that has died: the peer, or the next controller to start, recovers what is left.
   public var farewellNanoseconds: UInt64 = 15_000_000_000
   /// Where this controller stops itself (SIGSTOP), for whoever tests what happens then; nil: nowhere.
-  public var stopOrder: StopOrder?
+  package var stopOrder: StopOrder?
   /// A mistake made on purpose, for whoever tests a checker; nil: none.
-  public var defect: PlantedDefect?
+  package var defect: PlantedDefect?
   /// Whether requests are entered in the in-flight journal. Without it a takeover is not safe: this is for measuring
   /// what the journal costs.
-  public var keepsJournal = true
+  package var keepsJournal = true
   /// Whether it is woken by a futex where the kernel can do that in a ring (6.7 and newer), and not by its control
   /// sockets, which cost more: for measuring what that gives, and for testing what is done elsewhere.
-  public var listensToWords = true
+  package var listensToWords = true
   /// Where it says what happens: hosts that come and go, refusals, faults. Never anything per request.
   ///
   /// It is called in the loop, which stands still for as long as it takes: `QueuedLog` makes any log handler into one

@@ -2,7 +2,7 @@ import Glibc
 
 /// Places in the protocol where a controller can be told to stop itself, so that a test can let it die or freeze there:
 /// right before and after each transition of a word, each journal write, each submission, each response.
-public enum ProtocolPoint: UInt8, CaseIterable, Sendable {
+package enum ProtocolPoint: UInt8, CaseIterable, Sendable {
   /// A request has been copied out of its line, and nothing is done with it yet.
   case requestTaken = 1
   /// Before and after a request is entered in the in-flight journal.
@@ -42,27 +42,27 @@ public enum ProtocolPoint: UInt8, CaseIterable, Sendable {
   // `description` is the case's own name, as of any enumeration without associated values.
 
   /// From a command line's word.
-  public init?(_ word: String) {
+  package init?(_ word: String) {
     guard let found = Self.allCases.first(where: { "\($0)" == word }) else { return nil }
     self = found
   }
 }
 
 /// A point where a controller stops itself, once: when it comes there for the `occurrence`-th time.
-public struct StopOrder: Sendable, Equatable {
+package struct StopOrder: Sendable, Equatable {
   /// Where.
-  public var point: ProtocolPoint
+  package var point: ProtocolPoint
   /// At which time of passing, from 1.
-  public var occurrence: UInt32
+  package var occurrence: UInt32
 
   /// Stop at that point, at that time of passing it.
-  public init(_ point: ProtocolPoint, occurrence: UInt32 = 1) {
+  package init(_ point: ProtocolPoint, occurrence: UInt32 = 1) {
     self.point = point
     self.occurrence = max(occurrence, 1)
   }
 
   /// From a word: `journalBefore` or `journalBefore:17`.
-  public init?(parsing text: String) {
+  package init?(parsing text: String) {
     let parts = text.split(separator: ":", maxSplits: 1)
     guard let word = parts.first, let point = ProtocolPoint(String(word)) else { return nil }
     var occurrence: UInt32 = 1
@@ -75,7 +75,7 @@ public struct StopOrder: Sendable, Equatable {
 }
 
 /// A mistake that a controller makes on purpose, so that a checker can show that it would see it.
-public enum PlantedDefect: String, CaseIterable, Sendable {
+package enum PlantedDefect: String, CaseIterable, Sendable {
   /// Serves in place of a silent peer without killing it and without seeing its exit.
   case noFence = "no-fence"
   /// Executes what the dead peer had in flight again without waiting until the kernel has let go of it.

@@ -1,10 +1,9 @@
+import BatonCommandKit
 import BatonSharedMemory
 import BatonTestSupport
 import Foundation
 import Glibc
 import Testing
-
-@testable import BatonCommand
 
 /// The program itself, run as a person or a script runs it, with a home folder and a scratch folder of its own.
 final class CommandRig {
@@ -59,7 +58,7 @@ final class CommandRig {
   private var started = 0
 
   /// Beside the tests' own file, in the same build: what is mapped where this code lies.
-  private static let program: String = {
+  static let program: String = {
     let here = UInt(bitPattern: #dsohandle)
     for line in (Platform.contents("/proc/self/maps") ?? "").split(separator: "\n") {
       let fields = line.split(separator: " ", maxSplits: 5, omittingEmptySubsequences: true)
@@ -77,13 +76,14 @@ final class CommandRig {
     guard mkdir(home, 0o700) == 0 else { throw BatonError(result: -Int(errno), home, doing: "making it") }
   }
 
-  /// Starts `baton WORDS...`. With `limits`, words for the shell that come before it, such as `ulimit -f 1`.
-  func start(_ words: [String], limits: String? = nil) throws -> Running {
+  /// Starts `baton WORDS...`, or another program. With `limits`, words for the shell that come before it, such as
+  /// `ulimit -f 1`.
+  func start(_ words: [String], limits: String? = nil, program: String = program) throws -> Running {
     started += 1
     let files = (output: folder("out.\(started)"), errors: folder("err.\(started)"))
     var command =
       [
-        "env", "BATON_HOME=\(home)", "TMPDIR=\(folder.path)", "SWIFT_BACKTRACE=enable=no", Self.program,
+        "env", "BATON_HOME=\(home)", "TMPDIR=\(folder.path)", "SWIFT_BACKTRACE=enable=no", program,
       ] + words
     if let limits { command = ["sh", "-c", "\(limits); exec \"$@\"", "sh"] + command }
     // A limit on the size of files holds for what it says too; errors are short.

@@ -1,9 +1,8 @@
+import BatonCommandKit
 import BatonTestSupport
 import Foundation
 import Glibc
 import Testing
-
-@testable import BatonCommand
 
 @Suite("Files for results: replaced as a whole, or left as they are")
 struct OutputFileTests {

@@ -1,5 +1,6 @@
 import Baton
 import BatonChannel
+import BatonController
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem

@@ -9,8 +9,7 @@ let voluntarySwitches = BenchmarkMetric.custom("voluntarySwitches")
 /// Makes a benchmark of a thousand pieces of work an iteration on a rig. The library finds a benchmark's thresholds
 /// only when there is no space in its name.
 func measure(
-  _ name: String, unit: String, hosts: Int = 1, keepsJournal: Bool = true,
-  _ work: @escaping (inout Parts, Int) throws -> Void
+  _ name: String, unit: String, hosts: Int = 1, _ work: @escaping (inout Parts, Int) throws -> Void
 ) {
   var rig: Rig?
   Benchmark(name) { benchmark in
@@ -26,7 +25,7 @@ func measure(
     benchmark.measurement(allocations, counts.allocations)
     benchmark.measurement(voluntarySwitches, counts.voluntarySwitches)
   } setup: {
-    rig = try Rig(unit: unit, hosts: hosts, keepsJournal: keepsJournal)
+    rig = try Rig(unit: unit, hosts: hosts)
   } teardown: {
     try rig?.destroy()
     rig = nil
@@ -47,9 +46,6 @@ let benchmarks: @Sendable () -> Void = {
     measure("null-request-depth-\(depth)", unit: "null:1G") { parts, count in
       try parts.perform(read, count: count, depth: depth)
     }
-  }
-  measure("null-request-depth-32-without-journal", unit: "null:1G", keepsJournal: false) { parts, count in
-    try parts.perform(read, count: count, depth: 32)
   }
   measure("null-request-depth-32-of-64-hosts", unit: "null:1G", hosts: 64) { parts, count in
     try parts.perform(read, count: count, depth: 32)

@@ -19,12 +19,10 @@ final class Rig {
   /// - Parameters:
   ///   - unit: as `UnitSpecification` has it.
   ///   - hosts: how many hosts are attached; one of them makes the requests.
-  ///   - keepsJournal: as `ControllerOptions` has it.
-  init(unit: String, hosts: Int = 1, keepsJournal: Bool = true) throws {
+  init(unit: String, hosts: Int = 1) throws {
     let subsystem = try Subsystem.create("benchmarks-\(getpid())", units: [UnitSpecification(parsing: unit)])
     var options = ControllerOptions()
     options.logger.logLevel = .error
-    options.keepsJournal = keepsJournal
     // A controller that is not turned, because a benchmark needs only the other one, is not to be taken for dead.
     options.deadlineNanoseconds = 3_600_000_000_000
     // A change of owner when it is asked for: how often it happens must not depend on the clock.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Baton
+import BatonCommandKit
 import BatonSharedMemory
 import Glibc
 
@@ -35,7 +36,7 @@ struct DemoCommand: ParsableCommand {
     let scratch = try ScratchDirectory(in: directory, name: "demo")
     let imagePath = image ?? "\(scratch.path)/image"
     if image == nil {
-      try ImageFile.make(at: imagePath, count: quick ? 16 << 20 : 64 << 20, seed: UInt64(getpid()))
+      try NoiseFile.make(at: imagePath, count: quick ? 16 << 20 : 64 << 20, seed: UInt64(getpid()))
     }
     let file = try ImageFile(imagePath)
 
@@ -69,8 +70,8 @@ struct DemoCommand: ParsableCommand {
       if signal != 0 { throw ExitCode(128 + signal) }
     }
     let log = "\(scratch)/log"
-    var a = try ControllerProcess(.a, of: subsystem, log: log)
-    var b = try ControllerProcess(.b, of: subsystem, log: log)
+    var a = try ControllerProcess(.a, of: subsystem, by: .running, log: log)
+    var b = try ControllerProcess(.b, of: subsystem, by: .running, log: log)
     try a.waitUntilServing(subsystem, log: log)
     try b.waitUntilServing(subsystem, log: log)
     if !isQuiet {
@@ -117,10 +118,10 @@ struct DemoCommand: ParsableCommand {
         isBack = true
         if killed == .a {
           try a.waitUntilGone()
-          a = try ControllerProcess(.a, of: subsystem, log: log)
+          a = try ControllerProcess(.a, of: subsystem, by: .running, log: log)
         } else if killed == .b {
           try b.waitUntilGone()
-          b = try ControllerProcess(.b, of: subsystem, log: log)
+          b = try ControllerProcess(.b, of: subsystem, by: .running, log: log)
         }
       }
       return nil

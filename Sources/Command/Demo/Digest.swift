@@ -1,4 +1,5 @@
 import Baton
+import BatonCommandKit
 import BatonSharedMemory
 import Glibc
 

@@ -1,4 +1,5 @@
 import Baton
+import BatonCommandKit
 import BatonSharedMemory
 import FoundationEssentials
 import Glibc
@@ -22,27 +23,6 @@ struct ImageFile: ~Copyable {
     self.mapping = mapping
     count = Int(facts.size)
     self.path = path
-  }
-
-  /// A file of noise, from a seed.
-  static func make(at path: String, count: UInt64, seed: UInt64) throws(BatonError) {
-    guard let file = fopen(path, "wb") else {
-      throw BatonError(result: -Int(errno), path, doing: "making the scratch image")
-    }
-    var random = SplitMix64(seed: seed)
-    var words = [UInt64](repeating: 0, count: 8192)
-    var failure: CInt = 0
-    for _ in 0..<count / 65536 where failure == 0 {
-      for index in words.indices { words[index] = random.next() }
-      if fwrite(words, 8, words.count, file) != words.count { failure = errno }
-    }
-    if fclose(file) != 0, failure == 0 { failure = errno }
-    if failure != 0 {
-      throw BatonError(
-        .exhausted, path, "cannot be written: \(String(cString: strerror(failure)))",
-        fix: failure == EFBIG
-          ? "raise the limit on the size of files (ulimit -f)" : "make room for \(ByteCount.describe(count))")
-    }
   }
 
   /// The SHA-256 of all of it.

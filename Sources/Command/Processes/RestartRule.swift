@@ -1,3 +1,5 @@
+import BatonCommandKit
+
 /// When a supervisor starts its processes again, and when it gives up: a pure rule, without processes and clocks.
 ///
 /// Invariants:

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Baton
+import BatonCommandKit
 import BatonSharedMemory
 import CBatonShims
 import Glibc
@@ -108,7 +109,7 @@ struct Supervision: ~Copyable {
     seats[index].due = nil
     do throws(BatonError) {
       let pipe = try ServingNotice.pipe()
-      seats[index].pid = try OwnProgram.start(
+      seats[index].pid = try BatonProgram.running.start(
         "controller", seats[index].words, handing: (pipe.writer.number, ServingNotice.descriptor))
       seats[index].notice = pipe.takeReader()
       seats[index].pidfd = baton_pidfd_open(seats[index].pid)

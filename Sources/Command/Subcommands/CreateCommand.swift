@@ -1,5 +1,6 @@
 import ArgumentParser
 import Baton
+import BatonCommandKit
 import BatonSharedMemory
 
 struct CreateCommand: ParsableCommand {

@@ -1,0 +1,26 @@
+import ArgumentParser
+import Baton
+import BatonController
+
+/// How a controller waits and how long it keeps what it owns.
+struct ControllerBehaviour: ParsableArguments {
+  @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
+  @Option(
+    help: "How long to keep a contended function: adaptive, pending, or a time like 200us (default: adaptive).",
+    transform: ResidencyPolicy.parse)
+  var residency: ResidencyPolicy = .standard
+  @Option(
+    help: "How long the peer may be silent before this controller kills it and takes over, 20ms or more (default: 1s).",
+    transform: Deadline.parse)
+  var deadline: Deadline = .standard
+  @Option(help: .hidden) var stopAt: StopOrder?
+
+  var options: ControllerOptions {
+    var options = ControllerOptions()
+    options.waiting = wait
+    options.residency = residency
+    options.deadlineNanoseconds = deadline.nanoseconds
+    options.stopOrder = stopAt
+    return options
+  }
+}

@@ -1,0 +1,57 @@
+import ArgumentParser
+import Baton
+import BatonSharedMemory
+import Glibc
+import Logging
+
+/// The command line of a controller that runs in the foreground, and the run.
+package struct ForegroundController: ParsableArguments {
+  @Argument(help: "The subsystem's name, or the path of its folder.") package var name: String
+  @Argument(help: "Which of the two: a or b.") package var identity: ControllerIdentity
+  @OptionGroup var behaviour: ControllerBehaviour
+  @Option(help: "Least severe level to log.") var logLevel: Logger.Level = .info
+  @Flag(help: .hidden) var logTimes = false
+  @Option(
+    help: ArgumentHelp(
+      "Serve the units as disks over NBD there: unix:PATH, tcp:PORT (on the loopback), tcp:ADDRESS:PORT.",
+      valueName: "address"), transform: { try NBDAddress(parsing: $0) })
+  var nbd: [NBDAddress] = []
+  @OptionGroup var parent: ParentOptions
+  @OptionGroup var notice: ServingNotice
+
+  package init() {}
+
+  /// Runs it, until a signal asks it to end. `adjust` sees the options that it is to have.
+  package func run(adjusting adjust: (inout ControllerOptions) -> Void = { _ in }) throws {
+    let supervisor = try notice.open()
+    try parent.follow()
+    // Kept until the controller's loop looks at them: one that came between being there and looking would end it
+    // without its leaving.
+    let interruption = try Interruption()
+    defer { _ = interruption }
+    var options = behaviour.options
+    adjust(&options)
+    let log = QueuedLog(StandardErrorLog(label: "baton", hasTimes: logTimes))
+    // Whoever reads it has a moment at the end, and no more.
+    defer { log.flush() }
+    options.logger = Logger(label: "baton", factory: { _ in log })
+    options.logger.logLevel = logLevel
+    let subsystem = try Subsystem(name)
+    try notice.check(subsystem)
+    var controller = try Controller(identity, of: subsystem, options: options)
+    var hasAnnounced = false
+    if nbd.isEmpty {
+      return try controller.run { controller in
+        if !hasAnnounced, controller.isServing {
+          hasAnnounced = true
+          ServingNotice.send(supervisor)
+        }
+        return false
+      }
+    }
+    var serverOptions = NBDServerOptions(addresses: nbd)
+    serverOptions.logger = options.logger
+    var server = try NBDServer(identity, of: subsystem, options: serverOptions)
+    try server.run(&controller) { ServingNotice.send(supervisor) }
+  }
+}

@@ -1,0 +1,16 @@
+/// The commands that `baton` lists and its laboratory, another executable, carries out. Both have their names and their
+/// abstracts from here.
+package enum LaboratoryCommand: String, CaseIterable {
+  case bench, stress
+
+  /// The executable.
+  package static let program = "baton-lab"
+
+  /// What `--help` says of it in one line.
+  package var abstract: String {
+    switch self {
+    case .bench: "Measure, each figure beside its floor of the same run."
+    case .stress: "Kill and freeze controllers under load, every answer checked."
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import Baton
+import BatonSharedMemory
+import Glibc
+
+/// What another program says.
+package enum ProgramOutput {
+  /// Runs a program to its end, with nothing to read, and gives back all that it printed. It is killed after so many
+  /// seconds; that, and any exit status but 0, is an error with the last line that it printed.
+  package static func of(
+    _ program: String, _ words: [String], within seconds: Double, subject: String
+  ) throws(BatonError) -> String {
+    var running = try RunningProgram(program, words, subject: subject)
+    return try running.output(within: seconds)
+  }
+}
+
+/// Another program that runs, and is killed when nobody wants it any more.
+package struct RunningProgram: ~Copyable {
+  private let pid: pid_t
+  private let reader: OwnedDescriptor
+  private let subject: String
+  private var hasEnded = false
+
+  /// More than any of them has to say.
+  private static let bytesMax = 1 << 20
+
+  /// Starts one, found as a shell finds it. It reads what comes through the descriptor `input`; without one there is
+  /// nothing to read.
+  package init(_ program: String, _ words: [String], input: CInt? = nil, subject: String) throws(BatonError) {
+    var ends: [CInt] = [-1, -1]
+    if pipe(&ends) != 0 { throw BatonError(result: -Int(errno), subject, doing: "making a pipe") }
+    let reader = OwnedDescriptor(ends[0])
+    let writer = OwnedDescriptor(ends[1])
+    for end in ends {
+      if fcntl(end, F_SETFD, FD_CLOEXEC) != 0 {
+        throw BatonError(result: -Int(errno), subject, doing: "keeping a pipe to this process")
+      }
+    }
+    let output = writer.number
+    pid = try ChildProcess.start(program, [program] + words, subject: subject) { actions in
+      if let input {
+        posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+      } else {
+        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+      }
+      posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+      posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+    }
+    self.reader = reader
+    self.subject = subject
+    // The pipe ends when the program, which has an end of its own, and all that it started have ended.
+    _ = consume writer
+  }
+
+  deinit { if !hasEnded { ChildProcess.end(pid) } }
+
+  /// All that it printed, when it has ended. It is killed after so many seconds; that, and any exit status but 0, is an
+  /// error with the last line that it printed. To be asked once.
+  package mutating func output(within seconds: Double) throws(BatonError) -> String {
+    precondition(!hasEnded, "a program that has been waited for")
+    let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
+    var text: [UInt8] = []
+    let trouble = Self.read(reader.number, until: deadline, into: &text)
+    if trouble != nil { kill(pid, SIGKILL) }
+    var status: CInt = 0
+    while waitpid(pid, &status, 0) < 0 {
+      if errno != EINTR { throw BatonError(result: -Int(errno), subject, doing: "waiting for it") }
+    }
+    hasEnded = true
+    if let trouble { throw BatonError(.system, subject, trouble) }
+    let said = String(decoding: text, as: UTF8.self)
+    if status != 0 {
+      let last = said.split(separator: "\n").last.map { ": \($0)" } ?? ""
+      let signal = status & 0x7f
+      throw BatonError(
+        .system, subject, (signal == 0 ? "ended with status \(status >> 8)" : "was ended by signal \(signal)") + last)
+    }
+    return said
+  }
+
+  /// All that comes until the other end is closed. What was wrong, if something was.
+  private static func read(_ descriptor: CInt, until deadline: UInt64, into text: inout [UInt8]) -> String? {
+    var buffer = [UInt8](repeating: 0, count: 65536)
+    while text.count < bytesMax {
+      let now = monotonicNanoseconds()
+      if now >= deadline { return "did not come to its end in time" }
+      var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      let milliseconds = min((deadline - now) / 1_000_000 + 1, 60_000)
+      let ready = poll(&waiting, 1, CInt(milliseconds))
+      if ready == 0 { continue }
+      let count = ready < 0 ? -1 : Glibc.read(descriptor, &buffer, buffer.count)
+      if count < 0, errno != EINTR { return "what it prints cannot be read: \(String(cString: strerror(errno)))" }
+      if count == 0 { return nil }
+      if count > 0 { text += buffer[..<count] }
+    }
+    return "says more than \(bytesMax) bytes"
+  }
+}

@@ -1,0 +1,78 @@
+import ArgumentParser
+import Baton
+import BatonCommandKit
+import BatonSharedMemory
+import BatonStorage
+import CBatonShims
+import CLiburing
+import Glibc
+
+/// Keeps a disk busy, so that I/O of the idle class (ionice(1)) waits: what a controller of that class had in flight
+/// when it died lands as late as this goes on. Needs an I/O scheduler that knows classes, mq-deadline or bfq; without
+/// one everything is slow alike.
+///
+/// A child process that is stopped while nothing is to be pressed. A class, because driver and options share it.
+final class DiskPress {
+  private let pid: pid_t
+
+  /// What makes a program's I/O wait behind everybody else's. Of util-linux, which every Debian has.
+  static let lateWrapper = ["ionice", "-c", "3"]
+
+  /// Writes to that file.
+  init(file: String, log: String) throws(BatonError) {
+    pid = try BatonProgram.running.start("press", [file], log: log)
+    // Ready when it stops itself.
+    var status: CInt = 0
+    while waitpid(pid, &status, WUNTRACED) < 0, errno == EINTR {}
+    if ProcessEnding(waitStatus: status) != nil {
+      throw BatonError(.system, "writing to \(file)", ControllerProcess.lastLine(of: log))
+    }
+  }
+
+  deinit { ChildProcess.end(pid) }
+
+  /// On or off.
+  func set(_ isOn: Bool) { kill(pid, isOn ? SIGCONT : SIGSTOP) }
+}
+
+/// What a `DiskPress` runs: large direct writes, many at once, for ever.
+struct PressCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(commandName: "press", shouldDisplay: false)
+
+  @OptionGroup var parent: ParentOptions
+  @Argument var file: String
+
+  /// As much as keeps the queue of a fast disk full.
+  private static let depth = 64
+  private static let writeSize = 1 << 20
+
+  func run() throws {
+    try parent.follow()
+    // Where the file system has no O_DIRECT, the page cache takes it: then nothing is late.
+    var number = baton_open(file, true, true, true)
+    if number < 0 { number = baton_open(file, true, false, true) }
+    let descriptor = OwnedDescriptor(try check(number, file, doing: "opening it"))
+    let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.writeSize, alignment: 4096)
+    defer { buffer.deallocate() }
+    memset(buffer, 0x5a, Self.writeSize)
+    // Once over, so that no block is a new one later.
+    for index in 0..<Self.depth {
+      guard pwrite(descriptor.number, buffer, Self.writeSize, off_t(index * Self.writeSize)) == Self.writeSize else {
+        throw BatonError(result: -Int(errno), file, doing: "writing it")
+      }
+    }
+    raise(SIGSTOP)
+    let ring = try Ring()
+    func write(_ index: UInt64) {
+      guard let entry = ring.entry() else { return }
+      io_uring_prep_write(entry, descriptor.number, buffer, UInt32(Self.writeSize), index * UInt64(Self.writeSize))
+      baton_sqe_set_token(entry, index)
+    }
+    for index in 0..<UInt64(Self.depth) { write(index) }
+    while true {
+      ring.wait(nanoseconds: nil)
+      while let done = ring.next() { write(done.token) }
+      _ = ring.submit()
+    }
+  }
+}
