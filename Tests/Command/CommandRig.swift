@@ -16,18 +16,17 @@ final class CommandRig {
 
   /// A command that runs.
   final class Running {
-    let pid: pid_t
+    private var process: ChildProcess
     fileprivate let files: (output: String, errors: String)
-    private var ending: ProcessEnding?
 
-    fileprivate init(pid: pid_t, files: (output: String, errors: String)) {
-      self.pid = pid
+    fileprivate init(_ process: consuming ChildProcess, files: (output: String, errors: String)) {
+      self.process = process
       self.files = files
     }
 
-    deinit { if ending == nil { ChildProcess.end(pid) } }
+    var pid: pid_t { process.pid }
 
-    func send(_ signal: CInt) { if ending == nil { kill(pid, signal) } }
+    func send(_ signal: CInt) { process.send(signal) }
 
     /// Ends it as a crash would, and waits until it is gone.
     func crash() {
@@ -37,14 +36,7 @@ final class CommandRig {
 
     /// Waits for its end: however long it takes on a busy machine, because what is tested has bounds of its own.
     func outcome() -> Outcome {
-      var status: CInt = 0
-      while ending == nil {
-        if waitpid(pid, &status, 0) == pid {
-          ending = ProcessEnding(waitStatus: status)
-        } else if errno != EINTR {
-          break
-        }
-      }
+      let ending = try? process.awaitEnd()
       func text(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
       return Outcome(status: ending?.code ?? -1, output: text(files.output), errors: text(files.errors))
     }
@@ -88,12 +80,12 @@ final class CommandRig {
     if let limits { command = ["sh", "-c", "\(limits); exec \"$@\"", "sh"] + command }
     // A limit on the size of files holds for what it says too; errors are short.
     let output = limits == nil ? files.output : "/dev/null"
-    let pid = try ChildProcess.start(command[0], command, subject: "baton", leadsGroup: true) { actions in
+    let process = try ChildProcess(command[0], command, subject: "baton", leadsGroup: true) { actions in
       posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
       posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
       posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, files.errors, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     }
-    return Running(pid: pid, files: files)
+    return Running(process, files: files)
   }
 
   /// Runs one to its end.

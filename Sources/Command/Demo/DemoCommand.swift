@@ -70,12 +70,9 @@ struct DemoCommand: ParsableCommand {
       if signal != 0 { throw ExitCode(128 + signal) }
     }
     let log = "\(scratch)/log"
-    var a = try ControllerProcess(.a, of: subsystem, by: .running, log: log)
-    var b = try ControllerProcess(.b, of: subsystem, by: .running, log: log)
-    try a.waitUntilServing(subsystem, log: log)
-    try b.waitUntilServing(subsystem, log: log)
+    var pair = try ControllerPair(of: subsystem, by: .running, log: log)
     if !isQuiet {
-      Console.print("controllers        a is process \(a.pid), b is process \(b.pid)")
+      Console.print("controllers        a is process \(pair.pid(of: .a)), b is process \(pair.pid(of: .b))")
       Console.print("units              \(scratch)/unit0 (the image), \(scratch)/unit1 (random load)")
     }
 
@@ -110,19 +107,13 @@ struct DemoCommand: ParsableCommand {
     } killing: { nanoseconds in
       if killed == nil, nanoseconds > plan.nanoseconds / 2 {
         let owner = try subsystem.status().functions[2].owner ?? .a
-        if owner == .a { a.kill() } else { b.kill() }
+        pair.kill(owner)
         killed = owner
         return owner
       }
       if !isBack, nanoseconds > plan.nanoseconds * 3 / 4 {
         isBack = true
-        if killed == .a {
-          try a.waitUntilGone()
-          a = try ControllerProcess(.a, of: subsystem, by: .running, log: log)
-        } else if killed == .b {
-          try b.waitUntilGone()
-          b = try ControllerProcess(.b, of: subsystem, by: .running, log: log)
-        }
+        if let killed { try pair.restart(killed) }
       }
       return nil
     }
@@ -130,8 +121,7 @@ struct DemoCommand: ParsableCommand {
     if let mismatch = load.mismatch { throw VerificationFailure(description: "verification failed: \(mismatch)") }
     if let failure = load.failure { throw failure }
 
-    if isBack, killed == .a { try a.waitUntilServing(subsystem, log: log) }
-    if isBack, killed == .b { try b.waitUntilServing(subsystem, log: log) }
+    if isBack, let killed { try pair.waitUntilServing(killed) }
     progress.begin("reading everything once more")
     let blocks = try workload.verifyAll {
       signal = max(signal, interruption.take())
@@ -146,10 +136,10 @@ struct DemoCommand: ParsableCommand {
     let seconds = Double(monotonicNanoseconds() - start) / 1e9
 
     let status = try subsystem.status()
-    try a.stop()
-    try b.stop()
+    try pair.stop()
     let report = DemoReport(
-      controllers: [.init(identity: "a", pid: Int(a.pid)), .init(identity: "b", pid: Int(b.pid))], seconds: seconds,
+      controllers: ControllerIdentity.allCases.map { .init(identity: "\($0)", pid: Int(pair.pid(of: $0))) },
+      seconds: seconds,
       requests: copy.requests + load.requests + blocks,
       servedBy: ServedBy(a: copy.servedBy[0] + load.servedByA, b: copy.servedBy[1] + load.servedByB),
       changesOfOwner: status.terms, killed: killed.map { "\($0)" }, pause: load.pause,

@@ -2,7 +2,6 @@ import ArgumentParser
 import Baton
 import BatonCommandKit
 import BatonSharedMemory
-import CBatonShims
 import Glibc
 
 /// Controllers as child processes: one, or both of a subsystem. Starts each again when it ends (`RestartRule`), until
@@ -14,30 +13,47 @@ import Glibc
 ///   subsystem's folder may be gone by then;
 /// - every process that was started is ended on every way out.
 struct Supervision: ~Copyable {
-  /// One controller.
-  private struct Seat {
+  /// One controller, over all its lives. A class, because an array holds them; the present life ends with it.
+  private final class Seat {
     let identity: ControllerIdentity
     let words: [String]
-    /// 0: it does not run.
-    var pid: pid_t = 0
-    var pidfd: CInt = -1
-    /// The end of the pipe on which it says that it serves; -1: it has, or does not run.
-    var notice: CInt = -1
+    /// Nil: it does not run.
+    var process: ControllerProcess?
+    /// Can be read once it has ended; nil where the kernel gives none.
+    var handle: OwnedDescriptor?
+    /// The end of the pipe on which it says that it serves; nil: it has, or does not run.
+    var notice: OwnedDescriptor?
     var startedAt: UInt64 = 0
     /// When it is started; nil: when its peer serves, or not at all.
     var due: UInt64? = 0
+
+    init(_ identity: ControllerIdentity, words: [String]) {
+      self.identity = identity
+      self.words = words
+    }
+
+    var isRunning: Bool { process != nil }
+    /// Whether it has said that it serves: nil as long as it has not; false when it cannot say so any more.
+    var hasAnnounced: Bool? {
+      switch notice {
+      case .some(let notice): ServingNotice.read(notice)
+      case nil: nil
+      }
+    }
+    /// The numbers of what there is to wait for.
+    var descriptors: [CInt] { [handle?.number, notice?.number].compactMap { $0 } }
   }
 
   private let subsystem: Subsystem
   private let generation: UInt64
-  private var seats: [Seat]
+  private let seats: [Seat]
   private var rule: RestartRule
   private let interruption: Interruption
   private var isEnding = false
   /// Why this ends before it was told to.
   private var failure: (any Error)?
 
-  /// How often the loop looks at a process that has no pidfd.
+  /// How often the loop looks at a process that has no handle.
   private static let lookMilliseconds: CInt = 20
 
   /// Of the controllers of a subsystem, as it is now, with the words of each one's command line.
@@ -48,7 +64,7 @@ struct Supervision: ~Copyable {
     interruption = try Interruption()
     self.subsystem = subsystem
     self.generation = generation
-    seats = identities.map { Seat(identity: $0, words: ServingNotice.words(generation) + words($0)) }
+    seats = identities.map { Seat($0, words: ServingNotice.words(generation) + words($0)) }
     rule = RestartRule(seats: identities.count)
   }
 
@@ -57,7 +73,6 @@ struct Supervision: ~Copyable {
   ///
   /// - Throws: what keeps every controller from serving, if anything does.
   consuming func run(whenSettled isSettled: () -> Void = {}) throws {
-    defer { endAll() }
     var wasSettled = false
     while true {
       for index in seats.indices {
@@ -66,7 +81,7 @@ struct Supervision: ~Copyable {
         reap(index)
       }
       if interruption.take() != 0 || failure != nil, !isEnding { beginEnd() }
-      if seats.allSatisfy({ $0.pid == 0 && $0.due == nil }), isEnding { break }
+      if seats.allSatisfy({ !$0.isRunning && $0.due == nil }), isEnding { break }
       if !wasSettled, !isEnding, rule.isSettled {
         wasSettled = true
         isSettled()
@@ -78,41 +93,42 @@ struct Supervision: ~Copyable {
 
   private mutating func beginEnd() {
     isEnding = true
-    for index in seats.indices {
-      seats[index].due = nil
-      if seats[index].pid > 0 { kill(seats[index].pid, SIGTERM) }
+    for seat in seats {
+      seat.due = nil
+      seat.process?.send(SIGTERM)
     }
   }
 
   /// Until a signal comes, a controller ends or serves, or one is due.
   private func wait() {
     let now = monotonicNanoseconds()
-    let dues = seats.compactMap { seat in seat.pid == 0 ? seat.due : nil }
+    let dues = seats.compactMap { seat in seat.isRunning ? nil : seat.due }
     var milliseconds: CInt = -1
     if let due = dues.min() { milliseconds = due > now ? CInt((due - now) / 1_000_000) + 1 : 0 }
-    // Where there is no pidfd the loop looks every so often.
-    if seats.contains(where: { $0.pid > 0 && $0.pidfd < 0 }) {
+    // Where there is no handle the loop looks every so often.
+    if seats.contains(where: { $0.isRunning && $0.handle == nil }) {
       milliseconds = milliseconds < 0 ? Self.lookMilliseconds : min(milliseconds, Self.lookMilliseconds)
     }
-    interruption.wait(orReadable: seats.flatMap { [$0.pidfd, $0.notice] }, milliseconds: milliseconds)
+    interruption.wait(orReadable: seats.flatMap(\.descriptors), milliseconds: milliseconds)
   }
 
   // MARK: One life
 
   private mutating func startIfDue(_ index: Int) {
-    guard seats[index].pid == 0, !isEnding, failure == nil else { return }
+    let seat = seats[index]
+    guard !seat.isRunning, !isEnding, failure == nil else { return }
     let now = monotonicNanoseconds()
-    if seats[index].due == nil, rule.hasServed { seats[index].due = now + rule.delay(index) }
-    guard let due = seats[index].due, due <= now else { return }
+    if seat.due == nil, rule.hasServed { seat.due = now + rule.delay(index) }
+    guard let due = seat.due, due <= now else { return }
     rule.began(index)
-    seats[index].startedAt = now
-    seats[index].due = nil
+    seat.startedAt = now
+    seat.due = nil
     do throws(BatonError) {
       let pipe = try ServingNotice.pipe()
-      seats[index].pid = try BatonProgram.running.start(
-        "controller", seats[index].words, handing: (pipe.writer.number, ServingNotice.descriptor))
-      seats[index].notice = pipe.takeReader()
-      seats[index].pidfd = baton_pidfd_open(seats[index].pid)
+      let process = try ControllerProcess(seat.identity, words: seat.words, announcing: pipe)
+      seat.handle = try? process.handle()
+      seat.process = consume process
+      seat.notice = pipe.takeReader()
     } catch {
       Console.error("baton: \(error)")
       decide(index, nil, error)
@@ -120,24 +136,20 @@ struct Supervision: ~Copyable {
   }
 
   private mutating func readNotice(_ index: Int) {
-    guard seats[index].notice >= 0, let hasCome = ServingNotice.read(seats[index].notice) else { return }
+    let seat = seats[index]
+    guard let hasCome = seat.hasAnnounced else { return }
     if hasCome { rule.served(index) }
-    close(seats[index].notice)
-    seats[index].notice = -1
+    seat.notice = nil
   }
 
   private mutating func reap(_ index: Int) {
-    var status: CInt = 0
-    guard seats[index].pid > 0, waitpid(seats[index].pid, &status, WNOHANG) == seats[index].pid,
-      let ending = ProcessEnding(waitStatus: status)
-    else { return }
+    let seat = seats[index]
+    guard case .ended(let ending) = seat.process?.look() else { return }
     // What it has said before it ended.
     readNotice(index)
-    if seats[index].notice >= 0 { close(seats[index].notice) }
-    if seats[index].pidfd >= 0 { close(seats[index].pidfd) }
-    seats[index].notice = -1
-    seats[index].pidfd = -1
-    seats[index].pid = 0
+    seat.notice = nil
+    seat.handle = nil
+    seat.process = nil
     // A terminal interrupts the whole group: the signal has come here as well then.
     if !isEnding, interruption.take() != 0 { beginEnd() }
     if isEnding {
@@ -154,7 +166,7 @@ struct Supervision: ~Copyable {
     let now = monotonicNanoseconds()
     let hadServed = rule.serves(index)
     let next = rule.ended(index, ending)
-    if !hadServed, seats.allSatisfy({ $0.pid == 0 }), let loss = lossOfSubsystem() {
+    if !hadServed, seats.allSatisfy({ !$0.isRunning }), let loss = lossOfSubsystem() {
       failure = loss
       return
     }
@@ -192,14 +204,6 @@ struct Supervision: ~Copyable {
           .missing, "subsystem '\(subsystem.location.name)'", "was removed while it was served: \(error)",
           fix: "create it again with 'baton create'")
         : nil
-    }
-  }
-
-  /// On every way out: nothing that was started runs on, nothing that was opened stays open.
-  private func endAll() {
-    for seat in seats {
-      if seat.pid > 0 { ChildProcess.end(seat.pid) }
-      for number in [seat.pidfd, seat.notice] where number >= 0 { close(number) }
     }
   }
 }

@@ -67,9 +67,9 @@ package struct BatonProgram: Sendable {
   package func start(
     _ command: String, _ words: [String], log: String? = nil, handing: (mine: CInt, theirs: CInt)? = nil,
     leadsGroup: Bool = false, wrapper: [String] = []
-  ) throws(BatonError) -> pid_t {
+  ) throws(BatonError) -> ChildProcess {
     let program = wrapper.isEmpty ? [name] : wrapper + [wrappedImage]
-    return try ChildProcess.start(
+    return try ChildProcess(
       wrapper.first ?? image, program + [command, ParentOptions.option, "\(getpid())"] + words,
       subject: "\(name) \(command)", leadsGroup: log != nil || leadsGroup
     ) { actions in

@@ -1,19 +1,26 @@
 import Baton
 import BatonSharedMemory
+import CBatonShims
 import Glibc
 
-/// Any child process.
-package enum ChildProcess {
+/// A child process of this one, of whatever program. It is killed, and waited for, when nobody holds it any more: no
+/// command leaves a process behind, on whatever way out.
+package struct ChildProcess: ~Copyable {
+  package let pid: pid_t
+  private let subject: String
+  /// How it ended, once that has been seen.
+  package private(set) var ending: ProcessEnding?
+
   /// Starts a program, found as a shell finds it. It begins with no signal blocked, whatever this process holds back,
   /// and is ended by a pipe that nobody reads and by a file that becomes too large. `redirect` says what its
   /// descriptors are.
   ///
   /// Where it `leadsGroup`, it has a process group of its own: an interrupt from the terminal is for the command, which
   /// then stops its processes.
-  package static func start(
+  package init(
     _ program: String, _ words: [String], subject: String, leadsGroup: Bool = false,
     _ redirect: (inout posix_spawn_file_actions_t) -> Void
-  ) throws(BatonError) -> pid_t {
+  ) throws(BatonError) {
     var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
     pointers.append(nil)
     defer { for pointer in pointers { free(pointer) } }
@@ -35,13 +42,53 @@ package enum ChildProcess {
     var pid: pid_t = 0
     let result = posix_spawnp(&pid, program, &actions, &attributes, pointers, environ)
     if result != 0 { throw BatonError(result: -Int(result), subject, doing: "starting \(program)") }
-    return pid
+    self.pid = pid
+    self.subject = subject
   }
 
-  /// Kills one that has not been waited for, and waits until it is gone.
-  package static func end(_ pid: pid_t) {
-    kill(pid, SIGKILL)
+  deinit {
+    if ending != nil { return }
+    _ = kill(pid, SIGKILL)
     var status: CInt = 0
     while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+  }
+
+  /// Sends it a signal; nothing once its end has been seen, because its number may be another process's then. One
+  /// system call.
+  package func send(_ signal: CInt) { if ending == nil { _ = kill(pid, signal) } }
+
+  /// What has become of it since the last look, if anything. One system call.
+  package mutating func look() -> ProcessChange? {
+    if ending != nil { return nil }
+    var status: CInt = 0
+    return waitpid(pid, &status, WNOHANG | WUNTRACED) == pid ? change(status) : nil
+  }
+
+  /// Waits until something becomes of it, however long that takes. There must be something left: it has not ended.
+  package mutating func awaitChange() throws(BatonError) -> ProcessChange {
+    precondition(ending == nil, "a process whose end was seen")
+    var status: CInt = 0
+    while waitpid(pid, &status, WUNTRACED) < 0 {
+      if errno != EINTR { throw BatonError(result: -Int(errno), subject, doing: "waiting for it") }
+    }
+    return change(status)
+  }
+
+  /// Waits for its end, however long that takes.
+  package mutating func awaitEnd() throws(BatonError) -> ProcessEnding {
+    if let ending { return ending }
+    while true {
+      if case .ended(let ending) = try awaitChange() { return ending }
+    }
+  }
+
+  /// A descriptor that can be read once it has ended (pidfd_open(2)).
+  package func handle() throws(BatonError) -> OwnedDescriptor {
+    OwnedDescriptor(try check(baton_pidfd_open(pid), subject, doing: "pidfd_open"))
+  }
+
+  private mutating func change(_ status: CInt) -> ProcessChange {
+    ending = ProcessEnding(waitStatus: status)
+    return ending.map { .ended($0) } ?? .stopped
   }
 }

@@ -1,13 +1,11 @@
 import Baton
 import BatonSharedMemory
-import CBatonShims
 import Glibc
 
-/// A controller as a process of its own, started and stopped by this one.
+/// A controller as a child process: one life of it.
 package struct ControllerProcess: ~Copyable {
   package let identity: ControllerIdentity
-  package let pid: pid_t
-  private var isReaped = false
+  private var process: ChildProcess
 
   /// Milliseconds that a controller may take to start, and to leave.
   private static let patienceMilliseconds = 20_000
@@ -18,34 +16,56 @@ package struct ControllerProcess: ~Copyable {
     _ identity: ControllerIdentity, of subsystem: Subsystem, by program: BatonProgram, arguments: [String] = [],
     log: String, wrapper: [String] = []
   ) throws(BatonError) {
-    let pid = try program.start(
+    process = try program.start(
       "controller", [subsystem.location.name, "\(identity)"] + arguments, log: log, wrapper: wrapper)
     self.identity = identity
-    self.pid = pid
   }
 
-  deinit { if !isReaped { ChildProcess.end(pid) } }
+  /// Starts `controller` of this program with these words, all that it needs, and with a pipe on which it says that it
+  /// serves. It logs where this process does.
+  package init(
+    _ identity: ControllerIdentity, words: [String], announcing pipe: borrowing ServingNotice.Pipe
+  ) throws(BatonError) {
+    process = try BatonProgram.running.start(
+      "controller", words, handing: (pipe.writer.number, ServingNotice.descriptor))
+    self.identity = identity
+  }
 
-  /// Waits until the controller serves.
+  /// Its number.
+  package var pid: pid_t { process.pid }
+
+  /// Sends it a signal; nothing once its end has been seen. One system call.
+  package func send(_ signal: CInt) { process.send(signal) }
+
+  /// What has become of it since the last look, if anything. One system call.
+  package mutating func look() -> ProcessChange? { process.look() }
+
+  /// A descriptor that can be read once it has ended.
+  package func handle() throws(BatonError) -> OwnedDescriptor { try process.handle() }
+
+  /// Waits until it serves.
   package mutating func waitUntilServing(_ subsystem: Subsystem, log: String) throws(BatonError) {
     for _ in 0..<Self.patienceMilliseconds {
-      let status = try subsystem.status().controllers[Int(identity.rawValue)]
+      let status = try subsystem.status().controllers[identity.index]
       if status.phase == "serving", status.pid == UInt64(pid) { return }
-      if let code = reap() {
-        throw BatonError(.system, "controller \(identity)", "ended with status \(code): \(Self.lastLine(of: log))")
+      if let ending = ending() {
+        throw BatonError(
+          .system, "controller \(identity)", "ended with status \(ending.code): \(LogFile.lastLine(of: log))")
       }
       usleep(1000)
     }
     throw BatonError(.system, "controller \(identity)", "did not start in time", fix: "see \(log)")
   }
 
-  /// Asks the controller to leave, and waits until it has.
+  /// Asks it to leave, and waits until it has.
   package mutating func stop() throws(BatonError) {
-    if isReaped { return }
-    _ = Glibc.kill(pid, SIGTERM)
+    if process.ending != nil { return }
+    send(SIGTERM)
     for _ in 0..<Self.patienceMilliseconds {
-      if let code = reap() {
-        if code != 0 { throw BatonError(.system, "controller \(identity)", "left with status \(code)") }
+      if let ending = ending() {
+        if ending != .exited(0) {
+          throw BatonError(.system, "controller \(identity)", "left with status \(ending.code)")
+        }
         return
       }
       usleep(1000)
@@ -53,47 +73,18 @@ package struct ControllerProcess: ~Copyable {
     throw BatonError(.system, "controller \(identity)", "did not leave in time")
   }
 
-  /// Sends it a signal; nothing once it has been reaped.
-  package func send(_ signal: CInt) { if !isReaped { _ = Glibc.kill(pid, signal) } }
-
-  /// What has become of it since the last look, if anything: it was stopped, or it has ended.
-  package mutating func change() -> ProcessChange? {
-    var status: CInt = 0
-    guard !isReaped, waitpid(pid, &status, WNOHANG | WUNTRACED) == pid else { return nil }
-    guard let ending = ProcessEnding(waitStatus: status) else { return .stopped }
-    isReaped = true
-    return .ended(ending)
-  }
-
-  /// Ends the process as a crash would, with SIGKILL. Returns at once: one system call.
-  package func kill() { _ = Glibc.kill(pid, SIGKILL) }
-
-  /// Waits until a process that was killed is gone, and reaps it.
+  /// Waits until it is gone, after it was killed.
   package mutating func waitUntilGone() throws(BatonError) {
     for _ in 0..<Self.patienceMilliseconds {
-      if isReaped || reap() != nil { return }
+      if ending() != nil { return }
       usleep(1000)
     }
     throw BatonError(.system, "controller \(identity)", "was killed and is still there")
   }
 
-  /// The exit status, or 128 and the signal; nil while it runs.
-  private mutating func reap() -> CInt? {
-    var status: CInt = 0
-    guard waitpid(pid, &status, WNOHANG) == pid, let ending = ProcessEnding(waitStatus: status) else { return nil }
-    isReaped = true
-    return ending.code
-  }
-
-  /// What a log says last, for messages.
-  package static func lastLine(of log: String) -> String {
-    guard let file = fopen(log, "r") else { return "" }
-    defer { fclose(file) }
-    var last = ""
-    var buffer = [CChar](repeating: 0, count: 4096)
-    while fgets(&buffer, CInt(buffer.count), file) != nil {
-      last = String(decoding: buffer.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-    return last
+  /// How it ended; nil while it has not.
+  private mutating func ending() -> ProcessEnding? {
+    _ = look()
+    return process.ending
   }
 }

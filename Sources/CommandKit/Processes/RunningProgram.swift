@@ -16,10 +16,9 @@ package enum ProgramOutput {
 
 /// Another program that runs, and is killed when nobody wants it any more.
 package struct RunningProgram: ~Copyable {
-  private let pid: pid_t
+  private var process: ChildProcess
   private let reader: OwnedDescriptor
   private let subject: String
-  private var hasEnded = false
 
   /// More than any of them has to say.
   private static let bytesMax = 1 << 20
@@ -37,7 +36,7 @@ package struct RunningProgram: ~Copyable {
       }
     }
     let output = writer.number
-    pid = try ChildProcess.start(program, [program] + words, subject: subject) { actions in
+    process = try ChildProcess(program, [program] + words, subject: subject) { actions in
       if let input {
         posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
       } else {
@@ -52,30 +51,23 @@ package struct RunningProgram: ~Copyable {
     _ = consume writer
   }
 
-  deinit { if !hasEnded { ChildProcess.end(pid) } }
-
   /// All that it printed, when it has ended. It is killed after so many seconds; that, and any exit status but 0, is an
   /// error with the last line that it printed. To be asked once.
   package mutating func output(within seconds: Double) throws(BatonError) -> String {
-    precondition(!hasEnded, "a program that has been waited for")
+    precondition(process.ending == nil, "a program that has been waited for")
     let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
     var text: [UInt8] = []
     let trouble = Self.read(reader.number, until: deadline, into: &text)
-    if trouble != nil { kill(pid, SIGKILL) }
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) < 0 {
-      if errno != EINTR { throw BatonError(result: -Int(errno), subject, doing: "waiting for it") }
-    }
-    hasEnded = true
+    if trouble != nil { process.send(SIGKILL) }
+    let ending = try process.awaitEnd()
     if let trouble { throw BatonError(.system, subject, trouble) }
     let said = String(decoding: text, as: UTF8.self)
-    if status != 0 {
-      let last = said.split(separator: "\n").last.map { ": \($0)" } ?? ""
-      let signal = status & 0x7f
-      throw BatonError(
-        .system, subject, (signal == 0 ? "ended with status \(status >> 8)" : "was ended by signal \(signal)") + last)
+    let last = said.split(separator: "\n").last.map { ": \($0)" } ?? ""
+    switch ending {
+    case .exited(0): return said
+    case .exited(let status): throw BatonError(.system, subject, "ended with status \(status)" + last)
+    case .signalled(let signal): throw BatonError(.system, subject, "was ended by signal \(signal)" + last)
     }
-    return said
   }
 
   /// All that comes until the other end is closed. What was wrong, if something was.

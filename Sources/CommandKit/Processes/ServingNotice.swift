@@ -26,8 +26,8 @@ package struct ServingNotice: ParsableArguments {
     package let reader: OwnedDescriptor
     package let writer: OwnedDescriptor
 
-    /// The end to read from, for the caller to close; the writing end is closed.
-    package consuming func takeReader() -> CInt { reader.release() }
+    /// The end to read from; the writing end is closed.
+    package consuming func takeReader() -> OwnedDescriptor { reader }
   }
 
   /// A pipe for one life. Neither end outlives an exec.
@@ -49,9 +49,9 @@ package struct ServingNotice: ParsableArguments {
   }
 
   /// Whether the controller serves: nil as long as it has not said so; false when it cannot say so any more.
-  package static func read(_ reader: CInt) -> Bool? {
+  package static func read(_ reader: borrowing OwnedDescriptor) -> Bool? {
     var byte: UInt8 = 0
-    let count = Glibc.read(reader, &byte, 1)
+    let count = Glibc.read(reader.number, &byte, 1)
     if count < 0, errno == EAGAIN || errno == EINTR { return nil }
     return count == 1
   }

@@ -113,7 +113,7 @@ enum KilledWork: String, ExpressibleByArgument {
 
 /// A bare process, from the outside.
 struct BareProcess: ~Copyable {
-  private let pid: pid_t
+  private let process: ChildProcess
   private let handle: OwnedDescriptor
   private let work: KilledWork
   private let file: OwnedDescriptor
@@ -139,32 +139,23 @@ struct BareProcess: ~Copyable {
     let lifePath = "\(path).life"
     let page = try SharedPage(lifePath)
     page.life.clear()
-    let pid = try BatonProgram.running.start(
+    let process = try BatonProgram.running.start(
       "bench-bare", [work.rawValue, "--file", path, "--life", lifePath],
       handing: (writing.number, BareProcessCommand.readyDescriptor))
     _ = consume writing
-    var handle: CInt = -1
-    do throws(BatonError) {
-      handle = try check(baton_pidfd_open(pid), "bare process", doing: "pidfd_open")
-      var waited = pollfd(fd: reading.number, events: Int16(POLLIN), revents: 0)
-      var byte: UInt8 = 0
-      guard poll(&waited, 1, Self.patienceMilliseconds) == 1, read(reading.number, &byte, 1) == 1 else {
-        throw BatonError(.system, "bare process", "has not begun its work")
-      }
-    } catch {
-      if handle >= 0 { close(handle) }
-      ChildProcess.end(pid)
-      throw error
+    let handle = try process.handle()
+    var waited = pollfd(fd: reading.number, events: Int16(POLLIN), revents: 0)
+    var byte: UInt8 = 0
+    guard poll(&waited, 1, Self.patienceMilliseconds) == 1, read(reading.number, &byte, 1) == 1 else {
+      throw BatonError(.system, "bare process", "has not begun its work")
     }
-    self.handle = OwnedDescriptor(handle)
-    self.pid = pid
+    self.process = process
+    self.handle = handle
     self.work = work
     self.file = file
     self.path = path
     self.page = page
   }
-
-  deinit { ChildProcess.end(pid) }
 
   /// Kills it. Microseconds until its death is seen by its life lock, until its exit is seen by pidfd, and, with work,
   /// until the kernel has let go of the last transfer: then nobody holds its lock any more.
@@ -173,7 +164,7 @@ struct BareProcess: ~Copyable {
     // machine with few cores whoever looks all the time keeps the dying and the woken off them.
     let expected = page.life.announceWaiter()
     let lookout = Lookout("a bare process's death")
-    kill(pid, SIGKILL)
+    process.send(SIGKILL)
     while !page.life.isMarkedDead {
       if let expected { page.life.word.wait(while: expected, nanoseconds: Self.sleepNanoseconds) }
       try lookout.check()

@@ -22,7 +22,7 @@ struct BenchPartner: ~Copyable {
   let page: BenchPage
   private let watch: BenchWatch
   private let isCrowded: Bool
-  private let pid: pid_t
+  private let process: ChildProcess
   private let handle: OwnedDescriptor
   private var phaseNumber: UInt64 = 0
   /// The first number that no request of a bare ring has had.
@@ -37,25 +37,17 @@ struct BenchPartner: ~Copyable {
     words += role.controllers.flatMap { ["--controller", $0.location.name] }
     words += role.controllersWithoutJournal.flatMap { ["--controller-without-journal", $0.location.name] }
     if let host = role.host { words += ["--host", host.location.name] }
-    let pid = try BatonProgram.running.start(
+    let process = try BatonProgram.running.start(
       "bench-worker", words, handing: (descriptor.number, BenchWorkerCommand.pageDescriptor), leadsGroup: true)
-    do throws(BatonError) {
-      handle = OwnedDescriptor(try check(baton_pidfd_open(pid), "bench worker", doing: "pidfd_open"))
-    } catch {
-      ChildProcess.end(pid)
-      throw error
-    }
+    handle = try process.handle()
     self.page = page
-    self.pid = pid
+    self.process = process
     self.isCrowded = isCrowded
     self.watch = watch
     watch.follow(handle.number)
   }
 
-  deinit {
-    watch.forget(handle.number)
-    ChildProcess.end(pid)
-  }
+  deinit { watch.forget(handle.number) }
 
   /// How long a measurement with this partner may look for what does not come.
   var patience: Patience { Patience(isCrowded: isCrowded, watch) }

@@ -111,11 +111,11 @@ struct NBDRivals {
     for _ in 0..<patienceMilliseconds {
       if address.isAnswered { return }
       if hasEnded() {
-        throw BatonError(.system, "\(address)", "its server has ended: \(ControllerProcess.lastLine(of: log))")
+        throw BatonError(.system, "\(address)", "its server has ended: \(LogFile.lastLine(of: log))")
       }
       usleep(1000)
     }
-    throw BatonError(.system, "\(address)", "nobody answers there: \(ControllerProcess.lastLine(of: log))")
+    throw BatonError(.system, "\(address)", "nobody answers there: \(LogFile.lastLine(of: log))")
   }
 
   /// Those that run, in the order in which they are reported.
@@ -158,19 +158,19 @@ struct NBDRivals {
   /// One of them as a process, for as long as this object lives.
   private final class Server {
     let address: NBDAddress
-    let pid: pid_t
+    private var process: ChildProcess
 
     init(_ words: [String], at address: NBDAddress, log: String) throws(BatonError) {
-      pid = try BatonProgram.running.start("bench-rival", ["--"] + words, log: log)
+      process = try BatonProgram.running.start("bench-rival", ["--"] + words, log: log)
       self.address = address
     }
 
-    /// Whether it has ended by itself. It stays to be reaped.
-    var hasEnded: Bool {
-      var facts = siginfo_t()
-      return waitid(P_PID, id_t(pid), &facts, WEXITED | WNOHANG | WNOWAIT) == 0 && facts.si_signo == SIGCHLD
-    }
+    var pid: pid_t { process.pid }
 
-    deinit { ChildProcess.end(pid) }
+    /// Whether it has ended by itself.
+    var hasEnded: Bool {
+      _ = process.look()
+      return process.ending != nil
+    }
   }
 }

@@ -103,25 +103,20 @@ extension Bench {
     // The other controller serves the same unit, and waits in another way.
     let parking = try NBDAddress(parsing: "unix:\(sockets.path)/parking")
     var servers = NBDRivals(isDirect: isDirect, onDisk: !place.hasPrefix("tmpfs"))
-    var a = try placed(placement) {
-      try ControllerProcess(.a, of: subsystem, by: .shipped(), arguments: ["--nbd", "\(address)"], log: log)
-    }
-    var b = try placed(placement) {
-      try ControllerProcess(
-        .b, of: subsystem, by: .shipped(), arguments: ["--nbd", "\(parking)", "--wait", "park"], log: log)
+    var controllers = try placed(placement) {
+      try ControllerPair(of: subsystem, by: .shipped(), log: log) {
+        $0 == .a ? ["--nbd", "\(address)"] : ["--nbd", "\(parking)", "--wait", "park"]
+      }
     }
     try placed(placement) {
       try servers.start(on: path, of: Self.nbdFileSize, sockets: sockets.path, log: log)
     }
-    try a.waitUntilServing(subsystem, log: log)
-    try b.waitUntilServing(subsystem, log: log)
     for own in [address, parking] { try NBDRivals.waitUntilAnswered(own, log: log) }
-    let own = [ProcessFigures(of: a.pid), ProcessFigures(of: b.pid)]
+    let own = ControllerIdentity.allCases.map { ProcessFigures(of: controllers.pid(of: $0)) }
     for transfer in isQuick ? Transfer.few : Transfer.all(placement) {
       try nbd(transfer, at: address, parking, own, &servers, path, isDirect, place)
     }
-    try a.stop()
-    try b.stop()
+    try controllers.stop()
   }
 
   private mutating func nbd(

@@ -220,15 +220,11 @@ private struct ScaleRig: ~Copyable {
 /// Both controllers of a subsystem as processes with all defaults, and hosts that have asked them something and do
 /// nothing more.
 private struct IdlePair: ~Copyable {
-  private var a: ControllerProcess
-  private var b: ControllerProcess
+  private var controllers: ControllerPair
   private let hosts: HostCrowd
 
   init(_ subsystem: Subsystem, units: Int, hosts count: Int, log: String) throws {
-    var a = try ControllerProcess(.a, of: subsystem, by: .shipped(), log: log)
-    var b = try ControllerProcess(.b, of: subsystem, by: .shipped(), log: log)
-    try a.waitUntilServing(subsystem, log: log)
-    try b.waitUntilServing(subsystem, log: log)
+    let controllers = try ControllerPair(of: subsystem, by: .shipped(), log: log)
     let hosts = try HostCrowd(count, of: subsystem)
     try hosts.attach()
     for controller in ControllerIdentity.allCases {
@@ -238,25 +234,23 @@ private struct IdlePair: ~Copyable {
         try TakeoverRig.expectSuccess(completion)
       }
     }
-    self.a = a
-    self.b = b
+    self.controllers = controllers
     self.hosts = hosts
   }
 
   /// Of both.
   func cpuNanoseconds() throws(BatonError) -> [UInt64] {
-    [try ProcessFigures(of: a.pid).cpuNanoseconds(), try ProcessFigures(of: b.pid).cpuNanoseconds()]
+    [try figures(.a).cpuNanoseconds(), try figures(.b).cpuNanoseconds()]
   }
 
   /// Bytes of memory that is nobody else's, of the larger one: what it has in anonymous pages.
   func privateBytes() throws(BatonError) -> UInt64 {
-    max(
-      try ProcessFigures(of: a.pid).bytes("RssAnon", in: "status"),
-      try ProcessFigures(of: b.pid).bytes("RssAnon", in: "status"))
+    max(try figures(.a).bytes("RssAnon", in: "status"), try figures(.b).bytes("RssAnon", in: "status"))
   }
 
-  mutating func stop() throws(BatonError) {
-    try a.stop()
-    try b.stop()
+  private func figures(_ identity: ControllerIdentity) -> ProcessFigures {
+    ProcessFigures(of: controllers.pid(of: identity))
   }
+
+  mutating func stop() throws(BatonError) { try controllers.stop() }
 }

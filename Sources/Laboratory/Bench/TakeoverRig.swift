@@ -12,15 +12,13 @@ import Glibc
 /// attached to both.
 struct TakeoverRig: ~Copyable {
   private let subsystem: Subsystem
-  private let log: String
   private let unitCount: Int
   /// The file behind unit 0.
   private let path: String
   private let fileSize: UInt64
   /// All lives of a: this one is never reached.
   private let livesOfA: StorageLife
-  private var a: ControllerProcess
-  private var b: ControllerProcess
+  private var controllers: ControllerPair
   private let hosts: HostCrowd
   private var random = SplitMix64(seed: 1)
 
@@ -57,24 +55,19 @@ struct TakeoverRig: ~Copyable {
   /// Starts both controllers and attaches `hostCount` hosts.
   init(_ subsystem: Subsystem, hosts hostCount: Int, log: String) throws {
     let status = try subsystem.status()
-    var a = try ControllerProcess(.a, of: subsystem, by: .shipped(), log: log)
-    var b = try ControllerProcess(.b, of: subsystem, by: .shipped(), log: log)
-    try a.waitUntilServing(subsystem, log: log)
-    try b.waitUntilServing(subsystem, log: log)
+    let controllers = try ControllerPair(of: subsystem, by: .shipped(), log: log)
     let hosts = try HostCrowd(hostCount, of: subsystem)
     try hosts.attach()
     for controller in ControllerIdentity.allCases {
       for _ in 0..<Self.warmUpRequests { try hosts.performEach(Self.read(0), on: controller) }
     }
     self.subsystem = subsystem
-    self.log = log
     unitCount = status.units.count
     path = status.units[0].path
     fileSize = status.units[0].size
     livesOfA = StorageLife(
       controllerIndex: 0, incarnation: MembershipWord.incarnationMax, subsystem: status.generation)
-    self.a = a
-    self.b = b
+    self.controllers = controllers
     self.hosts = hosts
   }
 
@@ -89,14 +82,11 @@ struct TakeoverRig: ~Copyable {
   }
 
   /// Asks both to leave.
-  mutating func stop() throws(BatonError) {
-    try a.stop()
-    try b.stop()
-  }
+  mutating func stop() throws(BatonError) { try controllers.stop() }
 
   private mutating func once(_ work: KilledWork) throws -> Death {
     try claim()
-    let handle = OwnedDescriptor(try check(baton_pidfd_open(a.pid), "controller a", doing: "pidfd_open"))
+    let handle = try controllers.handle(of: .a)
     if work == .none { usleep(Self.idleMicroseconds) } else { try load(work) }
     let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening it"))
     let quiet = Self.read(0, unit: Self.probedUnit, buffer: KilledWork.depth * KilledWork.transferSize)
@@ -105,7 +95,7 @@ struct TakeoverRig: ~Copyable {
     var isDrained = false
     var death = Death()
     let lookout = Lookout("an answer after controller a's death")
-    a.kill()
+    controllers.kill(.a)
     while true {
       // After the kill, so that a no longer lets go of the unit as it does for whoever asks.
       if !isProbed { isProbed = hosts[0].submit(quiet, to: .b, cookie: Self.probe) }
@@ -166,10 +156,10 @@ struct TakeoverRig: ~Copyable {
 
   /// A new a, to which all hosts are attached and of which each has asked something.
   private mutating func restore() throws {
-    try a.waitUntilGone()
+    try controllers.waitUntilGone(.a)
     try hosts.notice()
-    a = try ControllerProcess(.a, of: subsystem, by: .shipped(), log: log)
-    try a.waitUntilServing(subsystem, log: log)
+    try controllers.restart(.a)
+    try controllers.waitUntilServing(.a)
     try hosts.attach()
     try hosts.performEach(Self.read(0), on: .a)
   }

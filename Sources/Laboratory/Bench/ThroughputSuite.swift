@@ -184,10 +184,7 @@ extension Bench {
     let rounds = isQuick ? Interleaved.roundsMin : min(rounds, 15)
     let measured = try Self.withSubsystem("fighting", [unit]) { subsystem in
       progress.begin("throughput: starting two controllers and two hosts")
-      var a = try ControllerProcess(.a, of: subsystem, by: .shipped(), log: log)
-      var b = try ControllerProcess(.b, of: subsystem, by: .shipped(), log: log)
-      try a.waitUntilServing(subsystem, log: log)
-      try b.waitUntilServing(subsystem, log: log)
+      var controllers = try ControllerPair(of: subsystem, by: .shipped(), log: log)
       var one = try BenchPartner(BenchRole(host: subsystem), isCrowded: isCrowded, watch)
       var other = try BenchPartner(BenchRole(host: subsystem), isCrowded: isCrowded, watch)
       let step = "throughput: two hosts fight over \(what)"
@@ -201,8 +198,7 @@ extension Bench {
         try other.rest()
         return one.answersPerSecond + other.answersPerSecond
       }
-      try a.stop()
-      try b.stop()
+      try controllers.stop()
       return measured
     }
     let floor = "both through one controller"

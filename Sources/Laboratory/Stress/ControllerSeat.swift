@@ -96,7 +96,7 @@ final class ControllerSeat {
 
   /// What has become of it since the last look.
   func look() -> SeatChange? {
-    switch process?.change() {
+    switch process?.look() {
     case nil: return nil
     case .stopped:
       // A stop that the driver did not ask for is the controller's own.

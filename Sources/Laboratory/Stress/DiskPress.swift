@@ -13,26 +13,23 @@ import Glibc
 ///
 /// A child process that is stopped while nothing is to be pressed. A class, because driver and options share it.
 final class DiskPress {
-  private let pid: pid_t
+  private let process: ChildProcess
 
   /// What makes a program's I/O wait behind everybody else's. Of util-linux, which every Debian has.
   static let lateWrapper = ["ionice", "-c", "3"]
 
   /// Writes to that file.
   init(file: String, log: String) throws(BatonError) {
-    pid = try BatonProgram.running.start("press", [file], log: log)
+    var process = try BatonProgram.running.start("press", [file], log: log)
     // Ready when it stops itself.
-    var status: CInt = 0
-    while waitpid(pid, &status, WUNTRACED) < 0, errno == EINTR {}
-    if ProcessEnding(waitStatus: status) != nil {
-      throw BatonError(.system, "writing to \(file)", ControllerProcess.lastLine(of: log))
+    if case .ended = try process.awaitChange() {
+      throw BatonError(.system, "writing to \(file)", LogFile.lastLine(of: log))
     }
+    self.process = process
   }
 
-  deinit { ChildProcess.end(pid) }
-
   /// On or off.
-  func set(_ isOn: Bool) { kill(pid, isOn ? SIGCONT : SIGSTOP) }
+  func set(_ isOn: Bool) { process.send(isOn ? SIGCONT : SIGSTOP) }
 }
 
 /// What a `DiskPress` runs: large direct writes, many at once, for ever.

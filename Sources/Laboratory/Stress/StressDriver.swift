@@ -328,7 +328,7 @@ final class StressDriver {
       let late = seats.first { !$0.hasServed || !$0.isRunning }
       ledger.accuse(
         "controller \(late?.identity ?? .a) does not come to serve within \(Figure.duration(elapsed)): "
-          + ControllerProcess.lastLine(of: controllers.log.path))
+          + LogFile.lastLine(of: controllers.log.path))
     }
     return false
   }
@@ -367,7 +367,7 @@ final class StressDriver {
             + "only, of \(Figure.duration(schedule.patience)) that its peer allows")
       } else if seat.hasServed, !seat.wasStopped, !seat.wasTerminated {
         faults.putOutRunning += 1
-        if ending == .exited(1) { faults.lastWords = ControllerProcess.lastLine(of: controllers.log.path) }
+        if ending == .exited(1) { faults.lastWords = LogFile.lastLine(of: controllers.log.path) }
       }
       if seat.hasServed || seat.wasStopped || seat.wasTerminated || ending != .exited(1) {
         failuresToStart = 0
@@ -376,16 +376,16 @@ final class StressDriver {
         if failuresToStart >= Self.failuresToStartMax {
           throw BatonError(
             .system, "controller \(controller)",
-            "does not start: \(ControllerProcess.lastLine(of: controllers.log.path))")
+            "does not start: \(LogFile.lastLine(of: controllers.log.path))")
         }
       }
     case .exited(64):
       throw BatonError(
-        .invalid, "controller \(controller)", "does not start: \(ControllerProcess.lastLine(of: controllers.log.path))")
+        .invalid, "controller \(controller)", "does not start: \(LogFile.lastLine(of: controllers.log.path))")
     case .signalled(SIGTERM) where seat.wasTerminated: break
     default:
       ledger.accuse(
-        "controller \(controller) \(ending): \(ControllerProcess.lastLine(of: controllers.log.path))")
+        "controller \(controller) \(ending): \(LogFile.lastLine(of: controllers.log.path))")
     }
   }
 

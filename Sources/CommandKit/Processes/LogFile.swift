@@ -1,0 +1,16 @@
+import Glibc
+
+/// What processes have logged to a file.
+package enum LogFile {
+  /// What it says last, for messages; empty where it says nothing or cannot be read.
+  package static func lastLine(of path: String) -> String {
+    guard let file = fopen(path, "r") else { return "" }
+    defer { fclose(file) }
+    var last = ""
+    var buffer = [CChar](repeating: 0, count: 4096)
+    while fgets(&buffer, CInt(buffer.count), file) != nil {
+      last = String(decoding: buffer.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+    return last
+  }
+}
