@@ -49,6 +49,13 @@ static inline int baton_ring_wants_entry(const struct io_uring *ring) {
   return (__atomic_load_n(ring->sq.kflags, __ATOMIC_ACQUIRE) & ((1u << 1) | (1u << 2))) != 0;
 }
 
+// Entries prepared that the kernel has not taken: io_uring_sq_ready(3) without its question whether a thread of the
+// kernel's own takes them (IORING_SETUP_SQPOLL), which nobody asks for here. The kernel moves its head within a system
+// call of this thread.
+static inline unsigned baton_ring_prepared(const struct io_uring *ring) {
+  return ring->sq.sqe_tail - *ring->sq.khead;
+}
+
 // io_uring_for_each_cqe is a macro; this is its body for one step. Null when the queue is empty.
 static inline struct io_uring_cqe *baton_ring_peek(struct io_uring *ring) {
   unsigned head = *ring->cq.khead;

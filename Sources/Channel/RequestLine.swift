@@ -40,6 +40,18 @@ public struct RequestFlag: Equatable {
   @inlinable @inline(__always)
   public var following: RequestFlag { RequestFlag(rawValue: rawValue &+ 1 << 16) }
 
+  /// Of a submission: that of the request so many after it.
+  @inlinable @inline(__always)
+  public func advanced(by count: Int) -> RequestFlag {
+    RequestFlag(rawValue: rawValue &+ UInt64(truncatingIfNeeded: count) << 16)
+  }
+
+  /// Of a submission: how many requests after an earlier one it is.
+  @inlinable @inline(__always)
+  public func distance(from earlier: RequestFlag) -> Int {
+    Int(truncatingIfNeeded: (rawValue &- earlier.rawValue) >> 16)
+  }
+
   /// Of a submission: the answer to it.
   @inlinable @inline(__always)
   public func answered(_ status: Status) -> RequestFlag {

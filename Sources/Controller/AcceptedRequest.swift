@@ -162,13 +162,18 @@ struct AcceptedRequests: ~Copyable {
   /// Requests taken and not answered.
   var count: Int { Journal.capacity - free }
 
-  /// Fills the candidate in with a request. It stands in the journal as soon as its state says so.
+  /// Says which channel the request comes from that the candidate is about to be filled in with.
+  @inline(__always)
+  func nameCandidate(channel: Int) {
+    candidate.pointee.channel = UInt32(truncatingIfNeeded: channel)
+  }
+
+  /// Fills the rest of the candidate in with a request. It stands in the journal as soon as its state says so.
   @inline(__always)
   func fillCandidate(
-    _ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64, hasExtent: Bool
+    _ copy: RequestCopy, slot: Int, sequence: UInt64, hasExtent: Bool
   ) -> UnsafeMutablePointer<AcceptedRequest> {
     let request = candidate
-    request.pointee.channel = UInt32(truncatingIfNeeded: channel)
     request.enter(identified: copy.identified(slot: slot))
     request.pointee.sequence = sequence
     request.pointee.offset = hasExtent ? copy.offset : 0

@@ -71,16 +71,18 @@ struct ChannelState {
     set { outstandingCount = UInt16(newValue) }
   }
 
+  // Both are at most `lineMask` wherever they come from, which is checked there.
+
   /// The line where the next request will be, unless it is in `staying`.
   var next: Int {
     @inline(__always) get { Int(nextLine) }
-    set { nextLine = UInt16(newValue) }
+    set { nextLine = UInt16(truncatingIfNeeded: newValue) }
   }
 
   /// The line of the last request, if the next one may be in it again; else the same as `next`.
   var staying: Int {
     @inline(__always) get { Int(stayingLine) }
-    set { stayingLine = UInt16(newValue) }
+    set { stayingLine = UInt16(truncatingIfNeeded: newValue) }
   }
 
   /// Lines less one.

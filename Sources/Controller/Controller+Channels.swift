@@ -68,7 +68,8 @@ extension Controller {
     while position < hotCount {
       let index = channelOrder[position]
       let taken = pollChannel(Int(index))
-      work += taken
+      // Wrapping: a batch a channel bounds it.
+      work &+= taken
       if taken == 0 {
         let channel = channels + Int(index)
         channel.pointee.idleTurns &+= 1
@@ -79,9 +80,9 @@ extension Controller {
           continue
         }
       }
-      position += 1
+      position &+= 1
     }
-    if channelCount > hotCount { work += pollColdChannel() }
+    if channelCount > hotCount { work &+= pollColdChannel() }
     return work
   }
 
@@ -136,40 +137,50 @@ extension Controller {
     return isPlain ? takeRequests(index, from: slot, isPlain: true) : takeRequests(index, from: slot, isPlain: false)
   }
 
-  /// The same, with something submitted. `isPlain` is the constant of that name, known at each call, so that one text
-  /// becomes two loops: one that passes protocol points and minds planted defects, and one in which there is nothing of
-  /// them.
+  /// The same, with a request submitted in line `first`. `isPlain` is the constant of that name, known at each call, so
+  /// that one text becomes two loops: one that passes protocol points and minds planted defects, and one in which there
+  /// is nothing of them.
   @inline(__always)
   private mutating func takeRequests(_ index: Int, from first: Int, isPlain: Bool) -> Int {
     let channel = channels + index
-    let room = takeable(channel)
+    let begin = channel.pointee.due
+    // The number that is due counts what was taken: one variable less in a loop that has none to spare.
+    let end = begin.advanced(by: takeable(channel))
     let lineMask = channel.pointee.lineMask
     var slot = first
     var staying = first
-    var due = channel.pointee.due
-    var taken = 0
+    var due = begin
     var slowly = 0
-    while taken < room {
-      let line = channel.pointee.line(slot)
-      // Acquire: sync point "submit", as above.
-      if line.flag.loadAcquiring() != due.rawValue { break }
-      let copy = line.copy()
-      let next = Int(copy.next)
-      guard next <= lineMask, next != slot else {
-        expel(place: index >> 1, for: .wrongNext(next, outstanding: channel.pointee.outstanding))
-        break
-      }
-      if !isPlain { reach(.requestTaken) }
-      if !serveAtOnce(copy, channel, index, slot: slot, due, isPlain: isPlain) {
-        if hasUsedShare(index) { break }
-        slowly &+= 1
-        if !takeSlowly(index, slot: slot, sequence: due.sequence) { break }
-      }
-      taken &+= 1
+    if due == end { return 0 }
+    var line = channel.pointee.line(slot)
+    // Two loops, each turn of which takes the request in `slot`, which has been submitted: nothing is called in the
+    // inner one, so that what it needs stays in registers.
+    batch: repeat {
+      // What is over at once leaves the entry free again: it is the same one for all that the inner loop serves.
+      requests.nameCandidate(channel: index)
+      repeat {
+        let copy = line.copy()
+        let next = Int(copy.next)
+        if next > lineMask || next == slot { break }
+        if !isPlain { reach(.requestTaken) }
+        if !serveAtOnce(copy, line, channel, slot: slot, due, isPlain: isPlain) { break }
+        due = due.following
+        staying = copy.mayStay ? slot : next
+        slot = next
+        // Acquire: sync point "submit", as above.
+        if due == end { break batch }
+        line = channel.pointee.line(slot)
+        if line.flag.loadAcquiring() != due.rawValue { break batch }
+      } while true
+      guard !hasUsedShare(index), let next = takeSlowly(index, slot: slot, sequence: due.sequence) else { break }
+      slowly &+= 1
       due = due.following
-      staying = copy.mayStay ? slot : next
-      slot = next
-    }
+      staying = next.mayStay ? slot : next.line
+      slot = next.line
+      if due == end { break }
+      line = channel.pointee.line(slot)
+    } while line.flag.loadAcquiring() == due.rawValue
+    let taken = due.distance(from: begin)
     if taken > 0 {
       channel.pointee.next = slot
       channel.pointee.staying = staying
@@ -180,7 +191,7 @@ extension Controller {
         count(.requests, answered)
         count(.direct, answered)
         count(.answered, answered)
-        touch(index)
+        touch(channel, index)
       }
     }
     return taken
@@ -211,20 +222,25 @@ extension Controller {
     }
   }
 
-  /// The request in that line, which has been submitted, is not over at once. Copied anew: each copy is checked and
+  /// The request in that line, which has been submitted, is not over at once. Copied again: each copy is checked and
   /// used by itself.
   ///
-  /// - Returns: false when the host has more requests outstanding than lines, and is put out.
-  private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> Bool {
+  /// - Returns: the line of the request after it, and whether that request may be in this line again; nil when the
+  ///   host names a line that is none, or has more requests outstanding than lines, and is expelled.
+  private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> (line: Int, mayStay: Bool)? {
     let channel = channels + index
-    guard channel.pointee.outstanding < channel.pointee.lineMask else {
-      expel(place: index >> 1, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
-      return false
+    let copy = channel.pointee.line(slot).copy()
+    let next = Int(copy.next)
+    guard next <= channel.pointee.lineMask, next != slot,
+      channel.pointee.outstanding < channel.pointee.lineMask
+    else {
+      expel(place: index >> 1, for: .wrongNext(next, outstanding: channel.pointee.outstanding))
+      return nil
     }
     channel.pointee.outstanding += 1
     count(.requests)
-    receive(channel.pointee.line(slot).copy(), channel: index, slot: slot, sequence: sequence)
-    return true
+    receive(copy, channel: index, slot: slot, sequence: sequence)
+    return (next, copy.mayStay)
   }
 
   /// How many more requests of this host can be taken now. When half of the table is full, a host that has its share
@@ -246,11 +262,13 @@ extension Controller {
   /// controller is, with nothing before it and nothing in its way. All that it needs stands together here; whatever
   /// is not so takes the way of all others, `receive`, which asks the same questions and has an answer to each.
   ///
+  /// The journal's candidate names the channel already (`nameCandidate`).
+  ///
   /// - Returns: false when it is not so: nothing has been done.
   @inline(__always)
   private mutating func serveAtOnce(
-    _ copy: RequestCopy, _ channel: UnsafeMutablePointer<ChannelState>, _ index: Int, slot: Int, _ due: RequestFlag,
-    isPlain: Bool
+    _ copy: RequestCopy, _ line: RequestLine, _ channel: UnsafeMutablePointer<ChannelState>, slot: Int,
+    _ due: RequestFlag, isPlain: Bool
   ) -> Bool {
     // Read and write are 1 and 2.
     guard copy.operation &- Operation.read.rawValue <= 1, copy.unit < unitCount else { return false }
@@ -265,7 +283,7 @@ extension Controller {
       UnitStateWord(rawValue: unit.pointee.state.loadRelaxed()).stateBits == UnitState.online.rawValue,
       isPlain ? memberHalf.loadRelaxed() == memberHalfDue : isStillMember && stop == .running
     else { return false }
-    let entry = requests.fillCandidate(copy, channel: index, slot: slot, sequence: due.sequence, hasExtent: true)
+    let entry = requests.fillCandidate(copy, slot: slot, sequence: due.sequence, hasExtent: true)
     if !isPlain { reach(.journalBefore) }
     if isPlain || keepsJournal {
       entry.inFlight.storeReleasing(1)
@@ -274,7 +292,7 @@ extension Controller {
     // Two counters, one after the other, for two operations, one after the other.
     SharedWord(bytesMoved + Int(copy.operation) &* 8).addAsOnlyWriter(copy.length)
     if !isPlain { reach(.responseBefore) }
-    channel.pointee.line(slot).answer(
+    line.answer(
       due.answered(.success), value: copy.length,
       service: Service(rawValue: word.rawValue & ~0xffff | UInt64(identity.rawValue)))
     if !isPlain { reach(.responseAfter) }
@@ -295,8 +313,9 @@ extension Controller {
 
     precondition(requests.free > 0, "more requests were accepted than there is room for")
     // A flush has no extent: what stands there was not checked, and must not be used.
+    requests.nameCandidate(channel: channel)
     let request = requests.fillCandidate(
-      copy, channel: channel, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
+      copy, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
     let state = functions + function.index
     let word = arbiter.look(region.ownership.word(function.index))
     if word.isOwned(by: identity), state.pointee.admits, hasRoom(function), !isTurnFull {

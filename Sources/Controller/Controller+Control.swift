@@ -386,7 +386,7 @@ extension Controller {
   }
 
   private func setHostCount() {
-    counters.word(Counter.hosts.rawValue).storeRelaxed(UInt64(hostCount))
+    counters[.hosts].storeRelaxed(UInt64(hostCount))
   }
 
   /// Accepts the other end of a connection. False when it is gone: then it is disconnected.

@@ -126,7 +126,7 @@ extension Controller {
   /// are none.
   public mutating func setFrontEndConnections(_ connections: Int) {
     frontEnd.connections = connections
-    counters.word(Counter.nbdConnections.rawValue).storeRelaxed(UInt64(connections))
+    counters[.nbdConnections].storeRelaxed(UInt64(connections))
   }
 
   /// Counts for the front end.

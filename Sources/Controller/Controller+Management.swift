@@ -8,7 +8,7 @@ import Glibc
 // The management function: requests on the subsystem itself. Served by its owner, like any function.
 extension Controller {
   /// Bytes that an answer to `statistics` takes: both controllers' counters.
-  private static var statisticsCount: UInt64 { 2 * 64 * 8 }
+  private static var statisticsCount: UInt64 { UInt64(2 * Counters.capacity * 8) }
 
   /// Whether a management request can be served at all: nil if so.
   mutating func checkManagement(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
@@ -71,10 +71,9 @@ extension Controller {
       value = request.pointee.offset
     case .statistics:
       for controller in ControllerIdentity.allCases {
-        let counters = region.controller(controller).counters
-        for index in 0..<64 {
-          (buffer + (controller.index * 64 + index) * 8).storeBytes(
-            of: counters.word(index).loadRelaxed(), as: UInt64.self)
+        let values = region.controller(controller).counters.values
+        for index in values.indices {
+          (buffer + (controller.index * values.count + index) * 8).storeBytes(of: values[index], as: UInt64.self)
         }
       }
       value = Self.statisticsCount

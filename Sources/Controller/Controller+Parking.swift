@@ -82,7 +82,7 @@ extension Controller {
   /// - Returns: false when nothing came: it is to sleep.
   private mutating func awaitsClients(since now: UInt64) -> Bool {
     guard case .adaptive(let nanoseconds) = options.waiting else { return false }
-    let answered = counters.word(Counter.answered.rawValue).loadRelaxed()
+    let answered = counters[.answered].loadRelaxed()
     restTrial.look(at: now, answered: answered)
     // Once an answer, so that who has gone away costs one spin. And not while the storage is at work: clients wait for
     // that, and its end takes as long as it takes.
@@ -182,7 +182,7 @@ extension Controller {
     sayEverywhere(.awake)
   }
 
-  private var requestsTaken: UInt64 { counters.word(Counter.requests.rawValue).loadRelaxed() }
+  private var requestsTaken: UInt64 { counters[.requests].loadRelaxed() }
 
   private func sayEverywhere(_ state: SharedSleepWord.State) {
     for position in 0..<channelCount { channels[Int(channelOrder[position])].controllerParked.say(state) }

@@ -123,7 +123,7 @@ extension Controller {
   /// An entry that no controller can have written is left out, and that is said: once a life, however many there are.
   private mutating func reportDamage(_ entry: AcceptedRequest, in owner: ControllerIdentity) {
     count(.journalDamage)
-    if counters.word(Counter.journalDamage.rawValue).loadRelaxed() > 1 { return }
+    if counters[.journalDamage].loadRelaxed() > 1 { return }
     options.logger.error(
       """
       controller \(identity): the journal of controller \(owner) is damaged: an entry names operation \

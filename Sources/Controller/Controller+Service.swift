@@ -314,16 +314,17 @@ extension Controller {
     state.pointee.outstanding -= 1
     count(.answered)
     if status != .success { count(.errors) }
-    touch(channel)
+    touch(state, channel)
   }
 
   /// An answer went out on that channel: its host may have to be woken at the end of the turn.
   @inline(__always)
-  mutating func touch(_ channel: Int) {
-    if channels[channel].isTouched { return }
-    channels[channel].isTouched = true
+  mutating func touch(_ state: UnsafeMutablePointer<ChannelState>, _ channel: Int) {
+    if state.pointee.isTouched { return }
+    state.pointee.isTouched = true
     touched[touchedCount] = Int32(truncatingIfNeeded: channel)
-    touchedCount += 1
+    // Wrapping: each channel is in there once.
+    touchedCount &+= 1
   }
 
   /// Forgets a request whose host is gone, and that was not executed: if the host comes back, it is taken again.

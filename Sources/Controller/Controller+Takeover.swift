@@ -71,7 +71,7 @@ extension Controller {
       """)
   }
 
-  private func word(_ counter: Counter) -> UInt64 { counters.word(counter.rawValue).loadRelaxed() }
+  private func word(_ counter: Counter) -> UInt64 { counters[counter].loadRelaxed() }
 
   // MARK: Functions
 

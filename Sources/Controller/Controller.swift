@@ -34,7 +34,7 @@ public struct Controller: ~Copyable {
   /// Where `Counter.bytesRead` would lie if operations were counted from 0, for `serveAtOnce`.
   let bytesMoved: UnsafeMutableRawPointer
   let record: ControllerRecord
-  let counters: SharedWords
+  let counters: Counters
   let arbiter: Arbiter<SharedWord>
   let options: ControllerOptions
   let usesMembarrier: Bool
@@ -217,7 +217,7 @@ public struct Controller: ~Copyable {
     self.options = options
     self.record = record
     counters = record.counters
-    for counter in Counter.allCases { counters.word(counter.rawValue).storeRelaxed(0) }
+    for counter in Counter.allCases { counters[counter].storeRelaxed(0) }
     arbiter = Arbiter(for: identity)
     usesMembarrier = AsymmetricFence.isSupported
     link = region.link(of: identity)
@@ -251,7 +251,7 @@ public struct Controller: ~Copyable {
     memberHalf = region.membership.half(identity)
     memberHalfDue = MembershipWord.memberHalf(incarnation)
     ownedByMe = 1 | UInt64(identity.rawValue) << 1
-    bytesMoved = counters.word(Counter.bytesRead.rawValue - Int(Operation.read.rawValue)).address
+    bytesMoved = counters[.bytesRead].address - Int(Operation.read.rawValue) * 8
     pointArmed = options.stopOrder?.point.rawValue ?? 0
     isPlain = options.stopOrder == nil && options.defect == nil && options.keepsJournal
     pointCountdown = .allocate(capacity: 1)
@@ -310,7 +310,7 @@ public struct Controller: ~Copyable {
 
   @inline(__always)
   func count(_ counter: Counter, _ amount: UInt64 = 1) {
-    counters.word(counter.rawValue).addAsOnlyWriter(amount)
+    counters[counter].addAsOnlyWriter(amount)
   }
 
   // What a neighbour can make slow in this loop, and why each is bounded. A neighbour is a host, a client, the peer,

@@ -92,7 +92,7 @@ extension Host {
 
   /// Both controllers' counters, by `Counter.rawValue`: a, then b.
   public mutating func statistics(on controller: ControllerIdentity? = nil) throws(BatonError) -> [[UInt64]] {
-    let counters = 64
+    let counters = Counters.capacity
     _ = try manage(Request(.statistics, length: UInt64(2 * counters * 8)), on: controller, "statistics")
     return (0..<2).map { which in
       (0..<counters).map { arena.baseAddress!.load(fromByteOffset: (which * counters + $0) * 8, as: UInt64.self) }

@@ -17,7 +17,7 @@ public struct Ring: ~Copyable {
   @usableFromInline let ring: UnsafeMutablePointer<io_uring>
   /// Entries prepared and not yet given to the kernel.
   @inlinable @inline(__always)
-  public var prepared: Int { Int(io_uring_sq_ready(ring)) }
+  public var prepared: Int { Int(baton_ring_prepared(ring)) }
   /// What the kernel granted, for the start-up message: `SUBMIT_ALL COOP_TASKRUN`.
   public let grantedFlags: String
 

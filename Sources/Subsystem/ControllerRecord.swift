@@ -53,10 +53,8 @@ public struct ControllerRecord {
   /// Its position as reader of the other's.
   public var linkReceived: SharedWord { word(\.link_received) }
 
-  /// The counters, by `Counter.rawValue`.
-  public var counters: SharedWords {
-    SharedWords(
-      base: base + MemoryLayout<baton_controller_record>.offset(of: \baton_controller_record.counters)!, stride: 8,
-      count: 64)
+  /// What the controller has counted.
+  public var counters: Counters {
+    Counters(base: base + MemoryLayout<baton_controller_record>.offset(of: \baton_controller_record.counters)!)
   }
 }

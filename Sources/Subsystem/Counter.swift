@@ -1,3 +1,29 @@
+import BatonSharedMemory
+import CBatonShims
+
+/// The counters of one controller's record, a word each. An address and nothing more: each `Counter` has its word in
+/// the record, so that no look-up needs a bounds check.
+@frozen
+public struct Counters {
+  @usableFromInline let base: UnsafeMutableRawPointer
+
+  @usableFromInline
+  init(base: UnsafeMutableRawPointer) { self.base = base }
+
+  /// Words in the record: those of `Counter`, and room for more.
+  @inlinable
+  public static var capacity: Int { Int(BATON_COUNTERS) }
+
+  /// The word of a counter.
+  @inlinable @inline(__always)
+  public subscript(_ counter: Counter) -> SharedWord { SharedWord(base + counter.rawValue * 8) }
+
+  /// All words as they stand, by `Counter.rawValue`.
+  public var values: [UInt64] {
+    (0..<Self.capacity).map { SharedWord(base + $0 * 8).loadRelaxed() }
+  }
+}
+
 /// What a controller counts. Lies in its record in the region; only the controller writes, anybody may read.
 public enum Counter: Int, CaseIterable, Sendable {
   /// Requests taken from channels.

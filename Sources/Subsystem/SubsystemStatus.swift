@@ -100,7 +100,7 @@ extension Subsystem {
           takeover: "\(TakeoverStage(rawValue: record.takeover.loadRelaxed()) ?? .none)",
           incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.saysAsleep,
           nanosecondsSinceTurn: isRunning && turnedAt > 0 ? now &- min(turnedAt, now) : nil,
-          counters: (0..<64).map { record.counters.word($0).loadRelaxed() }))
+          counters: record.counters.values))
     }
     var functions: [SubsystemStatus.FunctionStatus] = []
     for index in 0..<region.functionCount {

@@ -134,7 +134,7 @@ final class Laboratory {
 
   /// What a controller has counted.
   func count(_ counter: Counter, of controller: ControllerIdentity) -> UInt64 {
-    region.controller(controller).counters.word(counter.rawValue).loadRelaxed()
+    region.controller(controller).counters[counter].loadRelaxed()
   }
 
   /// What a function's ownership word says.

@@ -170,7 +170,7 @@ struct ParkingTests {
     // A host that nobody wakes sleeps for 100 ms, a controller for ten times as long.
     #expect(waits < 2 * rounds, "sleeps that ended by time")
     func count(_ counter: Counter, of controller: ControllerIdentity) -> UInt64 {
-      region.controller(controller).counters.word(counter.rawValue).loadRelaxed()
+      region.controller(controller).counters[counter].loadRelaxed()
     }
     let rings = listens && Self.canListen
     func haveAllBeenWoken() -> Bool {

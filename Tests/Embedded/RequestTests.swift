@@ -266,8 +266,8 @@ struct RequestTests {
       let statistics = try laboratory.perform(Request(.statistics, length: 1024, buffer: 16384), on: controller)
       #expect(statistics.status == .success && statistics.value == 1024)
       let counters = (arena + 16384).assumingMemoryBound(to: UInt64.self)
-      #expect(counters[Counter.hosts.rawValue] == 1 && counters[64 + Counter.hosts.rawValue] == 1)
-      #expect(counters[controller.index * 64 + Counter.requests.rawValue] >= 4)
+      #expect(counters[Counter.hosts.rawValue] == 1 && counters[Counters.capacity + Counter.hosts.rawValue] == 1)
+      #expect(counters[controller.index * Counters.capacity + Counter.requests.rawValue] >= 4)
     }
   }
 

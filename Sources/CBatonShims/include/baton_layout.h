@@ -38,6 +38,10 @@ struct baton_membership_record {
   uint64_t unused[511];
 };
 
+enum {
+  BATON_COUNTERS = 64,  // room for counters in a controller's record, used or not
+};
+
 // One a controller, a page each so that no line of one is written by the other.
 struct baton_controller_record {
   uint64_t phase;        // word: incarnation << 8 | phase
@@ -55,7 +59,7 @@ struct baton_controller_record {
   uint64_t beat;         // word, a line of its own: grows with the turns of the loop, and within long ones
   uint64_t turned_at;    // word: when the loop last read the clock, monotonic nanoseconds; once a second at least
   uint64_t unused_4[6];
-  uint64_t counters[64];   // words, only this controller writes
+  uint64_t counters[BATON_COUNTERS];  // words, only this controller writes
   uint64_t life[8];        // a lock that the thread of the loop holds while it runs, see baton_life_begin
   uint64_t unused_5[400];
 };
