@@ -1,23 +1,23 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// One target a floor: the compiler holds the architecture. A floor names only floors below it, so an import
+// One target per floor: the compiler holds the architecture. A floor names only floors below it, so an import
 // that points upwards does not build.
 //
 // Every target names all floors that it is compiled with, not only those it imports: the package manager rebuilds a
-// target when a module that it names has changed, and the layout of a structure reaches through to whoever holds it.
+// target when a module that it names has changed, and code that holds a structure depends on that structure's layout.
 let strict: [SwiftSetting] = [
   .swiftLanguageMode(.v6),
   .enableUpcomingFeature("ExistentialAny"),
 ]
 
-/// The library's, but for its front ends.
+/// The library's floors, without its front ends.
 let lowerFloors: [Target.Dependency] = [
   "BatonHost", "BatonController", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
   "BatonSharedMemory", "CBatonShims",
 ]
 
-/// All of them, for whoever stands on top.
+/// All of them, for the targets on top.
 let floors: [Target.Dependency] = lowerFloors + ["BatonNBD", "BatonNBDServer"]
 
 /// What every command line is compiled with.

@@ -1,7 +1,7 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// A package of its own, so that whoever embeds Baton does not fetch what only its benchmarks need.
+// A package of its own, so that an embedder of Baton does not fetch what only its benchmarks need.
 let package = Package(
   name: "baton-benchmarks",
   dependencies: [

@@ -8,7 +8,7 @@
 struct signals {
   struct {
     _Alignas(LINE_STRIDE) _Atomic uint32_t posted;
-    // Whether the one that waits sleeps, or is about to. Who posts makes no call for one that is awake.
+    // Whether the waiter sleeps, or is about to. The poster makes no call for a waiter that is awake.
     _Atomic uint32_t sleeps;
   } of[2];
 };

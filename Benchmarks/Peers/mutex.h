@@ -10,7 +10,7 @@
 
 struct channel {
   pthread_mutex_t mutex;
-  // All below is read and written with the mutex held only. What changes with each turn lies beside the lock itself.
+  // All below is read and written only with the mutex held. What changes with each turn lies next to the lock itself.
   unsigned owner;
   unsigned submitted, taken, answered, collected;
   // What the host [0] and the server [1] wait for, where they sleep.
@@ -21,9 +21,9 @@ struct channel {
 
 // Each peer's own. Takes the mutex.
 static inline void enter(struct channel *channel);
-// What `self` looks for is not there: lets go of the mutex, waits, takes it again.
+// What `self` looks for has not come: releases the mutex, waits, takes it again.
 static inline void wait_inside(struct channel *channel, unsigned self);
-// There is something for the other one: lets go of the mutex and lets it know.
+// There is something for the partner: releases the mutex and notifies it.
 static inline void leave(struct channel *channel, unsigned other);
 
 // For calls that return the number of an error. A robust mutex whose holder died is one too: the peer has failed.

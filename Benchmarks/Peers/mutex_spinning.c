@@ -3,8 +3,9 @@
 
 static unsigned looks;
 
-// A moment away from the lock's line: who tries without a pause keeps the holder from letting go. Four pauses take a
-// third off a hand-over, one takes a fifth; to look at the owner without the lock before trying gave no more than one.
+// A moment away from the lock's line: a waiter that tries without a pause keeps the holder from releasing it. Four
+// pauses take a third off a hand-over, one takes a fifth; looking at the owner without the lock
+// before trying gave no more than one.
 static inline void stand_back(void) {
   for (unsigned i = 0; i < 4; i++) peer_pause();
   peer_spin(&looks);

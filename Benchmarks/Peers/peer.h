@@ -1,6 +1,6 @@
 // A peer is what one would use instead of Baton: a program of two processes, the host and the server, that pass
-// requests of 64 bytes and responses of 16 bytes through memory that they share. Each source beside this one says
-// how, by the functions that are declared below; all else is here, so that all peers are measured alike:
+// requests of 64 bytes and responses of 16 bytes through memory that they share. Each source next to this one says
+// how, by the functions that are declared below; all else is in this file, so that all peers are measured alike:
 //
 //     PEER round-trip|throughput|hand-over --turns N [--depth D] --cpus A,B [--curve]
 //
@@ -70,7 +70,7 @@ static inline void answer(struct channel *channel, const struct response *respon
 static inline void hand_over(struct channel *channel, unsigned self);
 #endif
 
-// Says what went wrong and ends the process; the other one is killed by that.
+// Says what went wrong and ends the process; its partner is killed by that.
 __attribute__((noreturn, cold, format(printf, 1, 2))) static void fail(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
@@ -304,7 +304,7 @@ static void peer_bound(unsigned seconds) {
 
 int main(int count, char **words) {
   struct peer_plan plan = peer_plan_of(count, words);
-  // Who started this one and is gone will not read what it prints.
+  // A parent that has gone will not read what this process prints.
   check(prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl");
   each_has_cpu = plan.cpus[0] >= 0 && plan.cpus[1] >= 0 && plan.cpus[0] != plan.cpus[1];
 

@@ -1,5 +1,5 @@
-// What the peers share that only signal: requests and responses lie in memory, and a means of the system's says that
-// one more is there.
+// Shared by the peers that only signal: requests and responses lie in memory, and a means of the system's says that
+// one more has come.
 #ifndef BATON_SIGNALLED_H
 #define BATON_SIGNALLED_H
 

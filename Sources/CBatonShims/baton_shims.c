@@ -74,7 +74,7 @@ int baton_is_tmpfs(int fd) {
   struct statfs about;
   struct stat facts;
   if (fstatfs(fd, &about) || fstat(fd, &facts)) return -errno;
-  // Of a device's node fstatfs(2) tells of the file system that the node lies on: devtmpfs, which has the same number.
+  // For a device node fstatfs(2) reports the file system of the node: devtmpfs, which has tmpfs's number.
   return about.f_type == TMPFS_MAGIC && S_ISREG(facts.st_mode);
 }
 

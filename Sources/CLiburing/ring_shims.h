@@ -9,7 +9,7 @@
 
 // The kernel's structures under names of our own. liburing brings a copy of <linux/io_uring.h>, and swift-system reads
 // the machine's; where one of the two is newer, Swift refuses to import both into one program: "is not present in
-// definition". Whoever embeds Baton may use swift-system, directly or through another package.
+// definition". An embedder of Baton may use swift-system, directly or through another package.
 #define io_uring_sqe baton_uring_sqe
 #define io_uring_op baton_uring_op
 #define io_uring_cqe baton_uring_cqe

@@ -49,7 +49,7 @@ public struct ChannelPosition: Equatable {
   private static var lineLooksMax: Int { 8 }
   /// Scans of all lines. A host that keeps the protocol needs two.
   private static var scansMax: Int { 3 }
-  /// Lines of a channel fit into so many bits beside a sequence number.
+  /// The number of a channel's line fits into so many bits, next to a sequence number.
   private static var slotBits: UInt64 { 12 }
 
   /// The line and the number of an entry of the table that `find` fills.

@@ -11,10 +11,10 @@ public enum ControlMessage {
       try check(
         baton_socket_connect(path), "controller \(controller)", doing: "connecting to \(path)",
         fix: "start it with 'baton controller'"))
-    // It gets all of a host's memory: whoever listens there must be this user, or root.
+    // The listener gets all of a host's memory: it must run as this user, or as root.
     var pid: pid_t = 0
     var uid: uid_t = 0
-    try check(baton_socket_peer(socket.number, &pid, &uid), path, doing: "asking who listens there")
+    try check(baton_socket_peer(socket.number, &pid, &uid), path, doing: "asking which process listens there")
     guard uid == geteuid() || uid == 0 else {
       throw BatonError(
         .permission, path, "user \(uid) listens there, not user \(geteuid())",

@@ -16,7 +16,7 @@ public struct HostMemory: ~Copyable {
   public let descriptor: OwnedDescriptor
   /// The header as it was when this was made or attached.
   public let header: baton_host_header
-  /// Bytes of it for which there were no pages when it was attached. Whoever touches them first is charged for them.
+  /// Bytes of it that had no pages when it was attached. The first process that touches them is charged for them.
   public let bytesWithoutPages: UInt64
 
   /// The most that one host's arena may have.
@@ -145,7 +145,7 @@ public struct HostMemory: ~Copyable {
   /// Whether the host sleeps. Sync point "sleep".
   public var hostParked: SharedSleepWord { sleepWord(\.host_parked) }
 
-  /// Whether that controller sleeps, or whoever serves in its place.
+  /// The sleep word of that controller, or of the peer that serves in its place.
   public func controllerParked(_ controller: ControllerIdentity) -> SharedSleepWord {
     sleepWord(controller == .a ? \.controller_parked_a : \.controller_parked_b)
   }

@@ -13,8 +13,8 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   case writeZeroes = 5
   /// The same, and they stay allocated: no hole comes about.
   case fillZeroes = 6
-  /// The blocks are to be read where they lie, by who asks: nothing goes into the arena. For a front end in the
-  /// controller's own process, which sends them on from there. Units in memory have this, and no others.
+  /// The caller reads the blocks where they lie: nothing goes into the arena. For a front end in the controller's own
+  /// process, which sends them on from there. Only units in memory support it.
   case readInPlace = 7
 
   /// Management: which subsystem and controller answers.
@@ -82,9 +82,9 @@ public struct Request: Sendable, Equatable {
     self.buffer = buffer
   }
 
-  /// Bytes that one read or write moves at the most.
+  /// Bytes that one read or write moves, at most.
   public static let transferMax: UInt64 = 4 << 20
-  /// Bytes that one discard or write zeroes covers at the most.
+  /// Bytes that one discard or write zeroes covers, at most.
   public static let extentMax: UInt64 = 1 << 30
 }
 
@@ -119,7 +119,7 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
   case noSpace = 12
   /// The storage cannot do this.
   case unsupported = 13
-  /// The controller leaves the subsystem and has not executed the request: ask the other one.
+  /// The controller leaves the subsystem and has not executed the request: ask its peer.
   case leaving = 14
   /// The controller died with the request, and this host was away for so long that others could not wait: whether it
   /// was executed is unknown.

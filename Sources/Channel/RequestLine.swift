@@ -15,7 +15,7 @@ import CBatonShims
 ///     |                 sequence (48)                 |  status  |    0     |state|
 ///     +-----------------------------------------------+----------+----------+-----+
 ///
-/// Numbers go round after 2^48 requests, 65 days at 50 million a second. Two numbers of one channel are less than
+/// Numbers wrap around after 2^48 requests, 65 days at 50 million per second. Two numbers of one channel are less than
 /// `BATON_LINES_MAX` apart, so which of the two is newer can always be told (`isNewer`).
 @frozen
 public struct RequestFlag: Equatable {
@@ -87,7 +87,7 @@ public struct RequestFlag: Equatable {
   }
 }
 
-/// What a controller says of an answer beside its status.
+/// What a controller says about an answer, apart from its status.
 @frozen
 public struct Service: Sendable, Equatable {
   @usableFromInline let rawValue: UInt64
@@ -96,7 +96,7 @@ public struct Service: Sendable, Equatable {
   @inlinable @inline(__always)
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
-  /// The parts: who served, in which term, and whether the request waited for a change of owner.
+  /// The parts: the controller that served, its term, and whether the request waited for a change of owner.
   @inlinable @inline(__always)
   public init(controller: ControllerIdentity, isTransferred: Bool, term: UInt64) {
     rawValue = term << 16 | (isTransferred ? 0x100 : 0) | UInt64(controller.rawValue)
@@ -231,7 +231,7 @@ public struct RequestCopy {
   @inlinable @inline(__always)
   public var next: UInt16 { UInt16(truncatingIfNeeded: head >> 16) }
 
-  /// Which unit; may not be there.
+  /// The unit's number; such a unit may not exist.
   @inlinable @inline(__always)
   public var unit: UInt32 { UInt32(truncatingIfNeeded: head >> 32) }
 

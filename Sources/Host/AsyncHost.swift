@@ -35,7 +35,7 @@ public final class AsyncHost: Sendable {
   private let desk: Mutex<Desk>
   private let attached: Attached
 
-  /// Bytes that one `read` or `write` moves at the most.
+  /// Bytes that one `read` or `write` moves, at most.
   public static let bufferSize = 65_536
 
   /// Attaches a host, and starts its thread.
@@ -124,7 +124,7 @@ public final class AsyncHost: Sendable {
             aloneSince = 0
             break
           }
-          // A controller that died comes back, or the other one takes over: that is a pause and no error.
+          // A controller that died comes back, or its peer takes over: that is a pause and not an error.
           let now = monotonicNanoseconds()
           if aloneSince == 0 { aloneSince = now }
           if now &- aloneSince < host.options.patienceNanoseconds {
@@ -213,7 +213,7 @@ public final class AsyncHost: Sendable {
     next?.resume(returning: offset)
   }
 
-  /// Reads `count` bytes of a unit, `bufferSize` at the most.
+  /// Reads `count` bytes of a unit, at most `bufferSize`.
   ///
   /// - Throws: `BatonError` with the status when the request failed.
   public func read(
@@ -228,7 +228,7 @@ public final class AsyncHost: Sendable {
     }
   }
 
-  /// Writes bytes onto a unit, `bufferSize` at the most. `isDurable` waits for stable storage.
+  /// Writes bytes to a unit, at most `bufferSize`. `isDurable` waits for stable storage.
   ///
   /// - Throws: `BatonError` with the status when the request failed.
   public func write(

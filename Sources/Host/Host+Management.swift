@@ -43,7 +43,7 @@ extension Host {
     return completion.value
   }
 
-  /// Which subsystem this is, and who owns its management.
+  /// The subsystem's identity, and the owner of its management function.
   public mutating func identify(on controller: ControllerIdentity? = nil) throws(BatonError) -> SubsystemIdentity {
     let length = UInt64(MemoryLayout<baton_identity>.size)
     _ = try manage(Request(.identify, length: length), on: controller, "identify")

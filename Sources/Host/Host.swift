@@ -17,10 +17,10 @@ public struct HostOptions: Sendable {
   public var isSparse = false
   /// How `wait` waits.
   public var waiting = WaitStrategy.standard
-  /// How long a request that no controller has taken waits for one to be there, before it ends as `.leaving`. What a
-  /// controller has taken, or died with, waits for as long as it takes.
+  /// How long a request that no controller has taken waits for a controller, before it ends as `.leaving`. A request
+  /// that a controller has taken, or died with, waits for as long as it takes.
   public var patienceNanoseconds: UInt64 = 5_000_000_000
-  /// The only controller that this host attaches to; nil: both. The other one then never sees its memory, and a
+  /// The only controller that this host attaches to; nil: both. The peer then never sees its memory, and a
   /// request that its controller died with is executed by nobody: this is for a front end that dies with it.
   public var controller: ControllerIdentity?
 
@@ -37,7 +37,7 @@ public struct Completion: Sendable {
   public let status: Status
   /// Bytes transferred for block I/O; what was asked for otherwise (a unit's state, a count).
   public let value: UInt64
-  /// Who served it, in which term, and whether it waited for a change of owner.
+  /// The controller that served it, its term, and whether the request waited for a change of owner.
   public let service: Service
 
   @inlinable @inline(__always)
@@ -83,7 +83,7 @@ public struct Host: ~Copyable {
   /// Requests whose controller slept when they were submitted, and that has not been woken yet.
   private var submissionsUnrung: UInt32 = 0
   private var tendedAt: UInt64 = 0
-  /// Requests that a controller handed back and the other one had no room for, oldest first.
+  /// Requests that a controller handed back and its peer had no room for, oldest first.
   private var deferred: [Deferred] = [] {
     didSet { deferredCount = deferred.count }
   }
@@ -109,20 +109,20 @@ public struct Host: ~Copyable {
     let since: UInt64
   }
 
-  /// Polls between two looks around: answers of one controller before the other one's have their turn.
+  /// Polls between two looks around: so many answers of one controller come before its peer's have their turn.
   private static let pollsPerLook: UInt32 = 64
   /// Polls between two looks for answers out of turn, after one that found none.
   private static let missesPerLook: UInt32 = 15
   /// Looks around between two looks at the clock, for the control sockets.
   private static let looksPerTend: UInt32 = 64
   /// Such looks since the last sleep from which on this host is busy. Its next sleep costs a membarrier, which is
-  /// little beside so many polls.
+  /// little compared with so many polls.
   private static let tendsUntilAwake: UInt32 = 16
   /// Nanoseconds between two looks at the control sockets while requests go.
   private static let tendNanoseconds: UInt64 = 10_000_000
   /// The same while a controller has still to say whether it takes this host.
   private static let tendAttachingNanoseconds: UInt64 = 100_000
-  /// Nanoseconds between two attempts to reach a controller that is not there.
+  /// Nanoseconds between two attempts to reach a controller that is not running.
   private static let reconnectNanoseconds: UInt64 = 50_000_000
   /// Submissions to controllers that sleep, from which on each wakes its controller by itself.
   private static let submissionsUnrungMax: UInt32 = 32
@@ -131,7 +131,7 @@ public struct Host: ~Copyable {
 
   /// Makes the host's memory and asks both controllers to attach it; does not wait for them.
   ///
-  /// - Throws: `.missing` when neither controller is there.
+  /// - Throws: `.missing` if neither controller is running.
   public init(of subsystem: Subsystem, options: HostOptions = HostOptions()) throws(BatonError) {
     let memory = try HostMemory(
       linesPerChannel: options.linesPerChannel, arenaSize: options.arenaSize, isSparse: options.isSparse)
@@ -174,7 +174,7 @@ public struct Host: ~Copyable {
     isAttached(to: controller) ? (controller == .a ? queueA : queueB).pointee.freeCount : 0
   }
 
-  /// Submits a request to that controller, or to the other one where that one is not attached; nil: to either.
+  /// Submits a request to that controller, or to its peer if that controller is not attached; nil: to either.
   ///
   /// Cost: one line moved; a system call only when the controller sleeps. With others outstanding, that call is left to
   /// the next `next` that finds nothing, or to `wait`.
@@ -296,7 +296,7 @@ public struct Host: ~Copyable {
     return false
   }
 
-  /// The controller has not executed this and leaves: asks the other one.
+  /// The controller has not executed this and leaves: submits it to the peer.
   private mutating func reroute(
     _ request: Request, _ cookie: UInt64, _ service: Service, _ byPresentLife: Bool
   ) -> Completion? {
@@ -319,7 +319,7 @@ public struct Host: ~Copyable {
         rerouted += 1
         deferred.removeFirst()
       } else if isAttached(to: other.peer), incarnation(of: other.peer) != first.incarnation {
-        // The one that left is back before the other one is.
+        // The controller that left is back before its peer is.
         if !submit(first.request, to: other.peer, cookie: first.cookie) { return nil }
         rerouted += 1
         deferred.removeFirst()
@@ -351,7 +351,7 @@ public struct Host: ~Copyable {
     mustTend = true
     tendedAt = monotonicNanoseconds()
     unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
-    // Who serves in the place of a controller that went looks for what was submitted to that one: not only when it
+    // The survivor must look for what was submitted to the controller that went: not only when it
     // happens to wake.
     if channelA.hasLost {
       channelA.hasLost = false
@@ -379,7 +379,7 @@ public struct Host: ~Copyable {
     }
   }
 
-  /// That the subsystem is no more, with or without another one of its name; nil: as far as is known it is there.
+  /// The subsystem no longer exists, with or without another one of its name; nil: as far as is known it exists.
   /// Nobody answers what is outstanding then, no request is taken any more, and no controller is looked for.
   public var subsystemLoss: BatonError? {
     if !isSubsystemGone { return nil }
@@ -389,13 +389,13 @@ public struct Host: ~Copyable {
 
   // MARK: Waiting
 
-  /// Waits until there is probably something for `next`, as the waiting strategy says; `nanoseconds` at the most.
+  /// Waits until there is probably something for `next`, as the waiting strategy says; at most `nanoseconds`.
   ///
   /// Returns early without reason now and then: call `next` again.
   public mutating func wait(nanoseconds: Int64 = 100_000_000) { wait(nanoseconds: nanoseconds, unless: { false }) }
 
   /// The same for a host that something else can call away: `isCalled` is asked before each sleep, after the sleep has
-  /// been announced in `hostParked`; who calls makes its call visible first, and wakes the word then.
+  /// been announced in `hostParked`; the caller makes its call visible first, and then wakes the word.
   mutating func wait(nanoseconds: Int64, unless isCalled: () -> Bool) {
     // Whatever ends the wait, the poll after it looks at everything.
     missesLeft = 0
@@ -413,7 +413,7 @@ public struct Host: ~Copyable {
     }
     let now = monotonicNanoseconds()
     if now >= deadline { return maintain() }
-    // A doorbell that went nowhere: whoever serves in that controller's place must be rung before this host sleeps.
+    // A doorbell that went nowhere: the survivor in that controller's place must be rung before this host sleeps.
     if channelA.hasLost || channelB.hasLost { maintain() }
     park(nanoseconds: min(Int64(deadline - now), Self.sleepNanosecondsMax), unless: isCalled)
     maintain()
@@ -431,7 +431,7 @@ public struct Host: ~Copyable {
     word.fence()
     if !hasAnswer, !isCalled() {
       let most = isHeeded ? nanoseconds : min(nanoseconds, AsymmetricFence.sleepNanosecondsMax)
-      // Who rang has said it already, and writing it again would fetch a line while an answer waits.
+      // The caller that rang has written it already; writing it again would fetch a line while an answer waits.
       if word.wait(nanoseconds: most) { return }
     }
     word.say(.drowsy)

@@ -8,8 +8,8 @@ import Glibc
 /// A host's side of the connection to one controller, and the queue of requests that it carries.
 struct HostChannel: ~Copyable {
   enum Phase {
-    /// No connection. What is outstanding stays so: whoever serves in the controller's place answers it, or its next
-    /// life.
+    /// No connection. Outstanding requests stay so: the survivor in the controller's place answers them, or the
+    /// controller's next life.
     case detached
     /// The attach request is sent, the reply has not come.
     case attaching
@@ -54,13 +54,13 @@ struct HostChannel: ~Copyable {
   /// Requests submitted and not answered.
   var outstanding: Int { queue.pointee.outstanding }
 
-  /// Wakes whoever looks after this channel, to which a request has just been submitted, if it sleeps. Two system calls
-  /// at the most, as a rule one.
+  /// Wakes the controller that serves this channel, to which a request has just been submitted, if it sleeps. At most
+  /// two system calls, as a rule one.
   mutating func ring() {
     guard let bell = queue.pointee.controllerParked.takeSleep() else { return }
     if bell == .word, queue.pointee.controllerParked.ring() { return }
     // It listens to the socket only, or has not got to sleep yet, or it is gone. A socket that is full means that the
-    // controller wakes anyhow; one that is broken, that whoever serves in its place must be rung.
+    // controller wakes anyhow; one that is broken, that the survivor must be rung.
     if !ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: socket) { hasLost = true }
   }
 

@@ -21,7 +21,7 @@ struct RequestQueue {
   /// that was answered last comes last, so that many that are outstanding follow each other in memory, as processors
   /// expect it. One that is outstanding alone stays in its line, which goes to and fro faster than any two.
   @usableFromInline let order: UnsafeMutablePointer<UInt16>
-  /// What is known of each line's request beside what stands in the line, where a controller could change it.
+  /// What is known of each line's request, kept outside the line, where a controller could change it.
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
   @usableFromInline let mask: UInt64
   /// Requests answered, and requests submitted, since the beginning: positions in the ring, once masked.
@@ -144,8 +144,8 @@ struct RequestQueue {
     }
   }
 
-  /// Where in the order an outstanding line that has been answered stands: looks at the oldest ones, and at a few from
-  /// a cursor on that goes round.
+  /// The position in the order of an outstanding line that has been answered: looks at the oldest ones, and at a few
+  /// from a cursor on that wraps around.
   private mutating func answered() -> UInt64? {
     for position in head..<min(head + UInt64(Self.looksMax), tail) where isAnswered(at: position) { return position }
     if outstanding <= Self.looksMax { return nil }

@@ -32,7 +32,7 @@ extension NBDConnection {
     return nil
   }
 
-  /// A piece of a write's payload is there.
+  /// A piece of a write's payload has arrived.
   private mutating func received() -> NBDOperation {
     let slot = incoming
     incoming = -1
@@ -133,7 +133,7 @@ extension NBDConnection {
       messages += 1
       return .execute(index)
     }
-    // What of it is there already the caller finds, and hands out where it is enough.
+    // The caller finds the part of it that has arrived, and hands it out if that is enough.
     receivePiece(index)
     return .nothingToExecute
   }

@@ -2,7 +2,7 @@ import BatonSharedMemory
 import Glibc
 
 /// One client's connection: the NBD protocol as a state machine that does no I/O, reads no clock and, after `init`,
-/// allocates nothing. Whoever holds the socket drives it:
+/// allocates nothing. The holder of the socket drives it:
 ///
 ///     bytes in     beginReceive: where the next bytes go · endReceive: how many came
 ///     what to do   negotiate, while isNegotiating · next: one operation at a time, while there is room for one
@@ -194,7 +194,7 @@ public struct NBDConnection: ~Copyable {
   /// Whether the handshake lasts: `negotiate` takes what came.
   public var isNegotiating: Bool { phase == .greeting || phase == .options }
 
-  /// Whether the storage has something to do for the client: it is not the client who keeps others waiting.
+  /// Whether the storage has something to do for the client: then the client does not keep others waiting.
   public var isWorking: Bool { executing > 0 || !continuing.isEmpty }
 
   /// Whether everything has ended: the socket is to be closed, and `end` called.
@@ -208,7 +208,7 @@ public struct NBDConnection: ~Copyable {
   }
 
   /// Whether the client has begun a message and not ended it: it owes bytes. With `messages`, which then stands still,
-  /// this is for whoever ends connections that leave half a message.
+  /// this serves to end connections that leave half a message.
   public var isMidMessage: Bool {
     switch phase {
     case .greeting: true
@@ -241,7 +241,7 @@ public struct NBDConnection: ~Copyable {
       && slots[Int(answered.first)].payloadCount <= Self.lastPayloadMax
   }
 
-  /// What every socket has room for that is empty: TCP begins with 46 KB at the least (tcp_init_buffer_space).
+  /// What every socket has room for that is empty: TCP begins with at least 46 KB (tcp_init_buffer_space).
   private static var lastPayloadMax: UInt32 { 16384 }
 
   /// Whether what is in staging is not enough to go on.

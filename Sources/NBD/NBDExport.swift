@@ -6,11 +6,11 @@ public struct NBDExport: Sendable {
   public var size: UInt64
   /// What offsets and lengths are multiples of: a power of two from 512 to 65,536.
   public var blockSize: UInt32
-  /// The name that it was given, beside `unitN`; empty: none.
+  /// The name that it was given, besides `unitN`; empty: none.
   public var name: String
   /// For people.
   public var description: String
-  /// Whether writes are refused. May change: who connects from then on is told.
+  /// Whether writes are refused. May change: clients that connect afterwards are told.
   public var isReadOnly: Bool
 
   /// An export of these parts, unchecked: `NBDExports` checks.
@@ -33,7 +33,7 @@ public struct NBDExports: Sendable {
   private var exports: [NBDExport]
   private let units: [String: Int]
 
-  /// Bytes of a name or a description at the most. The protocol asks for no more than 256.
+  /// Bytes of a name or a description, at most. The protocol asks for no more than 256.
   public static let nameMax = 255
   /// The largest and the smallest block that the protocol can speak of and Baton has.
   private static let blockSizes: ClosedRange<UInt32> = 512...65536
@@ -57,7 +57,7 @@ public struct NBDExports: Sendable {
       else {
         throw BatonError(
           .invalid, subject, "has a name or description that clients cannot be told",
-          fix: "use \(Self.nameMax) bytes at the most, none of them zero")
+          fix: "use at most \(Self.nameMax) bytes, none of them zero")
       }
       if export.name.isEmpty { continue }
       if let other = Self.unitNumber(Array(export.name.utf8)), other != unit {

@@ -21,10 +21,10 @@ public struct NBDLimits: Sendable {
   /// Bytes of an option's data that are looked at: an export name and some queries of the longest that the protocol
   /// allows (4,096 bytes).
   public static let optionMax = 16 << 10
-  /// Bytes of an option's data that are read over, to answer that it is too big. Who sends more is disconnected.
+  /// Bytes of an option's data that are skipped, to answer that it is too big. More than that ends the connection.
   public static let optionSkipMax: UInt32 = 1 << 20
   /// Bytes of a write that are read over, to answer that it is too long. Below 32 MiB a client means no harm (the
-  /// protocol), and libnbd sends up to 64 MiB. Who sends more is disconnected.
+  /// protocol), and libnbd sends up to 64 MiB. A client that sends more is disconnected.
   public static let payloadSkipMax: UInt32 = 64 << 20
   /// The memory of a connection begins at a multiple of this in its arena: the largest block of a unit.
   public static let memoryAlignment = 65536

@@ -14,7 +14,7 @@ public struct NBDOperation: Sendable, Equatable {
     case trim
     /// The blocks read as zeroes from now on.
     case writeZeroes
-    /// The blocks will be wanted soon. Whoever cannot do anything about it says that it is done.
+    /// The blocks will be wanted soon. A server that cannot do anything about it reports success.
     case cache
     /// Which of the blocks are allocated and which are zero (`NBDConnection.addExtent`).
     case blockStatus
@@ -48,7 +48,7 @@ public struct NBDOutput {
   public var offset: UInt64 = 0
   /// How many.
   public var count = 0
-  /// Room for a copy of these bytes, for who cannot send them from where they lie.
+  /// Room for a copy of these bytes, for a caller that cannot send them from where they lie.
   public var buffer: UnsafeMutableRawPointer?
 
   /// Nothing.

@@ -10,12 +10,12 @@ enum Admission {
   case refused
 }
 
-/// Whom a client over TCP counts for: its address, without the port; of an IPv6 address the network.
+/// What a TCP client counts for: its address, without the port; of an IPv6 address the network.
 struct PeerAddress: Equatable {
   private let high: UInt64
   private let low: UInt64
 
-  /// Who is at the other end of a socket.
+  /// What is at the other end of a socket.
   enum Found {
     case tcp(PeerAddress)
     case unix

@@ -24,8 +24,8 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
       }
     guard let parsed else {
       throw BatonError(
-        .invalid, "NBD address '\(text)'", "is no address",
-        fix: "use unix:PATH (107 bytes at the most), tcp:PORT, tcp:ADDRESS:PORT or tcp:[ADDRESS]:PORT, with numeric "
+        .invalid, "NBD address '\(text)'", "is not an address",
+        fix: "use unix:PATH (at most 107 bytes), tcp:PORT, tcp:ADDRESS:PORT or tcp:[ADDRESS]:PORT, with numeric "
           + "addresses")
     }
     self = parsed
@@ -83,9 +83,9 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
 
   /// What to hand to a client, to reach the export of that name here.
   public func uri(export: String) -> String {
-    let name = Self.escaped(export, beside: "/")
+    let name = Self.escaped(export, alsoAllowing: "/")
     switch self {
-    case .unix(let path): return "nbd+unix:///\(name)?socket=\(Self.escaped(path, beside: "/"))"
+    case .unix(let path): return "nbd+unix:///\(name)?socket=\(Self.escaped(path, alsoAllowing: "/"))"
     case .tcp(let address, let port):
       let host = address == Self.loopback ? "localhost" : address
       return "nbd://\(host.contains(":") ? "[\(host)]" : host):\(port)/\(name)"
@@ -93,7 +93,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
   }
 
   /// Percent-encoded where RFC 3986 wants it.
-  private static func escaped(_ text: String, beside allowed: String) -> String {
+  private static func escaped(_ text: String, alsoAllowing allowed: String) -> String {
     var result = ""
     for byte in text.utf8 {
       let scalar = Character(Unicode.Scalar(byte))
@@ -109,11 +109,11 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
 
   /// Listens there. A unix socket that nobody listens on any more is removed first.
   func listen() throws(BatonError) -> OwnedDescriptor {
-    let fix = "stop whoever listens there, or name another address with --nbd"
+    let fix = "stop the process that listens there, or give another address with --nbd"
     switch self {
     case .unix(let path):
       if baton_stream_is_answered(path) == 1 {
-        throw BatonError(.busy, description, "somebody else listens there", fix: fix)
+        throw BatonError(.busy, description, "another process listens there", fix: fix)
       }
       var facts = stat()
       // Nothing but a socket is removed: what else lies there makes `bind` fail.
@@ -125,7 +125,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Whether somebody listens there. To whoever listens this is a client that goes at once.
+  /// Whether a process listens there. To that process this is a client that goes at once.
   public var isAnswered: Bool {
     switch self {
     case .unix(let path): baton_stream_is_answered(path) == 1

@@ -2,14 +2,14 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// A socket that clients come to, this controller's own or, while it stands in, the other one's.
+/// A socket that clients come to: this controller's own or, while it stands in, its peer's.
 struct NBDListener {
   let socket: CInt
   /// Whether it is the other controller's.
   let isPeers: Bool
   /// Whether clients come over TCP.
   let isTCP: Bool
-  /// Whether it is there at all: a place of one that is gone may have an event to come.
+  /// Whether it exists at all: the place of a closed one may have an event to come.
   var isOpen = true
   /// Whether an accept is on the ring.
   var isArmed = false
@@ -40,10 +40,10 @@ struct NBDListener {
   }
 }
 
-/// How a server comes to its listening sockets: from the other controller, which has had them from an earlier life of
-/// this one, or else by binding them anew.
+/// How a server gets its listening sockets: from its peer, which has had them from an earlier life of this controller,
+/// or else by binding them again.
 struct ListenerAcquisition {
-  /// Whether all are there.
+  /// Whether all have been acquired.
   var isDone = false
   /// A connection to the other controller's control socket, on which it was asked; -1: none.
   var asked: CInt = -1

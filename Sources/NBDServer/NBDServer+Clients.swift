@@ -174,7 +174,7 @@ extension NBDServer {
     if state.pointee.owesReceive {
       if connection.pointee.awaitsReply, connection.pointee.executing > 0, !state.pointee.hasPutOff {
         // What the storage does at once is answered in the next turn, and the reply goes first: to arm a receive takes
-        // time, which whoever waits for the reply would lose.
+        // time, which a client that waits for the reply would lose.
         state.pointee.hasPutOff = true
         markDirty(place)
         return hasWorked
@@ -438,7 +438,7 @@ extension NBDServer {
     }
   }
 
-  /// The controller leaves: what was taken is answered, and nothing more is taken. Clients ask the other one.
+  /// The controller leaves: what was taken is answered, and nothing more is taken. Clients go to the peer.
   mutating func bidFarewell(at now: UInt64) {
     if leavingSince == 0 {
       leavingSince = now

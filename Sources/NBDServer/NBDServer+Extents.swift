@@ -74,7 +74,7 @@ struct ExtentDesk: ~Copyable {
 
 // Block status: the one request of a client that is about a file and not about its blocks.
 extension NBDServer {
-  /// What one block status tells of at most: each extent costs two system calls, and the client asks again.
+  /// Extents that one block status reports, at most: each extent costs two system calls, and the client asks again.
   private static var extentsMax: Int { 64 }
 
   /// Asks which parts of a unit are holes, or says at once that all is data.

@@ -4,9 +4,9 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-// Listening sockets: had from the other controller or bound, handed to it, accepted on; and the other one's, while
-// this one serves in its place. The other controller holds each of them all the time, so the kernel lets clients wait
-// whoever dies: an address is without anybody who accepts for a while, and never without a socket.
+// Listening sockets: got from the peer or bound, handed to the peer, accepted on; and the peer's own, while this
+// controller serves in its place. The peer holds each of them all the time, so the kernel lets clients wait, whichever
+// controller dies: for a moment nobody accepts at the address, but its listening socket never closes.
 extension NBDServer {
   /// How long the other controller may take to answer before an address is tried without it.
   private static var askNanosecondsMax: UInt64 { 1_000_000_000 }
@@ -53,7 +53,7 @@ extension NBDServer {
     do throws(BatonError) {
       let socket = try ControlMessage.connect(
         path: subsystem.location.socket(of: identity.peer), to: identity.peer)
-      // Whoever else listens there has no descriptors that this loop should close.
+      // Any other process that listens there has no descriptors that this loop should close.
       guard controller.isPeer(over: socket.number) else {
         return bind(wasAnswered: true, &controller, now)
       }
@@ -63,7 +63,7 @@ extension NBDServer {
       acquisition.isWaiting =
         acquisition.isWaiting || controller.waitToRead(acquisition.asked, kind: Kind.ask, index: 0)
     } catch {
-      // It is not there.
+      // The peer is not running.
       bind(wasAnswered: error.code == .missing, &controller, now)
     }
   }
@@ -91,7 +91,7 @@ extension NBDServer {
         return false
       }
       if listener.number < 0 { return true }
-      // One that is not wanted any more is closed here; the other one lets go of it when it is told of the new ones.
+      // An unwanted one is closed here; the peer closes its copy when it is given the new ones.
       let text = NBDAddress.text(of: listener.number)
       if missing.contains(where: { $0.description == text }) {
         options.logger.info("controller \(identity): NBD clients come to \(text ?? "") as before")
@@ -120,7 +120,7 @@ extension NBDServer {
     do throws(BatonError) {
       try addressFile(of: identity).write(options.addresses)
     } catch {
-      // Clients come here all the same: it is for the day when this controller is gone and its peer starts anew.
+      // Clients come here all the same: the note is for the day when this controller is gone and its peer starts again.
       options.logger.warning("controller \(identity): cannot note its NBD addresses: \(error)")
     }
   }
@@ -176,14 +176,14 @@ extension NBDServer {
     }
   }
 
-  // MARK: The other one's
+  // MARK: The peer's
 
-  /// While this controller stands in, clients of the other one come here.
+  /// While this controller stands in, the peer's clients come here.
   private mutating func tendPeersListeners(_ controller: borrowing Controller) {
     let isThere = listeners.contains { $0.isPeers }
     if controller.standsIn, !isThere {
       for listener in controller.peersListeners {
-        // A copy: the controller closes its own when the other one hands over new ones.
+        // A copy: the controller closes its own when the peer hands over new ones.
         let copy = fcntl(listener, F_DUPFD_CLOEXEC, 0)
         if copy < 0 { continue }
         let text = NBDAddress.text(of: copy) ?? ""
@@ -243,7 +243,7 @@ extension NBDServer {
       return
     }
     if controller.isLeaving {
-      // It comes again, to whoever accepts then.
+      // It comes again, to the controller that accepts then.
       close(result)
     } else {
       take(result, of: index, &controller, monotonicNanoseconds())

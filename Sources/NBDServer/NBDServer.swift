@@ -26,13 +26,13 @@ import Logging
 public struct NBDServer: ~Copyable {
   private let place = HeldInPlace()
 
-  /// What is known of a place beside its connection.
+  /// What is known of a place, apart from its connection.
   struct Place {
     /// The client's; -1: none.
     var socket: CInt = -1
     /// Whether there is a connection to use again.
     var isMade = false
-    /// Who it is, where it came over TCP; nil: over a unix socket.
+    /// The client's address, if it came over TCP; nil: over a unix socket.
     var peer: PeerAddress?
     /// Whether it was disconnected to make room.
     var makesRoom = false
@@ -86,7 +86,7 @@ public struct NBDServer: ~Copyable {
   var dirtyNow: UnsafeMutablePointer<Int32>
   var dirtyCount = 0
   var requestsCounted: UInt64 = 0
-  /// Whether the kernel sends pages without waiting for whoever reads the socket. Before 6.5 it takes the reader's lock
+  /// Whether the kernel sends pages without waiting for the reader of the socket. Before 6.5 it takes the reader's lock
   /// (unix_stream_sendpage, net/unix/af_unix.c).
   let sendsPages = baton_kernel_is_since(6, 5)
 
@@ -121,7 +121,7 @@ public struct NBDServer: ~Copyable {
     guard options.addresses.count <= Int(BATON_LISTENERS_MAX) else {
       throw BatonError(
         .invalid, "controller \(identity)", "was to listen at \(options.addresses.count) NBD addresses",
-        fix: "name \(BATON_LISTENERS_MAX) at the most")
+        fix: "name at most \(BATON_LISTENERS_MAX)")
     }
     guard (1...Self.connectionsPossible).contains(options.connectionsMax) else {
       throw BatonError(

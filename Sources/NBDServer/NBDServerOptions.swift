@@ -8,10 +8,10 @@ public struct NBDServerOptions: Sendable {
   /// Clients at once. A client that comes beyond them waits in the kernel's backlog until another one goes: nothing is
   /// accepted meanwhile.
   public var connectionsMax = 64
-  /// Of these, over TCP at the most. Unix sockets are the owner's own: the rest is theirs, whatever a network brings.
+  /// Of these, at most so many over TCP. The rest is for unix sockets, which only the owner's programs can use.
   public var tcpConnectionsMax = 48
-  /// Of these, from one address at the most. A client beyond them takes the place of its address's longest idle one;
-  /// when none is idle it is disconnected at once, because behind it clients of other addresses wait.
+  /// Of these, at most so many from one address. One more takes the place of the address's longest idle client; when
+  /// none is idle it is disconnected at once, because behind it clients of other addresses wait.
   public var peerConnectionsMax = 32
   /// When places are short, the client over TCP that has asked for nothing for the longest time makes room, after this
   /// much of it. Clients of unix sockets never do.

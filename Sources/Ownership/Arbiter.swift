@@ -2,10 +2,10 @@ import BatonSharedMemory
 
 /// The ownership arbiter, as one controller sees it: the legal transitions of a function's word, each one CAS.
 ///
-/// It is no process and holds no state; it survives either controller because it is nothing but the word. Every
-/// method loads, decides by `OwnershipWord`, and swaps; a swap fails only because the other controller made a step
-/// of its own, and after that step the decision is made anew. With two controllers at most two steps of the other
-/// can come between (a request and its withdrawal), so the retries are bounded by `attemptsMax`.
+/// It is not a process and holds no state; it survives either controller because it is nothing but the word. Every
+/// method loads, decides by `OwnershipWord`, and swaps. A swap fails only because the peer made a step of its own;
+/// after that step the method decides again. With two controllers at most two steps of the peer can come between (a
+/// request and its withdrawal), so the retries are bounded by `attemptsMax`.
 ///
 /// Memory order, sync point "grant": the grant is a release of everything that the old owner did in its term, and
 /// the load that sees it acquires it. All compare-and-swaps are sequentially consistent; loads are acquiring.

@@ -6,7 +6,7 @@ public enum ControllerIdentity: UInt8, Sendable, Equatable, CaseIterable, Custom
   /// The one called `b`.
   case b = 1
 
-  /// The other one.
+  /// The other controller.
   @inlinable @inline(__always)
   public var peer: ControllerIdentity { self == .a ? .b : .a }
 

@@ -1,20 +1,20 @@
 import BatonSharedMemory
 
-/// Who takes part: one 64-bit word for the subsystem, and the legal transitions of it.
+/// The members of a subsystem: one 64-bit word, and its legal transitions.
 ///
 /// Each controller has a half: a standing and the incarnation that the standing is about. An incarnation is one life
-/// of one controller process; it only grows. So no state of the word comes twice, but for *release* and *keep*, which
+/// of one controller process; it only grows. So no state of the word comes twice, except by *release* and *keep*, which
 /// lead to and fro: between the two nobody has joined.
 ///
 /// Invariants:
 /// - only a member executes requests, takes requests from channels and changes ownership words;
 /// - a member that is no longer one according to this word stops: it submits nothing more;
-/// - who holds the fence over the other was decided by one compare-and-swap: of two that accuse each other one wins,
-///   and the other is no member any more and may neither kill nor take over;
-/// - a fence says only who may. Before the holder touches anything that the other might touch, it sees the other's
-///   exit; what the kernel still does for the dead is waited for by the drain proof;
-/// - a controller that is not a member and not vacant is stood in for by the other one, as soon as that is a member;
-/// - nobody joins while another stands in for it: who stands in lets go first (*release*).
+/// - one compare-and-swap decides which controller holds the fence over its peer: if both accuse each other, one wins,
+///   and the loser is no longer a member and may neither kill nor take over;
+/// - a fence is only a permission. Before the holder touches anything that its peer might touch, it sees the peer's
+///   exit; the drain proof waits for what the kernel still does for the dead process;
+/// - a member stands in for a peer that is neither a member nor vacant;
+/// - no life joins while its peer stands in for it: the peer releases first (*release*).
 ///
 ///      63          35 34    32 31           3 2     0
 ///     +--------------+--------+--------------+-------+
@@ -40,16 +40,16 @@ import BatonSharedMemory
 /// deadline: the caller has looked. *Release* asks that nothing is left to do for the other.
 @frozen
 public struct MembershipWord: Equatable, Sendable {
-  /// What a controller is to the other one.
+  /// What a controller is to its peer.
   @frozen
   public enum Standing: UInt64, Sendable {
-    /// Not there, and nobody stands in for it: it may join.
+    /// Absent, and nobody stands in for it: it may join.
     case vacant = 0
     /// Takes part.
     case member = 1
-    /// The other one holds the fence: it sees this one's exit, recovers what this one had in flight, and stands in.
+    /// The peer holds the fence: it sees this controller's exit, recovers what it had in flight, and stands in.
     case fenced = 2
-    /// Gone in good order, or never there: the other one, if it is a member, stands in.
+    /// Left in good order, or never started: the peer, if it is a member, stands in.
     case left = 3
   }
 
@@ -144,7 +144,7 @@ public struct MembershipWord: Equatable, Sendable {
   /// `controller` leaves in good order. Nil where it is no member.
   ///
   /// `isSettled` says that it has recovered everything of a peer that it stands in for; where it has not, the peer
-  /// stays fenced, and whoever comes next recovers it.
+  /// stays fenced, and the next controller that starts recovers it.
   public func leaving(_ controller: ControllerIdentity, isSettled: Bool) -> MembershipWord? {
     guard standing(controller) == .member else { return nil }
     let peer = controller.peer
@@ -175,10 +175,10 @@ extension MembershipWord: CustomStringConvertible {
   }
 }
 
-/// The membership word in the region, as the controllers change it: one compare-and-swap a step.
+/// The membership word in the region, as the controllers change it: one compare-and-swap per step.
 ///
 /// Sync point "membership": the swap is a release of everything that the stepper did before, and the load that sees
-/// it acquires that: who sees a release of its seat sees everything that was done in its place.
+/// it acquires that: a life that sees its seat released also sees everything that was done in its place.
 @frozen
 public struct Membership<Word: AtomicWord> {
   @usableFromInline let word: Word

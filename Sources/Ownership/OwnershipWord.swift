@@ -1,18 +1,18 @@
 import BatonSharedMemory
 
-/// Who owns a function: one 64-bit word, and the legal transitions of it.
+/// The owner of a function: one 64-bit word, and its legal transitions.
 ///
 /// Invariants:
 /// - a function has at most one owner, and only the owner submits work for it;
-/// - every change of owner, and every giving up, is a new term; terms grow, and go round after 2^48: at a change of
-///   owner every 50 ns that takes 163 days of nothing else, and no controller holds a word for that long between its
-///   look and its compare-and-swap;
-/// - only the owner grants; nobody takes what another owns, but for who holds the fence over the owner and has seen
-///   its exit (`MembershipWord`);
+/// - every change of owner, and every vacating, is a new term; terms grow, and wrap around after 2^48: with a change of
+///   owner every 50 ns and nothing else that takes 163 days, and no controller holds a word for that long between its
+///   load and its compare-and-swap;
+/// - only the owner grants; nobody takes a function that is owned, except a peer that holds the fence over the owner
+///   and has seen its exit (`MembershipWord`);
 /// - a request stands until it is granted or withdrawn: an owner that grants may ask for the function back in the
-///   same step, so that two controllers that both want it pass it with one line moved a turn;
+///   same step, so that two controllers that both want it pass it with one line moved per turn;
 /// - one transition is one compare-and-swap, so a controller may die between any two of its instructions and the
-///   word still says who owns the function.
+///   word still names the owner.
 ///
 ///      63                                            16 15       3   2      1     0
 ///     +-----------------------------------------------+----------+-----+-------+-----+
@@ -20,7 +20,7 @@ import BatonSharedMemory
 ///     +-----------------------------------------------+----------+-----+-------+-----+
 ///     own    1: somebody owns it; 0: vacant, and owner and req are 0 too
 ///     owner  0: a, 1: b
-///     req    1: the one who is not the owner requests it
+///     req    1: the controller that is not the owner requests it
 ///
 /// The state machine, whole (`x` and `y` are the two controllers, `n` the term):
 ///
@@ -57,7 +57,7 @@ public struct OwnershipWord: Equatable {
   /// The term before term 0.
   public static let termMax: UInt64 = 1 << 48 - 1
 
-  /// Who owns the function, if anybody.
+  /// The owner, or nil if the function is vacant.
   @inlinable @inline(__always)
   public var owner: ControllerIdentity? {
     rawValue & 1 == 0 ? nil : (rawValue & 2 == 0 ? .a : .b)
@@ -110,16 +110,16 @@ public struct OwnershipWord: Equatable {
     return OwnershipWord(owner: controller.peer, requested: asking, term: term &+ 1)
   }
 
-  /// owned by the peer → owned by `controller`, next term, whoever asked. Legal for who holds the fence over the peer
-  /// and has seen its exit. Nil where the peer owns nothing.
+  /// owned by the peer → owned by `controller`, next term, requested or not. Legal for the holder of the fence over
+  /// the peer that has seen its exit. Nil if the peer does not own the function.
   @inlinable @inline(__always)
   public func takenOver(by controller: ControllerIdentity) -> OwnershipWord? {
     guard isOwned(by: controller.peer) else { return nil }
     return OwnershipWord(owner: controller, requested: false, term: term &+ 1)
   }
 
-  /// owned by `controller`, requested by the peer → the same, not requested. Legal for who holds the fence over the
-  /// peer. Nil where the peer asks for nothing.
+  /// owned by `controller`, requested by the peer → the same, not requested. Legal for the holder of the fence over
+  /// the peer. Nil if the peer does not request the function.
   @inlinable @inline(__always)
   public func dismissed(by controller: ControllerIdentity) -> OwnershipWord? {
     guard isOwned(by: controller), isRequested else { return nil }

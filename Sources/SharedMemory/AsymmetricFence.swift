@@ -1,7 +1,7 @@
 import CBatonShims
 import Synchronization
 
-/// The store-then-load fence between one who publishes often and one who goes to sleep seldom.
+/// The store-then-load fence between a caller that publishes often and a sleeper that goes to sleep seldom.
 ///
 /// A caller publishes something and then looks whether the sleeper sleeps; a sleeper announces its sleep and then
 /// looks for what was published. Each store must be ordered before the load that follows it, on both sides, or both

@@ -21,7 +21,7 @@ public protocol AtomicWord {
   ///
   /// - Returns: whether it did, and what it found. One `lock cmpxchg`: also a full fence on x86.
   func compareExchange(expected: UInt64, desired: UInt64) -> (exchanged: Bool, original: UInt64)
-  /// Writes `value` and returns what was there, as one step. Also a full fence on x86.
+  /// Writes `value` and returns the old value, as one step. Also a full fence on x86.
   func exchange(_ value: UInt64) -> UInt64
   /// Everything that this thread wrote before, here or elsewhere, is visible before anything that it reads after.
   func fence()
@@ -111,7 +111,7 @@ public struct SharedFutexWord {
   @inlinable @inline(__always)
   public func storeRelaxed(_ value: UInt32) { pointer.pointee.store(value, ordering: .relaxed) }
 
-  /// Writes `value` and returns what was there, as one step.
+  /// Writes `value` and returns the old value, as one step.
   @inlinable @inline(__always)
   public func exchange(_ value: UInt32) -> UInt32 {
     pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
@@ -141,9 +141,9 @@ public struct SharedFutexWord {
     return result == 0 || result == -EAGAIN
   }
 
-  /// Wakes whoever sleeps on the word. One system call.
+  /// Wakes every sleeper on the word. One system call.
   ///
-  /// - Returns: how many did.
+  /// - Returns: how many slept.
   @discardableResult
   public func wake() -> Int {
     max(Int(baton_futex_wake(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), CInt.max)), 0)

@@ -1,40 +1,40 @@
 import Glibc
 
-/// The one error that every floor throws: it names the thing, says what is wrong with it, and how to fix it.
+/// The one error that every floor throws. It names the thing, the problem and the fix.
 public struct BatonError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// What kind of trouble it is, for a program to decide upon.
+  /// The kind of error, for programs to decide upon.
   public enum Code: String, Sendable, Equatable {
-    /// The thing is not there.
+    /// The thing does not exist.
     case missing
-    /// The thing is there already, or somebody else holds it.
+    /// The thing already exists, or somebody else holds it.
     case busy
-    /// It is too short for what it says it is.
+    /// It is shorter than its header says.
     case truncated
     /// It is not one of ours.
     case foreign
-    /// It is ours, of another layout version.
+    /// It is ours, but has another layout version.
     case wrongVersion
-    /// It is ours, and its contents contradict themselves.
+    /// It is ours, but its contents contradict themselves.
     case damaged
-    /// The operating system does not let us.
+    /// The operating system denies it.
     case permission
     /// The kernel or the file system cannot do it.
     case unsupported
-    /// A limit is reached.
+    /// A limit has been reached.
     case exhausted
     /// The caller asked for something that makes no sense.
     case invalid
-    /// A system call failed in a way that has no name of its own here.
+    /// A system call failed for a reason that has no case of its own.
     case system
   }
 
-  /// What kind of trouble it is.
+  /// The kind of error.
   public let code: Code
   /// The thing: a path, a unit, a controller.
   public let subject: String
-  /// What is wrong with it.
+  /// The problem.
   public let problem: String
-  /// What to do about it. Empty where there is nothing to do.
+  /// What to do about it. Empty if nothing can be done.
   public let fix: String
 
   /// Names the thing, the problem and the fix.

@@ -79,7 +79,7 @@ extension FileFacts {
   /// Why another user could have put it there, or could change it; nil where only `user` and root can.
   ///
   /// - Parameter isSharedFolder: a folder that others may add to, as long as they cannot take away what is not theirs
-  ///   (the sticky bit, and an owner who can be trusted: `/tmp`, `/dev/shm`).
+  ///   (the sticky bit, and an owner that can be trusted: `/tmp`, `/dev/shm`).
   public func distrust(for user: UInt32, isSharedFolder: Bool = false) -> String? {
     if owner != user && owner != 0 { return "belongs to user \(owner), not to user \(user)" }
     let isSticky = kind == .directory && mode & 0o1000 != 0

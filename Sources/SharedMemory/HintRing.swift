@@ -1,8 +1,8 @@
 /// A ring of 64-bit messages from one writer to one reader, in shared memory.
 ///
 /// The slot is the flag: a slot that holds zero is free, any other value is a message. So a message moves one cache
-/// line, and in the steady state neither side reads a position of the other's (a ring that shares its indices moves
-/// two lines: 190 ns a round trip beside 90).
+/// line, and in the steady state neither side reads the other side's position (a ring that shares its indices moves
+/// two lines: 190 ns per round trip instead of 90).
 ///
 /// Invariants:
 /// - only the writer turns a slot from zero to a message, only the reader turns it back;
@@ -24,7 +24,7 @@ public struct HintRing<Memory: AtomicMemory> {
   /// One side of a ring of `capacity` slots, a power of two.
   ///
   /// `mine` holds this side's position and is written by it alone; `theirs` is the other side's. A side that
-  /// starts anew goes on where it left off.
+  /// starts again continues where it left off.
   @inlinable
   public init(slots: Memory, capacity: Int, mine: Memory.Word, theirs: Memory.Word) {
     precondition(capacity > 0 && capacity & (capacity - 1) == 0, "a ring's capacity is a power of two")
@@ -68,7 +68,7 @@ public struct HintRing<Memory: AtomicMemory> {
   mutating func move(to position: Int) {
     self.position = position & mask
     slot = slots.word(self.position)
-    // Sync point "position": who sees it in `resynchronize` sees the slots before it.
+    // Sync point "position": a load in `resynchronize` that sees it also sees the slots before it.
     mine.storeReleasing(UInt64(truncatingIfNeeded: self.position))
   }
 

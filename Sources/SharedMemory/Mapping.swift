@@ -31,8 +31,8 @@ public struct OwnedDescriptor: ~Copyable {
     }
   }
 
-  /// Sets the size of the file behind it, and takes the room for it now. Memory that is mapped and turns out
-  /// not to be there is a SIGBUS at the first touch; this fails with `.exhausted` before.
+  /// Sets the size of the file behind it, and takes the room for it now. Mapped memory without pages behind
+  /// it raises SIGBUS at the first touch; this fails with `.exhausted` before that.
   public func reserve(_ bytes: UInt64, subject: String) throws(BatonError) {
     try Self.checkSizeLimit(bytes, subject: subject)
     let failure = posix_fallocate(number, 0, off_t(bytes))

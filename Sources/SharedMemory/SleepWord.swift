@@ -14,7 +14,7 @@
 ///   has succeeded in between; it comes back to drowsy when it wakes. So a sleeper that sleeps often asks nothing of
 ///   others when it sleeps, and one that is busy costs its callers no fence;
 /// - between asleep or listening and the sleep it fences, and then looks for everything that callers publish;
-/// - others change the word in one way only: from asleep or listening to drowsy. Who does that rings.
+/// - others change the word in one way only: from asleep or listening to drowsy. The caller that does so rings.
 ///
 /// No call is lost. Take a caller that has published L and looks at the word once, and the sleeper's next look for L.
 /// - It finds *awake*. The word said drowsy before the heavy fence, so this look came before that fence made the
@@ -97,8 +97,8 @@ extension SleepWord where Word == SharedWord {
     futex.wait(while: UInt32(State.listening.rawValue), nanoseconds: nanoseconds)
   }
 
-  /// Caller: wakes who listens. One system call.
+  /// Caller: wakes the listener. One system call.
   ///
-  /// - Returns: false when nobody did: the sleeper had not got to sleep, and does not now; or it is dead.
+  /// - Returns: false if nobody listened: the sleeper had not got to sleep, and does not now; or it is dead.
   public func ring() -> Bool { futex.wake() > 0 }
 }

@@ -38,9 +38,9 @@ public enum WaitStrategy: Sendable, Equatable {
 /// The clock is read every `looksPerClock` idle looks and never while there is work, so that waiting costs the hot
 /// path nothing.
 ///
-/// An adaptive loop learns whether its spins pay. They never do where it spins on the core that those need for whom it
-/// waits, and seldom where a disk takes longer than the longest spin: such a loop spins for a moment only, and now and
-/// then for the whole time, to see whether that has changed. It must be kept from wait to wait.
+/// An adaptive loop learns whether its spins pay. They never do if it spins on the core that the awaited process needs,
+/// and seldom if a disk takes longer than the longest spin. Such a loop spins for a moment only, and now and then for
+/// the whole time, to see whether that has changed. It must be kept from wait to wait.
 public struct Waiter {
   /// What an idle loop does next.
   public enum Step { case lookAgain, park }
@@ -73,7 +73,7 @@ public struct Waiter {
     credit = spinsPay ? Self.creditMax : 0
   }
 
-  /// There was work: the spin starts anew.
+  /// There was work: the spin starts again.
   public mutating func worked() {
     if idleLooks == 0 { return }
     if !isYielding, credit < Self.creditMax { credit += 1 }

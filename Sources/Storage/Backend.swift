@@ -130,7 +130,7 @@ extension Backend {
         let file = OwnedDescriptor(
           try check(
             baton_open(path, true, false, true), path, doing: "making the unit's file",
-            fix: "see that its folder is there and writable"))
+            fix: "make sure that its folder exists and is writable"))
         try file.setSize(size, subject: path)
       }
       return try examine(path, specification)
@@ -328,7 +328,7 @@ extension Backend {
     }
   }
 
-  /// How long one of two subsystems that start at the same moment waits for the other one to give in.
+  /// How long one of two subsystems that start at the same moment waits for the other to give in.
   private static let contentionMillisecondsMax = 100
 
   /// Takes a unit for one life of a controller (see `UnitLock`). What a dead controller of another subsystem had in

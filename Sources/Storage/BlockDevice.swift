@@ -22,7 +22,7 @@ enum BlockDevice {
     while true {
       let result = baton_block_device_is_free(path)
       if result != -EBUSY {
-        try check(result, path, doing: "looking who has claimed it")
+        try check(result, path, doing: "asking whether it is claimed")
         return
       }
       guard attempts < claimAttemptsMax else {
@@ -78,7 +78,7 @@ enum BlockDevice {
     (major & 0xfff) << 8 | (major & ~0xfff) << 32 | minor & 0xff | (minor & ~0xff) << 12
   }
 
-  /// Where sysfs tells of a device.
+  /// Where sysfs describes a device.
   static func folder(of device: UInt64) -> String {
     // As makedev(3) puts them together.
     let major = device >> 8 & 0xfff | device >> 32 & ~0xfff

@@ -1,5 +1,5 @@
-/// Steps that wait for the storage's own thread, in lanes: one queue for whoever asked, and a queue of those lanes that
-/// have something. The lane at the front is served for one piece, and goes to the back.
+/// Steps that wait for the storage's own thread, in lanes: one queue per client, and a queue of the lanes that are not
+/// empty. The lane at the front is served for one piece, and goes to the back.
 ///
 /// Invariants: a lane stands in the queue of lanes if and only if it holds a step, and once; a step stands in one lane.
 struct Lanes: ~Copyable {

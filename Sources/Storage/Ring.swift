@@ -30,7 +30,7 @@ public struct Ring: ~Copyable {
   ///
   /// No SINGLE_ISSUER: an embedder may make a controller on one thread and poll it from another.
   /// No DEFER_TASKRUN, no SQPOLL, no registered files: after a death each of them delays the moment when the kernel
-  /// lets go of the last operation (56 to 76 ms beside 13 to 16), and takeover waits for that.
+  /// lets go of the last operation (56 to 76 ms instead of 13 to 16), and takeover waits for that.
   public init() throws(BatonError) {
     let wishes: [(flag: UInt32, name: String)] = [
       (baton_setup_submit_all(), "SUBMIT_ALL"), (baton_setup_coop_taskrun(), "COOP_TASKRUN"),

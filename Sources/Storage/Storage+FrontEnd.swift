@@ -105,7 +105,7 @@ public struct Extent: Sendable, Equatable {
   }
 }
 
-/// A question to a file system that may take its time to answer. Whoever has it asks once.
+/// A question to a file system that may take its time to answer. Its holder asks once.
 public struct ExtentQuery: Sendable {
   let descriptor: CInt
   let blockSize: UInt64

@@ -6,7 +6,7 @@ import Glibc
 /// One controller's way to the units: starts operations, retries what the kernel asks to retry, completes short
 /// transfers, and says how each ended.
 ///
-/// Knows nothing of who may do what; the caller has decided. Fixed tables, no allocation after `init`.
+/// Does not know which controller may do what; the caller has decided. Fixed tables, no allocation after `init`.
 public struct Storage: ~Copyable {
   /// What can be done to a unit.
   @frozen
@@ -201,7 +201,7 @@ public struct Storage: ~Copyable {
   /// `isDurable` is FUA: the answer waits until the data is on stable storage. Zeroes that `mustBeFast` end with
   /// -EOPNOTSUPP, and nothing is changed, where there is no way to make them that is quicker than to write them.
   ///
-  /// `lane` says for whom it is, below `lanesMax`: what is done in pieces is done lane by lane in turn.
+  /// `lane` names the client it is for, below `lanesMax`: work in pieces is done lane by lane in turn.
   ///
   /// Null units are done when this returns, and short operations on memory units and on files on tmpfs. Longer ones on
   /// memory units are done by `nextPiece`. Of others nothing is given to the kernel before `submit`.
@@ -572,18 +572,18 @@ public struct Storage: ~Copyable {
   }
 
   /// Bytes that are copied where a transfer is started. Twice what clients copy disks in: a thread of the ring, which
-  /// copies longer ones beside the loop, takes about as long to be woken as so much takes to be copied.
+  /// copies longer ones outside the loop, takes about as long to be woken as copying so much takes.
   private static var copyAtOnceMax: UInt64 { 262_144 }
 
   /// Reads or writes a file that lies in memory, in this thread.
   ///
   /// Not a write while the ring discards or zeroes. tmpfs takes the file's lock for each change (inode_lock in
   /// shmem_file_write_iter and shmem_fallocate, mm/shmem.c), and holds it for as long as the change takes: milliseconds
-  /// at the most for a transfer, some 60 ms for a discarded gigabyte. The whole loop would wait for it, and the other
-  /// controller take this one for dead. A read takes no such lock (shmem_file_read_iter).
+  /// at most for a transfer, some 60 ms for a discarded gigabyte. The whole loop would wait for it, and the peer would
+  /// take this controller for dead. A read takes no such lock (shmem_file_read_iter).
   ///
-  /// Why nothing of it lands late, whoever is killed or frozen in the middle of it: docs/takeover.md, "I/O in the
-  /// controller's own thread".
+  /// Why nothing of it lands late, whichever process is killed or frozen in the middle of it: docs/takeover.md, "I/O in
+  /// the controller's own thread".
   ///
   /// - Returns: false when it is something else, or not all of it was done: the ring then does all of it, and finds out
   ///   why.

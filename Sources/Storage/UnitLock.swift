@@ -30,8 +30,8 @@ extension StorageLife {
 ///
 ///     bit 62 or 61 | subsystem (31 bits of its generation) | controller (1) | incarnation (29)
 ///
-/// Each life of a controller takes both when it starts, before it serves anything, and holds them to its end: so a unit
-/// of a subsystem that runs is held by every controller of it, and no other subsystem gets it, whoever dies.
+/// Each life of a controller takes both when it starts, before it serves anything, and holds them to its end. So
+/// every controller of a running subsystem holds each of its units, and no other subsystem gets one, whichever dies.
 /// - Bit 61, the drain lock, on the open file description that all storage work of the life goes through (F_OFD_SETLK,
 ///   fcntl(2)). The kernel gives it up when the description goes, and a request that the kernel works on holds on to
 ///   it: so a lock that is gone says that nothing of that life will land any more. That is the drain proof. A byte for

@@ -10,8 +10,8 @@ import BatonSharedMemory
 ///                      delay=5ms      every operation begins that much later, at most 10s
 ///                      error-after=N  every operation after the first N fails with an I/O error
 ///                      error-every=N  every Nth operation fails with an I/O error
-///                      short=BYTES    one system call transfers so much at the most
-///     as:NAME:REST     any of these under a name, by which a client of NBD finds it, beside its number
+///                      short=BYTES    one system call transfers at most so much
+///     as:NAME:REST     any of these with a name, by which NBD clients find it, as well as by its number
 public struct UnitSpecification: Sendable, Equatable {
   /// Where a unit's blocks lie.
   public enum Backing: Sendable, Equatable {
@@ -31,10 +31,10 @@ public struct UnitSpecification: Sendable, Equatable {
   public var faults: FaultPlan
   /// Whether the page cache is used where O_DIRECT could be.
   public var isBuffered = false
-  /// What a client of NBD calls it, beside `unitN`; empty: nothing else.
+  /// The name that NBD clients may use instead of `unitN`; empty: none.
   public var name = ""
 
-  /// Bytes of a name at the most.
+  /// Bytes of a name, at most.
   public static let nameMax = 255
 
   /// From the parts.
@@ -150,7 +150,7 @@ public struct FaultPlan: Sendable, Equatable {
   public var errorAfter: UInt64 = 0
   /// Every so many operations one fails with EIO. 0: none fails for this.
   public var errorEvery: UInt64 = 0
-  /// One system call transfers so many bytes at the most. 0: all.
+  /// One system call transfers at most so many bytes. 0: all.
   public var shortTransferBytes: UInt32 = 0
 
   /// A controller that leaves waits for what is in flight: no delay may keep it from leaving for longer than this.

@@ -24,7 +24,7 @@ public struct ControllerRecord {
     return (Phase(rawValue: value & 0xff) ?? .absent, value >> 8)
   }
 
-  /// Says so. Sync point "phase": what was written before is there for whoever sees the phase.
+  /// Says so. Sync point "phase": a reader that sees the phase sees everything written before it.
   public func setPhase(_ phase: Phase, incarnation: UInt64) {
     phaseWord.storeReleasing(incarnation << 8 | phase.rawValue)
   }

@@ -62,19 +62,19 @@ public enum Counter: Int, CaseIterable, Sendable {
   case hostsAttached
   /// Hosts attached now.
   case hosts
-  /// Hosts refused, and hosts put out for breaking the protocol.
+  /// Hosts refused, and hosts disconnected for breaking the protocol.
   case hostsRefused
   /// Operations begun on files and devices, and on units with faults: by the ring, or over at once.
   case storageOperations
-  /// Times this controller got the fence over the other one.
+  /// Times this controller fenced its peer.
   case fences
-  /// Times it killed the other one.
+  /// Times it killed its peer.
   case kills
-  /// Times it began to stand in for the other one.
+  /// Times it began to stand in for its peer.
   case takeovers
   /// Functions taken over.
   case functionsTakenOver
-  /// Requests taken from the other one's channels.
+  /// Requests taken from the peer's channels.
   case adopted
   /// Requests found in flight in the journal of a dead controller.
   case recovered

@@ -4,9 +4,9 @@ import Glibc
 
 /// A robust lock that the thread of a controller's loop holds while it runs: the earliest sign of its death.
 ///
-/// When a thread dies the kernel marks the locks that it holds, and wakes who waits for them, at the beginning of its
-/// exit (futex_exit_release, kernel/exit.c): no instruction of it follows, but its memory and its files are still to be
-/// taken apart, which takes milliseconds with thousands of units. A pidfd tells after that only.
+/// When a thread dies the kernel marks the locks that it holds, and wakes their waiters, at the beginning of its exit
+/// (futex_exit_release, kernel/exit.c): no instruction of it follows, but its memory and its files are still to be
+/// taken apart, which takes milliseconds with thousands of units. A pidfd tells only after that.
 ///
 /// Held by `Controller.run` alone: an embedder may turn the loop from one thread after another, and the end of one
 /// of them would look like a death.

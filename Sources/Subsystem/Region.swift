@@ -12,9 +12,9 @@ import Glibc
 /// Invariants:
 /// - it comes into being whole: made under another name, then linked to its own (link(2) takes no running one away);
 /// - everything but words is written before that and never again, and is covered by the checksum;
-/// - each word is written by the one whose record it stands in, except ownership words (the arbiter), the membership
-///   word (whoever may take the step) and unit states (the owner of management); who stands in for a dead controller
-///   writes its journal.
+/// - each word is written by the controller whose record holds it, except ownership words (the arbiter), the membership
+///   word (a controller that may take the step) and unit states (the owner of management); a controller that stands in
+///   for a dead peer writes the peer's journal.
 public struct Region: ~Copyable {
   private let mapping: Mapping
   /// The file, for the controllers' locks.
@@ -27,7 +27,7 @@ public struct Region: ~Copyable {
   /// Written by the owner before its grant, cleared by the next one. It lies in the line of the ownership word and goes
   /// over with it. It decides nothing but how long a function is kept: one that is wrong costs time and no more.
   public let grantTimes: SharedWords
-  /// Who takes part.
+  /// The members.
   public let membership: Membership<SharedWord>
   /// One state a unit, see `UnitStateWord`.
   public let unitStates: SharedWords
@@ -407,16 +407,16 @@ extension Region {
   /// - Throws: `.missing` when the subsystem has been destroyed since the region was opened.
   public func takeSeat(of controller: ControllerIdentity) throws(BatonError) -> Bool {
     guard try Self.takeSeat(of: controller, in: file, at: location) else { return false }
-    // Who destroys it holds both seats until the region's file is gone.
+    // A process that destroys it holds both seats until the region's file is gone.
     let present = FileFacts(path: location.region)?.identity
     guard try present == FileFacts(of: file, subject: location.region).identity else {
       throw BatonError(
-        .missing, "subsystem '\(location.name)'", "was destroyed", fix: "make it anew with 'baton create'")
+        .missing, "subsystem '\(location.name)'", "was destroyed", fix: "create it again with 'baton create'")
     }
     return true
   }
 
-  /// The same in a region's file, for who cannot or need not open the region.
+  /// The same in a region's file, for callers that cannot or need not open the region.
   static func takeSeat(
     of controller: ControllerIdentity, in file: borrowing OwnedDescriptor, at location: SubsystemLocation
   ) throws(BatonError) -> Bool {

@@ -17,7 +17,7 @@ public struct Subsystem: Sendable, Equatable {
 
   /// Makes a subsystem with these units. Nothing of it remains when it fails.
   ///
-  /// - Throws: `BatonError` with `.busy` when one of that name is there, or what is wrong with a unit.
+  /// - Throws: `BatonError` with `.busy` if one of that name exists, or an error that says what is wrong with a unit.
   public static func create(_ name: String, units: [UnitSpecification]) throws(BatonError) -> Subsystem {
     let subsystem = try Subsystem(name)
     try subsystem.create(units)

@@ -4,10 +4,10 @@ import Glibc
 
 /// The folder of a subsystem, opened, and what lies in it.
 ///
-/// A region names files that a controller opens, and processes that it may kill: whoever can put one there has the
-/// controller's rights. So, for everything that is opened here:
-/// - it belongs to this process's user or to root, and nobody else can change it. This is looked at on what was opened,
-///   not before: what a path leads to may be another thing a moment later;
+/// A region names files that a controller opens, and processes that it may kill: a user that can put a region there has
+/// the controller's rights. So, for everything that is opened here:
+/// - it belongs to this process's user or to root, and nobody else can change it. This is checked on the opened file,
+///   not before: the path may lead to another file a moment later;
 /// - it is reached by no symbolic link. Only `BATON_HOME`, and what stands in a path before the subsystem's own folder,
 ///   may be one: that is the user's choice;
 /// - it is a regular file. A FIFO in the place of one keeps nobody waiting.
@@ -95,7 +95,7 @@ struct SubsystemFolder: ~Copyable {
     while flock(descriptor.number, LOCK_EX) != 0 {
       if errno != EINTR { throw BatonError(result: -Int(errno), directory, doing: "locking the subsystem's folder") }
     }
-    // Whoever had it may have failed, and have removed the folder.
+    // Its maker may have failed, and have removed the folder.
     let identity = try FileFacts(of: descriptor, subject: directory).identity
     guard FileFacts(path: directory)?.identity == identity else {
       throw BatonError(.busy, directory, "was removed by another process at the same time", fix: "try again")

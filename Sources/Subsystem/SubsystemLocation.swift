@@ -90,7 +90,7 @@ public struct SubsystemLocation: Sendable, Equatable {
   static let unfinishedUnitsName = "region.units"
   var unfinishedUnits: String { "\(directory)/\(Self.unfinishedUnitsName)" }
 
-  /// Whether there is certainly no region there: no subsystem, or no longer. One that cannot be looked at may be there.
+  /// Whether certainly no region exists there: no subsystem, or no longer. A region that cannot be seen may exist.
   public var isKnownToHaveNoRegion: Bool { access(region, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR) }
 
   /// A controller's control socket.

@@ -37,9 +37,9 @@ public struct SubsystemStatus: Sendable {
     public let name: String
     /// The unit, or nil for management.
     public let unit: Int?
-    /// Who owns it, if anybody.
+    /// Its owner, or nil.
     public let owner: ControllerIdentity?
-    /// Whether the other one asks for it.
+    /// Whether the owner's peer requests it.
     public let isRequested: Bool
     /// Changes of owner so far.
     public let term: UInt64

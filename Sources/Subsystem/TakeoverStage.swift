@@ -1,6 +1,6 @@
 /// How far a controller is with serving in the other's place. Lies in its record, for `status`.
 public enum TakeoverStage: UInt64, Sendable, CustomStringConvertible {
-  /// The other one is a member, or may become one.
+  /// The peer is a member, or may become one.
   case none = 0
   /// It holds the fence and has killed the other; nothing that rests on the exit is served until that is seen.
   case awaitsExit = 1

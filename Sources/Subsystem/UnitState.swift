@@ -51,7 +51,7 @@ public struct UnitStateWord: Equatable {
   /// How often it was set.
   public var count: UInt64 { rawValue >> 8 }
 
-  /// Which pair of words says who set it.
+  /// The pair of words that names the request which set it.
   public var pair: Int { Int(truncatingIfNeeded: count & 1) }
 
   /// Set once more.

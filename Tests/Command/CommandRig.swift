@@ -49,7 +49,7 @@ final class CommandRig {
   let home: String
   private var started = 0
 
-  /// Beside the tests' own file, in the same build: what is mapped where this code lies.
+  /// Next to the tests' own file, in the same build: the file that is mapped where this code lies.
   static let program: String = {
     let here = UInt(bitPattern: #dsohandle)
     for line in (Platform.contents("/proc/self/maps") ?? "").split(separator: "\n") {

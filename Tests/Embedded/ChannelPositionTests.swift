@@ -149,7 +149,7 @@ struct ChannelPositionTests {
     var again = 0
     let channel = try BusyChannel(lines: lines)
     for seed in UInt64(0)..<(lines == 4 ? 8000 : 1000) {
-      // Some begin shortly before the numbers go round.
+      // Some begin shortly before the numbers wrap around.
       let first = seed % 3 == 0 ? RequestFlag.sequenceMask + 1 - UInt64(lines) * (1 + seed % 5) : 0
       channel.begin(first: first, seed: seed)
       // The first request of all has number 1.
@@ -168,7 +168,7 @@ struct ChannelPositionTests {
       }
       channel.submitNext()
       let newest = channel.submitted.firstIndex { $0.sequence == position.newest } ?? -1
-      if newest < before - 1 { Issue.record("seed \(seed): older than what was there before the scan") }
+      if newest < before - 1 { Issue.record("seed \(seed): older than what existed before the scan") }
       if newest >= before { again += 1 }
       if newest + 1 < channel.submitted.count {
         let following = channel.submitted[newest + 1].slot

@@ -9,7 +9,7 @@ import CBatonShims
 import Glibc
 import Testing
 
-@Suite("A host that writes garbage harms itself at the most")
+@Suite("A host that writes garbage harms only itself")
 struct GarbageTests {
   /// What garbage looks like.
   enum Kind: CaseIterable {
@@ -97,9 +97,9 @@ struct GarbageTests {
     }
   }
 
-  /// Where in the polling order a host stands depends on who was quiet for how long: hosts that are put out
-  /// stand in every kind of place, hot and cold, first and last, about to become cold.
-  @Test("A host that is put out leaves the polling order whole, wherever in it it stood", arguments: 0..<8)
+  /// A host's place in the polling order depends on which hosts were quiet for how long: disconnected hosts have
+  /// every kind of place, hot and cold, first and last, about to become cold.
+  @Test("A host that is disconnected leaves the polling order whole, whatever its place in it", arguments: 0..<8)
   func expelledAnywhere(extra: Int) throws {
     let laboratory = try Laboratory(units: ["mem:64k"])
     var options = HostOptions()
@@ -143,7 +143,7 @@ struct GarbageTests {
   }
 
   /// The host names lines again that it has not had back, and wipes the flags that would give it away.
-  @Test("A host that submits more than it has lines is put out, and takes nobody's room")
+  @Test("A host that submits more than it has lines is disconnected, and takes nobody's room")
   func tooMany() throws {
     let laboratory = try Laboratory(units: ["fault:delay=200ms:null:1M", "mem:64k"])
     let raw = try RawHost(laboratory, to: .a)

@@ -35,7 +35,7 @@ struct HoldingTests {
     try #require(rename(path, "\(path).first") == 0 && mkfifo(path, 0o600) == 0)
     expectError(.foreign, naming: path) { try laboratory.start(.b) }
     unlink(path)
-    // Also where the link leads to the very file: whoever may change the link could lead it elsewhere.
+    // Also where the link leads to the very file: a user that may change the link could lead it elsewhere.
     try #require(symlink("\(path).first", path) == 0)
     if unit == "mem:1M" {
       expectError(.foreign, naming: path) { try laboratory.start(.b) }

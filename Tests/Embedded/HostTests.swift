@@ -24,7 +24,7 @@ struct HostTests {
     let count: UInt64 = 4000
     while submitted < count || !waiting.isEmpty {
       while submitted < count {
-        // Few slow ones among many fast ones, so that the fast ones go round the lines past them.
+        // Few slow ones among many fast ones, so that the fast ones wrap around the lines past them.
         let request = Request(.write, unit: submitted % 64 == 0 ? 0 : 1, length: 512)
         let controller: ControllerIdentity = Bool.random(using: &random) ? .a : .b
         guard host.submit(request, to: controller, cookie: submitted) else { break }
@@ -225,7 +225,7 @@ struct HostTests {
     #expect(host.holds(0..<4096, 0))
   }
 
-  @Test("A completion says in words how it ended, who served it and why it waited")
+  @Test("A completion says in words how it ended, which controller served it and why it waited")
   func completionDescribed() throws {
     let laboratory = try Laboratory()
     let direct = try laboratory.perform(Request(.write, length: 4096), on: .a)
@@ -350,7 +350,7 @@ struct HostTests {
     }
   }
 
-  @Test("More connections than there is room for: those that are there are served, and there is room again")
+  @Test("More connections than there is room for: the first ones are served, and there is room again")
   func manyConnections() throws {
     let laboratory = try Laboratory()
     let path = laboratory.subsystem.location.socket(of: .a)

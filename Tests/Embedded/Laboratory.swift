@@ -29,7 +29,7 @@ final class Laboratory {
   static var controllerOptions: ControllerOptions {
     var options = ControllerOptions()
     options.logger.logLevel = getenv("BATON_TEST_LOG") == nil ? .critical : .debug
-    // Whoever is not turned for a while is not to be taken for dead.
+    // A controller that is not turned for a while is not to be taken for dead.
     options.deadlineNanoseconds = 60_000_000_000
     return options
   }
@@ -168,14 +168,14 @@ final class Laboratory {
     _ = eventually { !isSeatTaken(of: controller) }
   }
 
-  /// Starts a controller that is not there.
+  /// Starts a controller that is not running.
   func start(_ controller: ControllerIdentity) throws {
     let new = TestController(try Controller(controller, of: subsystem, options: options))
     if controller == .a { a = new } else { b = new }
   }
 }
 
-/// A controller that a test can let go of and make anew.
+/// A controller that a test can drop and create again.
 final class TestController {
   private var controller: Controller
 

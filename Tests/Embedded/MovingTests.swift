@@ -9,7 +9,7 @@ import CBatonShims
 import Glibc
 import Testing
 
-/// Who served which term of which unit: at most one controller, or two had work on the storage at once.
+/// The controller that served each term of each unit: at most one, or two had work on the storage at once.
 struct TermLedger {
   private var owners: [UInt64: ControllerIdentity] = [:]
 
@@ -250,7 +250,7 @@ struct LeavingTests {
       #expect(laboratory.region.controller(leaver).phase.phase == .absent)
       laboratory.drop(leaver)
       #expect(!laboratory.isSeatTaken(of: leaver))
-      // Where the leaver is not there any more, its requests go to the other.
+      // Once the leaver has gone, its requests go to its peer.
       let completion = try laboratory.perform(Request(.write, unit: 1, length: 512), on: leaver)
       #expect(completion.status == .success && completion.service.controller == stayer)
       try laboratory.start(leaver)
@@ -300,7 +300,7 @@ struct LeavingTests {
     #expect(laboratory.owner(of: Function(unit: 0)).owner == .b)
   }
 
-  @Test("Both leave and come back: nothing is owned by nobody who is there")
+  @Test("Both leave and come back: no function is owned by a controller that has gone")
   func bothLeave() throws {
     let laboratory = try Laboratory(units: ["mem:64k", "mem:64k"])
     for round in 0..<10 {

@@ -61,7 +61,7 @@ struct NeighbourTests {
       #expect(send([1, 2, 3], [], over: connection.number) == 3)
       for socket in lingering.sockets { #expect(send([100], [socket], over: connection.number) == 1) }
     }
-    // Nobody else has them then: whoever closes what is on its way waits.
+    // Nobody else has them then: a close of what is on its way waits.
     lingering.letGo()
     let before = voluntarySwitches
     for _ in 0..<200 { laboratory.poll(.a) }
@@ -79,7 +79,7 @@ struct NeighbourTests {
     #expect(try laboratory.perform(Request(.write, length: 4096), on: .a).status == .success)
   }
 
-  @Test("Whoever hands over more than is asked for gets all of it closed, and nobody else's descriptors are touched")
+  @Test("A sender of more than is asked for gets all of it closed, and nobody else's descriptors are touched")
   func surplus() throws {
     let laboratory = try Laboratory()
     let path = laboratory.subsystem.location.socket(of: .a)

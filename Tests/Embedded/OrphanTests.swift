@@ -73,7 +73,7 @@ struct OrphanTests {
     turnSurvivor(laboratory, until: .vacant)
     laboratory.drop(.a)
     laboratory.drop(.b)
-    // The orphans are in a's journal, and a's standing says that it was not there.
+    // The orphans are in a's journal, and a's standing says that it had left.
     try laboratory.start(.b)
     let socket = try host.attach(laboratory, to: .b)
     #expect(try reply(over: socket, laboratory) == .attached)

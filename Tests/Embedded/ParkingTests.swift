@@ -41,7 +41,7 @@ struct ParkingTests {
   }
 
   @Test(
-    "A wait for a word outlives a sleep that storage ends, is heard when it is rung, and is set anew by the next sleep",
+    "A wait for a word outlives a sleep that storage ends, hears a ring, and is set again by the next sleep",
     .enabled(if: canListen), arguments: ControllerIdentity.allCases)
   func waitOutlivesSleep(controller: ControllerIdentity) throws {
     let laboratory = try Laboratory(units: Self.units)
@@ -79,7 +79,7 @@ struct ParkingTests {
     #expect(laboratory.count(.doorbells, of: .a) == 1)
   }
 
-  @Test("Who serves in another's place listens in its place, until that one comes back", .enabled(if: canListen))
+  @Test("A survivor listens in its peer's place until the peer comes back", .enabled(if: canListen))
   func standsIn() throws {
     let laboratory = try Laboratory(units: Self.units)
     let raw = try Self.attached(laboratory, to: .a)
@@ -102,7 +102,7 @@ struct ParkingTests {
     #expect(raw.rings(.b))
   }
 
-  @Test("A host that writes what it likes where it is told who sleeps gets its own requests late, and that is all")
+  @Test("A host that overwrites its sleep words gets its own requests late, and that is all")
   func hostileWord() throws {
     let laboratory = try Laboratory(units: Self.units)
     let raw = try Self.attached(laboratory, to: .a)
@@ -118,7 +118,7 @@ struct ParkingTests {
   }
 
   @Test(
-    "Sleeping host, sleeping controllers: each request wakes who must serve it, each answer its host",
+    "Sleeping host, sleeping controllers: each request wakes the controller that must serve it, each answer its host",
     arguments: [true, false], [WaitStrategy.park, .adaptive(spinNanoseconds: 1000)])
   func everybodySleeps(listens: Bool, waiting: WaitStrategy) throws {
     let folder = try ScratchFolder()
@@ -129,7 +129,7 @@ struct ParkingTests {
     var options = Laboratory.controllerOptions
     options.listensToWords = listens
     options.residency = .pendingOnly
-    // Whoever connects wakes it.
+    // A connecting client wakes it.
     func wake(_ controller: ControllerIdentity) {
       _ = try? ControlMessage.connect(path: subsystem.location.socket(of: controller), to: controller)
     }
@@ -178,7 +178,7 @@ struct ParkingTests {
         count(.hostWakes, of: $0) > 0 && (count(.doorbells, of: $0) > 0 || !rings)
       }
     }
-    // Who gets a CPU first decides whether a host that spins for a while gets to sleep before it is answered, and
+    // The order in which they get a CPU decides whether a host that spins for a while sleeps before it is answered, and
     // whether a controller is in its sleep already when it is rung: again until each has been woken once.
     var more = 0
     while !haveAllBeenWoken(), more < 1000 {
@@ -216,7 +216,7 @@ struct ParkingTests {
     #expect(!isRung())
     host.wait(nanoseconds: 0)
     #expect(isRung(), "the host is about to sleep")
-    // Of many it is not the last that wakes, and who never looks for answers is served too.
+    // Of many requests it is not the last that wakes, and a host that never looks for answers is served too.
     sleeps()
     var submitted = 0
     while !isRung(), submitted < 40 {
@@ -234,7 +234,7 @@ struct ParkingTests {
 }
 
 extension RawHost {
-  /// Wakes whoever listens to the word of its channel to this controller. False when nobody does.
+  /// Wakes the listener to the word of its channel to this controller. False if nobody listens.
   fileprivate func rings(_ controller: ControllerIdentity) -> Bool { memory.controllerParked(controller).ring() }
 }
 

@@ -13,7 +13,7 @@ import Testing
 struct RequestTests {
   static let arenaSize: UInt64 = 16 << 20
 
-  @Test("Block operations do what they say, whoever owns the unit", arguments: ["mem:1M", "%/file:1M"])
+  @Test("Block operations do what they say, whichever controller owns the unit", arguments: ["mem:1M", "%/file:1M"])
   func operations(unit: String) throws {
     let laboratory = try Laboratory(units: ["null:1M", unit])
     let host = laboratory.host

@@ -97,7 +97,7 @@ struct ShareTests {
       for index in 0..<8 { host.fill(index << 19..<(index + 1) << 19, with: UInt8(unit) * 8 + UInt8(index) + 1) }
       let write = try laboratory.perform(Request(.write, unit: unit, offset: 512, length: 4 << 20), on: .a)
       #expect(write.status == .success && write.value == 4 << 20)
-      // Asked of the other one: it waits until nothing is in flight here.
+      // Submitted to the peer: it waits until nothing is in flight here.
       #expect(host.submit(Request(.read, unit: unit, offset: 512, length: 4 << 20, buffer: 4 << 20), to: .b))
       while host.outstanding > 0 {
         laboratory.poll()

@@ -80,7 +80,7 @@ struct SpinTrialTests {
   }
 
   /// Spans with a pause in them are not judged, so nothing would ever say that it has changed.
-  @Test("Who comes in bursts, or seldom, is not spun for because others were", arguments: [200, 1])
+  @Test("For requests in bursts, or seldom ones, it does not spin because it did for others", arguments: [200, 1])
   func bursts(count: Int) {
     var loop = Loop()
     _ = loop.live(milliseconds: 1000, spinning: 20, sleeping: 10)

@@ -54,7 +54,7 @@ struct StayingTests {
       if wasUnderWay { return }
       slot = next
     }
-    Issue.record("was never under way when the other one had been answered")
+    Issue.record("was never in flight when the other request had been answered")
   }
 
   @Test("A number that is not due puts the host out in the line that was named")

@@ -58,7 +58,7 @@ struct TakeoverTests {
     for _ in 0..<turns { laboratory.poll(.a) }
     laboratory.drop(.a)
     try expectAnswers(Set(0..<32), laboratory, by: nil)
-    // All may have been answered before; then nothing tells of the death but the look at the seat now and then.
+    // All may have been answered before; then only the occasional look at the seat finds the death.
     try laboratory.turn { laboratory.count(.takeovers, of: .b) == 1 }
     try laboratory.turn { laboratory.owner(of: Function(unit: 0)).owner == .b }
   }
@@ -126,7 +126,7 @@ struct TakeoverTests {
     #expect(host.holds(8192..<12288, request.operation == .write ? 9 : 0))
   }
 
-  @Test("What a host submits to a controller that is dead, before it notices, is served by the other one")
+  @Test("What a host submits to a controller that is dead, before it notices, is served by its peer")
   func adoptedLines() throws {
     let laboratory = try Laboratory(units: ["mem:1M"])
     let host = laboratory.host
@@ -236,7 +236,7 @@ struct TakeoverTests {
     #expect(host.holds(0..<4096, 2), "the later write stands")
   }
 
-  @Test("A change of a unit's state takes effect once, whoever dies, and is answered")
+  @Test("A change of a unit's state takes effect once, whichever controller dies, and is answered")
   func managementOnce() throws {
     let laboratory = try Laboratory(units: ["mem:1M"])
     let host = laboratory.host
@@ -313,7 +313,7 @@ struct TakeoverTests {
     try expectAnswers([1, 2], laboratory, by: .b)
   }
 
-  @Test("A controller that leaves with lines untaken leaves them to the other one")
+  @Test("A controller that leaves with lines untaken leaves them to its peer")
   func leftLines() throws {
     let laboratory = try Laboratory(units: ["mem:1M"])
     let host = laboratory.host
@@ -357,7 +357,7 @@ struct TakeoverTests {
     laboratory.kill(other)
   }
 
-  @Test("A host that was away for too long is told so by whoever it comes back to, once, and nothing is executed late")
+  @Test("A host that was away for too long is told so once when it comes back, and nothing is executed late")
   func hostComesLate() throws {
     var options = Laboratory.controllerOptions
     options.hostAbsenceNanoseconds = 20_000_000
@@ -430,7 +430,7 @@ struct TakeoverTests {
     return answered
   }
 
-  @Test("A new life that dies while the other one lets go: nothing that was taken is taken twice")
+  @Test("A new life that dies while its peer releases: nothing that was taken is taken twice")
   func dyingJoiner() throws {
     let laboratory = try Laboratory(units: ["fault:delay=20ms:mem:1M"])
     let host = laboratory.host

@@ -62,7 +62,7 @@ struct VouchingTests {
     while !controller.isStopped { controller.poll() }
   }
 
-  @Test("Who listens at a socket is named by the kernel, and must be the process that was expected")
+  @Test("The kernel names the listener at a socket, which must be the process that was expected")
   func listener() throws {
     let folder = try ScratchFolder()
     let path = folder("socket")

@@ -1,12 +1,12 @@
-// A host that keeps to no rule, beside one that does: hostile DIR MODE PID PAIRS MILLISECONDS [COMMAND]
+// A host that breaks every rule, next to one that keeps them: hostile DIR MODE PID PAIRS MILLISECONDS [COMMAND]
 //
 // DIR is a subsystem's folder, PID a process that runs `baton run` on it. A child of this process attacks both
 // controllers in one way, MODE, and is idle in between, in turn, so many times so long. The rate of the good host
 // meanwhile is read from its request lines, whose numbers count its requests. Then COMMAND runs, while the attack goes
 // on: whatever is asked of the subsystem in the middle of it.
 //
-// Prints one line: what was done, how much of a core that took, and the good host's rate relative to that beside the
-// same process idle. Exits 0, 2 when a controller did what it must not do, 3 when COMMAND failed, 1 at any other
+// Prints one line: what was done, how much of a core that took, and the good host's rate compared with its rate while
+// that process is idle. Exits 0, 2 when a controller did what it must not do, 3 when COMMAND failed, 1 at any other
 // trouble. `hostile modes` lists the modes.
 //
 // It knows the public layout and nothing else of Baton. tools/check-hostile builds and runs it.
@@ -255,7 +255,7 @@ static int join(struct host *host, int controller) {
   return 0;
 }
 
-// Attached to both, or to one where the other one refuses. Tries until then; false: the attack is over.
+// Attached to both, or to one where the other refuses. Tries until then; false: the attack is over.
 static int arrive(struct host *host, uint64_t arena) {
   while (on()) {
     if (make(host, arena) != 0) return 0;

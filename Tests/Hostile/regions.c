@@ -408,7 +408,7 @@ static void look(const char *work, int kind, uint64_t number, pid_t victim, stru
     text->is_bad = 1;
     say(text, "; a sound region's checksum is another than this program knows");
   }
-  // A value may happen to be the one that was there.
+  // A value may happen to be the old one.
   do classes[kind].damage(&region);
   while (memcmp(region.bytes, pristine, region.size) == 0);
   if (pwrite(fd, region.bytes, region.size, 0) != (ssize_t)region.size) die(path);

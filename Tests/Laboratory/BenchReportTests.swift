@@ -73,7 +73,7 @@ struct BenchReportTests {
       report.append(
         measured.row(
           .handoff, "a", metric: "m", unit: "ns", ours: 1, floor: floor ? ("floor", 0) : nil,
-          peers: [.thing("peer", 2, goal: peer), .notRun("other", because: "it is not there")], goal: goal,
+          peers: [.thing("peer", 2, goal: peer), .notRun("other", because: "it does not exist")], goal: goal,
           better: better))
       return report.results[0]
     }
@@ -87,10 +87,10 @@ struct BenchReportTests {
     #expect(row(.ratio(1), peer: 0.12).peers[0].verdict == .met)
     #expect(row(.ratio(1), peer: 0.11).peers[0].verdict == .missed)
     #expect(row(.ratio(1)).peers[1].verdict == nil)
-    #expect(row(.ratio(1)).peers[1].notRun == "it is not there")
+    #expect(row(.ratio(1)).peers[1].notRun == "it does not exist")
   }
 
-  @Test("A goal within the noise that the control shows is undecided, and all are beside a control that says nothing")
+  @Test("A goal within the noise that the control shows is undecided, and so are all if the control says nothing")
   func noise() throws {
     // Ours is 0.72 of the floor in every round; the control is what changes.
     func verdicts(control again: [Double], goal: Double) -> [BenchReport.Verdict?] {

@@ -192,7 +192,7 @@ struct BlockHistoryTests {
       let second = begin()
       end(second, isCertain: false)
       #expect(read(.write(hasEffect ? second : first)) == nil)
-      #expect(read(.write(hasEffect ? first : second)) != nil, "the other one had been read")
+      #expect(read(.write(hasEffect ? first : second)) != nil, "the other write had been read")
       let third = begin()
       end(third)
       #expect(read(.write(second)) != nil)

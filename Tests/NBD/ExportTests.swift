@@ -66,7 +66,7 @@ struct ExportTests {
     #expect(pool.take(1) == -1)
   }
 
-  @Test("Pages at random, beside a list of them", arguments: [1, 63, 64, 65, 128, 500])
+  @Test("Pages at random, compared with a list of them", arguments: [1, 63, 64, 65, 128, 500])
   func pagesAtRandom(_ count: Int) {
     var random = SeededRandom(seed: UInt64(count))
     var pool = PagePool(count: count)

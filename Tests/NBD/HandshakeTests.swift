@@ -64,7 +64,7 @@ struct HandshakeTests {
 
   // MARK: EXPORT_NAME
 
-  @Test("EXPORT_NAME: size, flags, and zeroes for who does not do without", arguments: [1, 3] as [UInt32])
+  @Test("EXPORT_NAME: size, flags, and zeroes for clients that want them", arguments: [1, 3] as [UInt32])
   func exportName(_ flags: UInt32) throws {
     let rig = try rig(flags: flags)
     rig.say(Say.option(1, Array("unit0".utf8)))
@@ -223,7 +223,7 @@ struct HandshakeTests {
     }
   }
 
-  @Test("INFO and GO: name and description for who asks", arguments: [6, 7] as [UInt32])
+  @Test("INFO and GO: name and description for clients that ask", arguments: [6, 7] as [UInt32])
   func informNames(_ option: UInt32) throws {
     let exports = [NBDExport(size: 1 << 20, blockSize: 512, name: "swap", description: "a place to swap to")]
     for name in ["", "unit0", "swap"] {
@@ -279,7 +279,7 @@ struct HandshakeTests {
     }
   }
 
-  @Test("A unit that becomes read-only is so for who comes then")
+  @Test("A unit that becomes read-only is so for clients that connect afterwards")
   func readOnlyLater() throws {
     let rig = try rig()
     rig.exports.setReadOnly(true, unit: 0)

@@ -56,7 +56,7 @@ struct LimitTests {
     #expect(rig.replies().map(\.cookie) == Array(1...20_000))
   }
 
-  @Test("Whoever drives it takes operations when there is room for them")
+  @Test("Its driver takes operations when there is room for them")
   func room() throws {
     let rig = try rig()
     rig.isPrompt = false
@@ -68,7 +68,7 @@ struct LimitTests {
     #expect(rig.waiting.count == 10)
   }
 
-  @Test("Who asks one thing after the other awaits a reply that is the last there is; who asks more does not")
+  @Test("A client that asks one thing at a time awaits a reply that is the last; one that asks more does not")
   func oneAfterTheOther() throws {
     let rig = try rig(size: 4 << 20)
     rig.isPrompt = false

@@ -230,7 +230,7 @@ private struct ExpectedRequests {
       at += 28
       if asked.type == 1 {
         if asked.length > 64 << 20 { return }
-        // One that is refused is answered before its payload is there.
+        // One that is refused is answered before its payload has arrived.
         if says.count - at < Int(asked.length) {
           if asked.error != 0 { refuse(asked) }
           return
@@ -335,7 +335,7 @@ private struct ExpectedRequests {
         return nil
       }
     }
-    // Refusals are answered when they are seen: where among the others depends on who was faster.
+    // Refusals are answered when they are seen: their order among the others depends on timing.
     guard var errors = refusals[reply.cookie], let first = errors.firstIndex(of: reply.error) else {
       return "nobody waits for \(reply.cookie) with error \(reply.error)"
     }

@@ -29,7 +29,7 @@ final class NBDRig {
   /// Bytes that one receive brings of so many, and one send takes.
   var receiveCount: (Int) -> Int = { $0 }
   var sendCount: (Int) -> Int = { $0 }
-  /// Operations that are taken at once at the most.
+  /// Operations that are taken at once, at most.
   var roomMax = Int.max
   /// Whether operations are executed as soon as they are taken.
   var isPrompt = true

@@ -32,7 +32,7 @@ struct PieceTests {
     return replies
   }
 
-  @Test("A client is told of 32 MiB, and gets and brings as much, in the memory of less")
+  @Test("A client is offered 32 MiB, and gets and sends as much, in less memory")
   func longest() throws {
     let limits = NBDLimits()
     #expect(limits.payloadMax == 32 << 20 && limits.memorySize < 16 << 20)

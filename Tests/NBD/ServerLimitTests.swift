@@ -9,7 +9,7 @@ import Testing
 
 @Suite("NBD server: limits, and clients that mean harm")
 struct ServerLimitTests {
-  @Test("Who comes when all places are taken waits until one goes")
+  @Test("A client that comes when all places are taken waits until one is free")
   func places() throws {
     let rig = try ServerRig { $0.connectionsMax = 3 }
     var clients = try (0..<3).map { _ in try rig.client() }
@@ -19,7 +19,7 @@ struct ServerLimitTests {
     fourth.hear()
     #expect(fourth.heard.isEmpty && !fourth.isEnded)
     #expect(rig.a?.connections == 3)
-    // Those that are there are served meanwhile.
+    // The connected ones are served meanwhile.
     #expect(try rig.read(clients[0], offset: 0, count: 512).count == 512)
     clients.removeLast()
     try rig.turn {

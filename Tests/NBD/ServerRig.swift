@@ -19,7 +19,7 @@ final class ServerRig {
     init(_ identity: ControllerIdentity, _ subsystem: Subsystem, _ options: NBDServerOptions) throws {
       var controllerOptions = ControllerOptions()
       controllerOptions.logger.logLevel = getenv("BATON_TEST_LOG") == nil ? .critical : .debug
-      // Whoever is not turned for a while is not to be taken for dead.
+      // A controller that is not turned for a while is not to be taken for dead.
       controllerOptions.deadlineNanoseconds = 60_000_000_000
       controller = try Controller(identity, of: subsystem, options: controllerOptions)
       server = try NBDServer(identity, of: subsystem, options: options)

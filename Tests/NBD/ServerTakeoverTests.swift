@@ -10,7 +10,7 @@ import Testing
 @Suite("NBD server: controllers that go and come back")
 struct ServerTakeoverTests {
   @Test(
-    "A controller that leaves: its clients come to the other one, and back when it does",
+    "A controller that leaves: its clients come to its peer, and back when it does",
     arguments: ControllerIdentity.allCases)
   func leaves(_ identity: ControllerIdentity) throws {
     let rig = try ServerRig(units: ["%/disk:1M"])
@@ -29,12 +29,12 @@ struct ServerTakeoverTests {
     try rig.start(identity)
     try rig.turn { rig[identity]?.isListening ?? false }
     try rig.turn { rig[identity]?.isServing ?? false }
-    // The other one still accepts until it has seen that.
+    // The peer still accepts until it has seen that.
     for _ in 0..<1000 { rig.turn() }
     let third = try rig.client(identity)
     #expect(try rig.read(third, offset: 0, count: 4096) == data)
     try rig.turn { rig[identity]?.connections == 1 && rig[identity.peer]?.connections == 1 }
-    // Who had come to the other one stays there.
+    // A client that had come to the peer stays there.
     #expect(try rig.read(second, offset: 0, count: 4096) == data)
     // And all of it once more: the sockets went to and fro.
     try rig.stop(identity)
@@ -74,7 +74,7 @@ struct ServerTakeoverTests {
     try rig.ask(rig.client(.a), Say.request(1, cookie: 1, payload: data))
     rig.drop(.a)
     rig.drop(.b)
-    // Whoever connected at once could still be let in, see `eventually`.
+    // A client that connects at once could still be let in, see `eventually`.
     let isNobodyThere = eventually { (try? rig.connect(.a)) == nil }
     #expect(isNobodyThere)
     try rig.start(.b)
@@ -85,7 +85,7 @@ struct ServerTakeoverTests {
     #expect(try rig.read(rig.client(.a), offset: 0, count: 4096) == data)
   }
 
-  @Test("One has left and the other one dies: the next life of either listens at both addresses")
+  @Test("One has left and its peer dies: the next life of either listens at both addresses")
   func leftAndDied() throws {
     for again in ControllerIdentity.allCases {
       let rig = try ServerRig(units: ["%/disk:1M"])
@@ -94,7 +94,7 @@ struct ServerTakeoverTests {
       try rig.stop(.a)
       #expect(try rig.read(rig.client(.a), offset: 0, count: 4096) == data)
       rig.drop(.b)
-      // Whoever connected at once could still be let in, see `eventually`.
+      // A client that connects at once could still be let in, see `eventually`.
       let isNobodyThere = eventually { (try? rig.connect(.a)) == nil && (try? rig.connect(.b)) == nil }
       #expect(isNobodyThere)
       try rig.start(again)
@@ -144,7 +144,7 @@ struct ServerTakeoverTests {
     try rig.turn { rig.a?.isStopped ?? true }
   }
 
-  @Test("What the storage takes longer for than a client may is answered all the same, whoever ends it")
+  @Test("What the storage takes longer for than a client may is answered all the same, whichever side ends it")
   func farewellToSlowStorage() throws {
     for end in 0..<3 {
       let rig = try ServerRig(units: ["fault:delay=600ms:mem:1M"]) { $0.farewellNanosecondsMax = 200_000_000 }

@@ -100,7 +100,7 @@ struct ServerTests {
     }
   }
 
-  @Test("Long reads of units in memory: every byte, holes too, beside writes through the other controller")
+  @Test("Long reads of units in memory: every byte, holes too, during writes through the other controller")
   func inMemory() throws {
     let folder = try ScratchFolder(onTmpfs: true)
     for unit in ["mem:8M", "\(folder.path)/file:8M"] {
@@ -290,7 +290,7 @@ struct ServerTests {
 
   // MARK: Addresses
 
-  @Test("An address that somebody else listens at is an error that names it, and the controller leaves")
+  @Test("An address at which another process listens is an error that names it, and the controller leaves")
   func stranger() throws {
     let rig = try ServerRig(starting: []) { $0.busyNanosecondsMax = 50_000_000 }
     let listener = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
@@ -349,7 +349,7 @@ struct ServerTests {
   }
 
   @Test(
-    "What is no address",
+    "What is not an address",
     arguments: [
       "", "unix:", "tcp:", "tcp:0", "tcp:65536", "tcp:-1", "tcp:x", "tcp:localhost:1", "tcp:::1:1", "tcp:[::1]",
       "tcp:[::1:5", "tcp:[1.2.3.4]:5", "tcp:1.2.3:5", "udp:5", "5", "/a/b",

@@ -336,7 +336,7 @@ struct TransmissionTests {
     }
   }
 
-  @Test("ENOTSUP is said to who asked for a fast way, and to nobody else")
+  @Test("ENOTSUP is the answer to requests for a fast way, and to no others")
   func notSupported() throws {
     let rig = try rig()
     rig.outcome = { _ in .failed(.notSupported) }

@@ -62,8 +62,8 @@ struct ArbiterTests {
 
   /// Every call from every state, with one legal step of the other controller right before one of its
   /// compare-and-swaps. The call must end as if it had come wholly after that step, because a swap that lost
-  /// decides anew.
-  @Test("A swap that loses to a step of the other decides anew, at each place where it can lose")
+  /// decides again.
+  @Test("A swap that loses to a step of the peer decides again, at each place where it can lose")
   func losesOnce() {
     var lost = 0
     for situation in Situation.allCases {
@@ -161,7 +161,7 @@ struct ResidencyTests {
     #expect(residency.isOver(policy: .fixed(nanoseconds: 0)))
     #expect(!residency.isOver(policy: .fixed(nanoseconds: .max)))
     #expect(residency.isOver(policy: .adaptive(factor: 1, nanosecondsMax: 0)))
-    // 500 ns at the least, times a factor that reaches for ever.
+    // At least 500 ns, times a factor that reaches for ever.
     #expect(!residency.isOver(policy: .adaptive(factor: 1 << 50, nanosecondsMax: .max)))
     residency.began(contended: false, grantedAt: 0)
     #expect(residency.isOver(policy: .fixed(nanoseconds: .max)))

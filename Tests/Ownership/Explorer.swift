@@ -10,16 +10,16 @@ import BatonSharedMemory
 /// its end on a word of its own that nobody sees; if it needed no further step it is over. The state between
 /// two steps is therefore a small value, and a breadth-first search visits each state once.
 ///
-/// A controller may die between any two steps, in the middle of a call too. The other one then takes over and
+/// A controller may die between any two steps, in the middle of a call too. Its peer then takes over and
 /// dismisses; once the word does not speak of the dead one any more, a new life of it begins. How that is decided is
 /// another explorer's (`TakeoverExplorer`).
 ///
 /// Invariants, checked after every step (those of `OwnershipWord.swift`):
 /// - at most one controller serves at a time, and one term is served by one controller;
 /// - terms never fall, and the owner never changes within one;
-/// - a request stands until it is granted or withdrawn: who waits owns the function or has its request in
+/// - a request stands until it is granted or withdrawn: a waiter owns the function or has its request in
 ///   the word;
-/// - what is owned is owned by somebody who knows or is about to find out: an owner serves, waits, or is in
+/// - what is owned is owned by a controller that knows or is about to find out: an owner serves, waits, or is in
 ///   a call.
 struct Explorer {
   /// A way in which the arbiter is broken on purpose, to show that the explorer sees it.
@@ -112,7 +112,7 @@ struct Explorer {
   private mutating func successors(of state: State) -> [State] {
     var next: [State] = []
     for index in state.processes.indices {
-      for call in calls(of: state.processes[index], beside: state.processes[1 - index]) {
+      for call in calls(of: state.processes[index], peer: state.processes[1 - index]) {
         if let reached = stepped(state, index, call) { next.append(reached) }
       }
       if let reached = diedOrBegan(state, index) { next.append(reached) }
@@ -120,7 +120,7 @@ struct Explorer {
     return next
   }
 
-  /// A controller dies where it is; a dead one begins anew, when the other one has seen to it that nothing is left.
+  /// A controller dies where it is; a dead one begins again, when its peer has seen to it that nothing is left.
   private func diedOrBegan(_ state: State, _ index: Int) -> State? {
     var next = state
     next.processes[index] = Process(identity: state.processes[index].identity)
@@ -138,7 +138,7 @@ struct Explorer {
   }
 
   /// What a controller may do next: go on with its call, or begin any that makes sense where it stands.
-  private func calls(of process: Process, beside other: Process) -> [Call] {
+  private func calls(of process: Process, peer other: Process) -> [Call] {
     if process.standing == .dead { return [] }
     if let call = process.call { return [call] }
     return ownCalls(of: process)

@@ -1,6 +1,6 @@
 import BatonOwnership
 
-// What can happen next, in the words of the code: who may take which step from which state.
+// What can happen next, in the words of the code: which controller may take which step from which state.
 extension TakeoverExplorer {
   func steps(of state: TakeoverState) -> [TakeoverStep] {
     var steps: [TakeoverStep] = []
@@ -85,7 +85,7 @@ extension TakeoverExplorer {
     for function in functions { ownershipSteps(function, state, me, life, add) }
   }
 
-  /// Recovery of what the dead left, and letting go of the peer's channels when a new life of it is there.
+  /// Recovery of what the dead left, and letting go of the peer's channels when a new life of it has started.
   private func standInSteps(
     _ state: TakeoverState, _ me: ControllerIdentity, _ life: Life, _ add: (TakeoverStep.Name, Int, Bool) -> Void
   ) {
@@ -148,7 +148,7 @@ extension TakeoverExplorer {
       } else if word.isRequested, isAlone {
         add(.dismiss, function, false)
       } else if life.owns & bit == 0 || life.isLeaving && of(function, life.underWay | life.held) == 0 {
-        // Of an earlier life, or no longer wanted: given up, so that who owns it next begins a term.
+        // Of an earlier life, or no longer wanted: given up, so that its next owner begins a term.
         if !word.isRequested { add(.vacate, function, false) }
       }
       let isIdle = of(function, life.underWay | life.held) == 0

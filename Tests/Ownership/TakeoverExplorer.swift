@@ -12,7 +12,7 @@ import BatonTestSupport
 /// Invariants, in every state:
 /// - a function is submitted for by its owner only, and has one at a time; its term grows with each;
 /// - no member is killed, and never are both fenced;
-/// - who joins finds nothing of its earlier life: no journal entry, no ownership, no request for it;
+/// - a life that joins finds nothing of its earlier life: no journal entry, no ownership, no request for it;
 /// - a request is answered once, with something that a register can have answered (`RegisterHistory`), and at the end
 ///   each block holds what it can hold;
 /// - nothing of the dead lands after a request has been served that it overlaps;
@@ -36,7 +36,7 @@ struct TakeoverExplorer {
 
   private let all: UInt8
   let functions: Range<Int>
-  /// Whether b never was there and never starts.
+  /// Whether b never ran and never starts.
   let isAlone: Bool
 
   /// Lives end with what may go wrong; only a mistake can make more of them.

@@ -26,7 +26,7 @@ enum Stage: UInt8 {
   case none
   /// Has its seat and is no member.
   case starting
-  /// A member beside a member.
+  /// A member whose peer is a member.
   case paired
   /// A member that has fenced the peer and has not seen its exit. Goes on with what is its own.
   case fencing

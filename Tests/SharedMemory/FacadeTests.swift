@@ -182,7 +182,7 @@ struct ErrorTests {
     }
   }
 
-  @Test("What is not there, cannot be mapped or resized says so by name")
+  @Test("A file that does not exist, or cannot be mapped or resized, is named in the error")
   func files() throws {
     let folder = try ScratchFolder()
     #expect(FileFacts(path: folder("nothing")) == nil)

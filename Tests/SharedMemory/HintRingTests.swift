@@ -21,7 +21,7 @@ struct HintRingTests {
     func send(_ message: UInt64) -> Bool { writer.send(message) }
     func receive() -> UInt64 { reader.receive() }
 
-    /// A side that starts anew, from what lies in the memory.
+    /// A side that starts again, from what lies in the memory.
     func restartWriter() {
       writer = HintRing(slots: slots, capacity: slots.words.count, mine: sent, theirs: received)
     }
@@ -84,7 +84,7 @@ struct HintRingTests {
     #expect(rig.receiveAll() == [UInt64.max])
   }
 
-  @Test("A side that starts anew goes on where it left off")
+  @Test("A side that starts again continues where it left off")
   func restart() {
     let rig = Rig(capacity: 8)
     for message in UInt64(1)...5 { #expect(rig.send(message)) }
@@ -106,7 +106,7 @@ struct HintRingTests {
   }
 
   /// A writer that died after the slot and before its position: a new one finds the slot taken until the reader
-  /// has been there, and then goes on one slot behind the reader.
+  /// has passed it, and then goes on one slot behind the reader.
   @Test("A writer that died between slot and position: the ring repairs itself", arguments: 0..<8)
   func writerDied(at start: Int) {
     let rig = Rig(capacity: 8)
@@ -116,7 +116,7 @@ struct HintRingTests {
     }
     rig.slots.words[start].value = 100
     rig.restartWriter()
-    // The message is there though the position says otherwise.
+    // The message is in its slot though the position says otherwise.
     #expect(rig.receive() == 100)
     #expect(rig.receive() == 0)
     // The new life writes where its position says: one slot behind the reader, which sees nothing of it.

@@ -5,7 +5,7 @@ import BatonSharedMemory
 ///
 /// The memory is x86's (total store order): each process has a queue of stores that are not visible yet, a load finds
 /// what its own process has stored last, a fence or a compare-and-swap empties the queue first, and whatever stands in
-/// it may become visible at any moment, in its order. The heavy fence empties everybody's. Beside the memory there is
+/// it may become visible at any moment, in its order. The heavy fence empties everybody's. Besides the memory there is
 /// the kernel's side of a sleep: a wait for the word, which begins only if the word says `listening` at that moment,
 /// and which a caller's wake ends.
 ///
@@ -43,7 +43,7 @@ struct SleepExplorer {
     case beginWait
     /// Sleeper: goes on when the wait has ended, or something else has happened.
     case sleep
-    /// Caller: wakes whoever waits for the word.
+    /// Caller: wakes the sleeper that waits for the word.
     case wake
   }
 

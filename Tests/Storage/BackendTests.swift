@@ -5,7 +5,7 @@ import CBatonShims
 import Glibc
 import Testing
 
-@Suite("Backends: what is written is there")
+@Suite("Backends: what is written can be read")
 struct BackendTests {
   static let backends: [(unit: String, onTmpfs: Bool)] = [
     ("%/file:1M", false), ("buffered:%/file:1M", false), ("%/file:1M", true), ("mem:1M", false),
@@ -460,7 +460,7 @@ struct BadStorageTests {
     _ = try Storage(units: [(geometry, path, FaultPlan())], life: .first, lockMillisecondsMax: 0)
   }
 
-  @Test("A file that is not there")
+  @Test("A file that does not exist")
   func missing() throws {
     expectError(.missing, naming: folder("file")) { try prepare("%/file") }
     expectError(.missing, naming: folder("nothing/file")) { try prepare("%/nothing/file:1M") }
@@ -468,7 +468,7 @@ struct BadStorageTests {
     #expect(folder.contents == [])
   }
 
-  @Test("A file with a size is made when it is not there, and taken as it is when it is")
+  @Test("A file with a size is created if it does not exist, and taken as it is if it does")
   func made() throws {
     #expect(try prepare("%/file:1M").size == 1 << 20)
     #expect(FileFacts(path: folder("file"))?.size == 1 << 20)
@@ -507,7 +507,7 @@ struct BadStorageTests {
     #expect(geometry.size % UInt64(geometry.blockSize) == 0)
   }
 
-  @Test("A file that nobody may write, also for root, who could")
+  @Test("A file that nobody may write, also for root, which could")
   func readOnly() throws {
     let path = try folder.file("file", count: 65536)
     chmod(path, 0o444)

@@ -55,7 +55,7 @@ struct DamageTests {
     try open()
   }
 
-  @Test("A region that is not there")
+  @Test("A region that does not exist")
   func missing() throws {
     unlink(path)
     expectError(.missing, naming: path) { try open() }

@@ -80,7 +80,7 @@ struct SubsystemTests {
     #expect(socket.number >= 0 && mode(folder("socket")) == 0o600)
   }
 
-  @Test("A subsystem that is there already stays as it is")
+  @Test("A subsystem that already exists stays as it is")
   func twice() throws {
     let subsystem = try create(["mem:64k"])
     let before = try generation(subsystem)
@@ -90,7 +90,7 @@ struct SubsystemTests {
     #expect(folder.contents == ["subsystem"])
   }
 
-  @Test("Of two who make one of the same name at once one has it, whole")
+  @Test("Of two that create one of the same name at once one has it, whole")
   func atOnce() async throws {
     for round in 0..<20 {
       let name = folder("round\(round)")
@@ -136,7 +136,7 @@ struct SubsystemTests {
     #expect(folder.contents == ["old"], "folders on the way go too")
     mkdir(folder("some"), 0o700)
     #expect(throws: BatonError.self) { try Subsystem.create(deep, units: specifications) }
-    #expect(folder.contents == ["old", "some"], "those that were there stay")
+    #expect(folder.contents == ["old", "some"], "the old ones stay")
     // And nothing stands in the way of the next attempt.
     _ = try create(["%/old", "%/new:64k"])
   }

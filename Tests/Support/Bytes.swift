@@ -16,12 +16,12 @@ package func areSame(_ one: ArraySlice<UInt8>, _ other: ArraySlice<UInt8>) -> Bo
 }
 
 extension [UInt8] {
-  /// Writes over what is there from `place` on.
+  /// Overwrites the bytes from `place` on.
   package mutating func put(_ bytes: [UInt8], at place: Int) {
     bytes.withUnsafeBytes { put($0, at: place) }
   }
 
-  /// Writes over what is there from `place` on.
+  /// Overwrites the bytes from `place` on.
   package mutating func put(_ bytes: UnsafeRawBufferPointer, at place: Int) {
     precondition(place >= 0 && bytes.count <= count - place, "behind the end")
     withUnsafeMutableBytes { UnsafeMutableRawBufferPointer(rebasing: $0[place...]).copyMemory(from: bytes) }

@@ -76,7 +76,7 @@ package func readBytes(of path: String) throws -> [UInt8] {
   return bytes
 }
 
-/// Writes a file anew: its inode stays if it is there.
+/// Writes a file again: if it exists, it keeps its inode.
 package func writeBytes(_ bytes: [UInt8], to path: String) throws {
   try write(bytes, 0..<bytes.count, to: path, O_CREAT | O_TRUNC)
 }

@@ -3,7 +3,7 @@ import Benchmark
 
 /// Counted by this package, for a thousand requests or turns; `Thresholds` holds what is allowed.
 let allocations = BenchmarkMetric.custom("allocations")
-/// The library's own metric of context switches is not there on Linux.
+/// The library's own metric of context switches does not exist on Linux.
 let voluntarySwitches = BenchmarkMetric.custom("voluntarySwitches")
 
 /// Makes a benchmark of a thousand pieces of work an iteration on a rig. The library finds a benchmark's thresholds

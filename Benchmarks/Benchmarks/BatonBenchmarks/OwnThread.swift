@@ -3,7 +3,7 @@ import Glibc
 
 /// A thread that does what it is told, one thing after the other, until it is ended.
 final class OwnThread {
-  /// What it shares with whoever tells it.
+  /// What it shares with the thread that gives it orders.
   private final class Orders {
     var given = sem_t()
     var done = sem_t()

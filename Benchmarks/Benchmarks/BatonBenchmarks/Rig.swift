@@ -6,8 +6,8 @@ import Glibc
 /// counted.
 ///
 /// That loop has a thread of its own, which ends with the rig. Some time after an io_uring has been closed the kernel
-/// interrupts whoever used it (io_ring_exit_work in io_uring/io_uring.c), and the library takes a write that was
-/// interrupted half-way, of a result into a pipe, for a broken one.
+/// interrupts the thread that used it (io_ring_exit_work in io_uring/io_uring.c), and the library takes a write
+/// that was interrupted half-way, of a result into a pipe, for a broken one.
 final class Rig {
   private let subsystem: Subsystem
   private let thread: OwnThread
@@ -23,7 +23,7 @@ final class Rig {
     let subsystem = try Subsystem.create("benchmarks-\(getpid())", units: [UnitSpecification(parsing: unit)])
     var options = ControllerOptions()
     options.logger.logLevel = .error
-    // A controller that is not turned, because a benchmark needs only the other one, is not to be taken for dead.
+    // A controller that is not turned, because a benchmark needs only its peer, is not to be taken for dead.
     options.deadlineNanoseconds = 3_600_000_000_000
     // A change of owner when it is asked for: how often it happens must not depend on the clock.
     options.residency = .pendingOnly
@@ -153,7 +153,7 @@ struct Counts {
   /// that depends on what else the machine does.
   var voluntarySwitches = 0
 
-  /// RUSAGE_THREAD (getrusage(2)), which the C library shows to those only who ask for all of it.
+  /// RUSAGE_THREAD (getrusage(2)), which the C library shows only to programs that ask for all of it.
   private static let thisThread: CInt = 1
 
   /// As they stand now. Does not allocate.

@@ -32,7 +32,7 @@ struct baton_region_header {
 #define BATON_REGION_MAGIC 0x4e4f49474552424aull
 static const uint64_t baton_region_magic = BATON_REGION_MAGIC;
 
-// Who takes part: one word, alone on its page beside the records.
+// The membership word: which controllers take part. It is alone on its page next to the records.
 struct baton_membership_record {
   uint64_t membership;  // word
   uint64_t unused[511];
@@ -64,7 +64,7 @@ struct baton_controller_record {
   uint64_t unused_5[400];
 };
 
-// One a host of a controller, beside its journal: whose the entries are, for a survivor.
+// One per host of a controller, next to its journal: it tells a survivor which host the entries belong to.
 struct baton_host_record {
   uint64_t identity;    // of the host's memory; 0: no host in this place
   uint64_t pid;         // of the host
@@ -125,7 +125,7 @@ struct baton_unit_record {
 
 enum {
   BATON_LINK_CAPACITY = 1024,      // hints each way
-  BATON_HOST_PLACES = 256,         // host records beside each journal
+  BATON_HOST_PLACES = 256,         // host records with each journal
   BATON_JOURNAL_CAPACITY = 16384,  // requests that a controller has accepted and not answered
 };
 

@@ -118,7 +118,7 @@ int baton_port_is_answered(const char *address, uint16_t port);
 int baton_stream_is_listening(int fd);
 // Where it listens, as "unix:PATH", "tcp:ADDRESS:PORT" or "tcp:[ADDRESS]:PORT". 0 or -errno.
 int baton_stream_address(int fd, char *text, size_t size);
-// Who is at the other end of a stream socket: 1 and its address for TCP (an IPv4 address as IPv6 maps it, RFC 4291; of
+// The other end of a stream socket: 1 and its address for TCP (an IPv4 address as IPv6 maps it, RFC 4291; of
 // an IPv6 address the 64 bits of its network, because a host may use all of them), 0 for a unix socket, or -errno.
 int baton_stream_peer(int fd, uint64_t address[2]);
 // A numeric address in its usual form. 0, or -EINVAL when it is none.
@@ -170,7 +170,7 @@ int baton_available_cpu(int place);
 
 // A robust lock between processes, in shared memory (64 bytes, zeroed): this thread holds it until baton_life_end, or
 // until it dies. Then the kernel sets FUTEX_OWNER_DIED in its first 32 bits, before it takes memory and files apart,
-// and wakes who waits (set_robust_list(2)). pthread_mutex_t and its attributes are opaque in Swift. 0 or -errno.
+// and wakes the waiters (set_robust_list(2)). pthread_mutex_t and its attributes are opaque in Swift. 0 or -errno.
 int baton_life_begin(void *life);
 void baton_life_end(void *life);
 

@@ -9,9 +9,9 @@ struct DemoCommand: ParsableCommand {
     commandName: "demo", abstract: "The whole story on scratch files, every byte verified.",
     discussion: """
       Makes a subsystem with two units, starts both controllers, writes an image through both in turn, reads every \
-      piece back through the other one, and then lets a host write and read at random through both. In the middle of \
-      that it kills the controller that owns the unit, shows how long the host waited, and starts it again. Exits 0 \
-      only if every byte was right, 2 where one was not.
+      piece back through the other controller, and then lets a host write and read at random through both. In the \
+      middle of that it kills the controller that owns the unit, shows how long the host waited, and starts it again. \
+      Exits 0 only if every byte was right, 2 if one was not.
       """)
 
   @Option(help: ArgumentHelp("A real file to copy through the controllers.", valueName: "file")) var image: String?

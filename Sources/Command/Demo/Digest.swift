@@ -3,7 +3,7 @@ import BatonCommandKit
 import BatonSharedMemory
 import Glibc
 
-/// The SHA-256 of what it is given, by sha256sum(1): what whoever watches would ask, and nothing to build.
+/// The SHA-256 of what it is given, by sha256sum(1): the tool that a reader would use to check, and nothing to build.
 struct Digest: ~Copyable {
   private var program: RunningProgram
   private let writer: OwnedDescriptor
@@ -16,7 +16,7 @@ struct Digest: ~Copyable {
   ///
   /// - Throws: when sha256sum cannot be started; coreutils has it.
   init() throws(BatonError) {
-    // A socket: whoever writes into a pipe that nobody reads is killed for it.
+    // A socket: a process that writes into a pipe that nobody reads is killed for it.
     var ends: (CInt, CInt) = (-1, -1)
     let made = withUnsafeMutableBytes(of: &ends) {
       socketpair(

@@ -61,7 +61,7 @@ struct ImageCopy: ~Copyable {
   /// Pieces of the unit that hold the image; the last one is filled up with zeroes.
   private func pieces(_ image: borrowing ImageFile) -> Int { (image.count + pieceSize - 1) / pieceSize }
 
-  /// Which controller writes a piece; the other one reads it back.
+  /// The controller that writes a piece; its peer reads the piece back.
   private static func writer(_ piece: Int) -> ControllerIdentity { piece & 1 == 0 ? .a : .b }
 
   /// Writes the image through both controllers in turn.

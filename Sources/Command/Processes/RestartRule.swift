@@ -35,7 +35,7 @@ struct RestartRule {
 
   private var seats: [Seat]
 
-  /// Nanoseconds: next to nothing for whoever waits, and enough that a process that dies at once does not fill the
+  /// Nanoseconds: next to nothing for clients that wait, and enough that a process that dies at once does not fill the
   /// machine, because the delay doubles from here.
   static let delayMin: UInt64 = 1_000_000
   /// Nanoseconds: a process that could start again is never away for longer.

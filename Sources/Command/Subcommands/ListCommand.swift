@@ -112,7 +112,7 @@ private struct FoundSubsystem {
     }
   }
 
-  /// Who serves.
+  /// Which controllers serve.
   var state: String {
     guard let status else { return problem ?? "" }
     let running = status.controllers.filter(\.isRunning).map { "\($0.identity)" }
@@ -120,7 +120,7 @@ private struct FoundSubsystem {
       ? "not running" : running.joined(separator: " and ") + (running.count == 1 ? " runs" : " run")
   }
 
-  /// Who made it, as far as that is known.
+  /// Its maker, if known.
   var maker: String {
     guard let mark else { return "a user" }
     return mark.maker + (mark.isHeld ? "" : ", which is gone")

@@ -39,14 +39,14 @@ struct ServeCommand: ParsableCommand {
     if FileFacts(path: subsystem.location.region) == nil {
       if unit.isEmpty {
         throw BatonError(
-          .missing, "subsystem '\(name)'", "is not there", fix: "name its units with --unit, to have it made")
+          .missing, "subsystem '\(name)'", "does not exist", fix: "to create it, name its units with --unit")
       }
       _ = try UnitWords.asUsage {
         try Subsystem.create(
           name, units: UnitSpecification.list(unit + UnitWords.line.aside, isBuffered: buffered))
       }
     } else if !unit.isEmpty {
-      Console.error("baton: subsystem '\(name)' is there already, with its own units: --unit is not looked at")
+      Console.error("baton: subsystem '\(name)' already exists, with its own units: --unit is ignored")
     }
     let status = try subsystem.status()
     let pair = try Supervision(subsystem, ControllerIdentity.allCases) { identity in
@@ -67,7 +67,8 @@ struct ServeCommand: ParsableCommand {
       seen.append(address)
       if address.isAnswered {
         throw BatonError(
-          .busy, "\(address)", "somebody else listens there", fix: "stop whoever does, or name another address")
+          .busy, "\(address)", "another process listens there",
+          fix: "stop that process, or give another address")
       }
     }
   }

@@ -4,7 +4,7 @@ import BatonCommandKit
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "status", abstract: "Show what is owned by whom, and the controllers' counters.")
+    commandName: "status", abstract: "Show the owner of each function, and the controllers' counters.")
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?

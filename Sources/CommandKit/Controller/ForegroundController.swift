@@ -25,14 +25,14 @@ package struct ForegroundController: ParsableArguments {
   package func run(adjusting adjust: (inout ControllerOptions) -> Void = { _ in }) throws {
     let supervisor = try notice.open()
     try parent.follow()
-    // Kept until the controller's loop looks at them: one that came between being there and looking would end it
+    // Kept until the controller's loop looks at them: one that came between the start and that look would end it
     // without its leaving.
     let interruption = try Interruption()
     defer { _ = interruption }
     var options = behaviour.options
     adjust(&options)
     let log = QueuedLog(StandardErrorLog(label: "baton", hasTimes: logTimes))
-    // Whoever reads it has a moment at the end, and no more.
+    // The log's reader has a moment at the end, and no more.
     defer { log.flush() }
     options.logger = Logger(label: "baton", factory: { _ in log })
     options.logger.logLevel = logLevel

@@ -8,9 +8,9 @@ package enum CommandEntry {
   /// Runs the command that the words name. Where something else is to come first, such as becoming another program, it
   /// is `prologue`.
   ///
-  /// Exit codes: 0 done and right, 1 an error that was named, 2 data or answers that were wrong, 3 a goal that was
-  /// missed (`bench --fail-on-miss`), 4 nobody to ask any more (`run`), 64 a command line that makes no sense, 128 and
-  /// a signal's number when that ended it.
+  /// Exit codes: 0 success, 1 an error with a message, 2 wrong data or answers, 3 a missed goal
+  /// (`bench --fail-on-miss`), 4 no controller or no subsystem any more (`run`), 64 an invalid command line, 128 and a
+  /// signal's number when that ended it.
   package static func run<Root: ParsableCommand>(
     _ root: Root.Type, _ words: [String], after prologue: () throws -> Void = {}
   ) {
@@ -19,9 +19,9 @@ package enum CommandEntry {
     signal(SIGPIPE, SIG_IGN)
     // Swift's runtime takes SIGQUIT for a crash: it prints registers for seconds, and the command goes on meanwhile.
     baton_end_at_quit()
-    // Nor does a limit on the size of files: who writes beyond it is told so.
+    // Nor does a limit on the size of files: a write beyond it returns an error.
     signal(SIGXFSZ, SIG_IGN)
-    // Where it cannot be had, such an end has no words.
+    // Where that is not possible, such an end has no message.
     _ = baton_report_lost_pages()
     do {
       try prologue()
@@ -40,11 +40,11 @@ package enum CommandEntry {
     }
   }
 
-  /// A first word that is no subcommand, with the one that was probably meant: the parser would call it unexpected.
+  /// Suggests a subcommand for a first word that is none: the parser would only call it unexpected.
   private static func checkSubcommand(of root: any ParsableCommand.Type) throws {
     guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else { return }
     let commands = root.configuration.subcommands.map { $0.configuration }
-    // Of ours each says its name.
+    // All of ours have a name.
     if word == "help" || commands.contains(where: { $0.commandName == word }) { return }
     let shown = commands.filter { $0.shouldDisplay }.compactMap { $0.commandName } + ["help"]
     let meant = Suggestion.nearest(to: word, among: shown)
@@ -55,9 +55,9 @@ package enum CommandEntry {
     throw ExitCode.validationFailure
   }
 
-  /// A program may be started with its input and outputs closed, as daemons are. What is opened next would get their
-  /// numbers, a unit's file for one, and what is logged would be written into it. Something that can be read, and
-  /// brings nothing, and cannot be written takes their places: who writes is told so, as if they were closed.
+  /// A program may be started with its input and outputs closed, as daemons are. The next opened file, such as a unit's,
+  /// would get their numbers, and log lines would be written into it. So /dev/null takes their places, open for reading
+  /// only: reads find the end, and writes fail as if the descriptors were closed.
   private static func occupyStandardDescriptors() {
     while true {
       let number = open("/dev/null", O_RDONLY)

@@ -9,7 +9,7 @@ package enum LaboratoryCommand: String, CaseIterable {
   /// What `--help` says of it in one line.
   package var abstract: String {
     switch self {
-    case .bench: "Measure, each figure beside its floor of the same run."
+    case .bench: "Measure Baton, compared with its floors and peers in the same run."
     case .stress: "Kill and freeze controllers under load, every answer checked."
     }
   }

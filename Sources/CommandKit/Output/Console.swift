@@ -18,8 +18,8 @@ package enum Console {
     return columns > 0 ? columns : 80
   }
 
-  /// Lines of a result; on a terminal, those that are longer than it is wide are broken between words. What cannot be
-  /// written `checkOutput` tells of.
+  /// Lines of a result; on a terminal, those that are longer than it is wide are broken between words. `checkOutput`
+  /// reports lines that could not be written.
   package static func print(_ text: String = "") {
     guard let columns = columns(of: .output) else { return printAsItIs(text) }
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false)

@@ -48,7 +48,7 @@ package enum JSONReport {
       try fields.encode(Platform.present, forKey: .machine)
       try fields.encode(configuration, forKey: .configuration)
       try fields.encodeIfPresent(ending, forKey: .ending)
-      // Its fields stand beside these, and those of its own `machine`, which says more, in place of this one.
+      // Its fields join these, and its own `machine`, which says more, replaces this one.
       try report.encode(to: encoder)
     }
   }

@@ -14,10 +14,10 @@ package enum OutputFile {
     if !isWritable { throw notWritable(path, errno) }
   }
 
-  /// The whole text, in place of what was there.
+  /// Writes the whole text, in place of the old one.
   ///
-  /// A file is replaced as a whole or not at all: the text goes to a file beside it, which then takes its name. What is
-  /// no file (a pipe, a terminal), or lies in a folder that may not be written, is written itself.
+  /// A file is replaced as a whole or not at all: the text goes to a file next to it, which then takes its name. What is
+  /// not a file (a pipe, a terminal), or lies in a folder that may not be written, is written itself.
   package static func write(_ text: String, to path: String) throws(BatonError) {
     if path == "-" {
       Console.printAsItIs(String(text.hasSuffix("\n") ? text.dropLast() : text[...]))

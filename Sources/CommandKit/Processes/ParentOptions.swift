@@ -13,7 +13,7 @@ package struct ParentOptions: ParsableArguments {
   package init() {}
 
   /// From here on SIGTERM comes when the parent dies (PR_SET_PDEATHSIG, prctl(2)). A parent that had died before is not
-  /// told of: the command ends here then.
+  /// reported: the command ends here then.
   package func follow() throws {
     guard let withParent else { return }
     try check(baton_die_with_parent(), "process \(withParent)", doing: "asking to end with it")

@@ -16,7 +16,7 @@ package struct ScratchDirectory: ~Copyable {
         result: -Int(errno), parent, doing: "making a scratch folder", fix: "name another with --directory")
     }
     let made = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    // Absolute, as far as that can be had: who removes it later may be elsewhere.
+    // Absolute if possible: the process that removes it later may run in another folder.
     if let resolved = realpath(made, nil) {
       path = String(cString: resolved)
       free(resolved)

@@ -4,15 +4,15 @@ import Glibc
 
 /// A subsystem that a command makes for itself and destroys when it ends.
 ///
-/// A command that is killed cannot do that, and leaves it to `baton prune`. So a file in its folder, `temporary`, says
-/// who made it, and where the scratch files are. The maker holds a lock on that file as long as it lives, which the
+/// A command that is killed cannot do that, and leaves it to `baton prune`. So a file in its folder, `temporary`, names
+/// its maker and the folder of the scratch files. The maker holds a lock on that file as long as it lives, which the
 /// kernel gives up with the process: a process number could be another process's by then. What `baton create` and
 /// `baton serve` make has no such file, and is never pruned.
 package struct TemporarySubsystem: ~Copyable {
   package let subsystem: Subsystem
   private let mark: OwnedDescriptor
 
-  /// Makes it under a name of this process's. `command` is who makes it, and `scratch` the folder of its files.
+  /// Makes it under a name of this process's. `command` is its maker, and `scratch` the folder of its files.
   package init(
     _ command: String, _ name: String? = nil, units: [UnitSpecification], scratch: String? = nil
   ) throws(BatonError) {
@@ -68,10 +68,10 @@ package struct TemporaryMark {
     throw BatonError(result: -Int(failure), unfinished, doing: "writing the mark of a temporary subsystem")
   }
 
-  /// The mark in a subsystem's folder; nil: there is none, and the subsystem is somebody's who will destroy it.
+  /// The mark in a subsystem's folder; nil: it has none, and its owner will destroy the subsystem.
   package init?(in folder: String) {
     guard let file = Self.open(folder), let text = Self.text(file) else { return nil }
-    // Shared, and for a moment: it disturbs nobody but who prunes at the same time.
+    // Shared, and for a moment: it disturbs only a 'prune' at the same time.
     isHeld = flock(file.number, LOCK_SH | LOCK_NB) != 0
     (maker, scratch) = Self.parse(text)
   }

@@ -62,9 +62,9 @@ package struct WorkloadResult {
 package struct Pause: Encodable {
   /// Requests that were outstanding at the controller when it died, as far as the host knew.
   package var waiting = 0
-  /// Of those, answered by the other one so far; the rest it had answered itself, at its last.
+  /// Of those, answered by the peer so far; the rest the dead controller had answered itself, at its last.
   package var answered = 0
-  /// From the death to the first of the other one's answers, and to the last so far.
+  /// From the death to the first of the peer's answers, and to the last so far.
   package var firstNanoseconds: UInt64 = 0
   package var lastNanoseconds: UInt64 = 0
 }

@@ -7,9 +7,9 @@ import CBatonShims
 import CLiburing
 import Glibc
 
-/// A process that is there to be killed: the floor of a controller's death. It holds a life lock and an io_uring
-/// still, or keeps reads or writes of a file in flight and holds a lock on its open file description, as a controller
-/// does, and nothing else.
+/// A process whose purpose is to be killed: the floor of a controller's death. It holds a life lock and an idle
+/// io_uring, or keeps reads or writes of a file in flight and holds a lock on its open file description, as a
+/// controller does, and nothing else.
 struct BareProcessCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "bench-bare", shouldDisplay: false)
 
@@ -81,7 +81,7 @@ struct BareProcessCommand: ParsableCommand {
 struct SharedPage: ~Copyable {
   private let mapping: Mapping
 
-  /// The file at `path`, which is made where it is not there.
+  /// The file at `path`, which is created if it does not exist.
   init(_ path: String) throws(BatonError) {
     let file = OwnedDescriptor(
       try check(baton_open(path, true, false, FileFacts(path: path) == nil), path, doing: "opening it"))
@@ -132,7 +132,7 @@ struct BareProcess: ~Copyable {
     try check(made == 0 ? 0 : -errno, "bare process", doing: "pipe")
     let reading = OwnedDescriptor(ends.0)
     let writing = OwnedDescriptor(ends.1)
-    // Not inherited beside the one that is handed: the end of the pipe tells of a process that could not begin.
+    // Not inherited in addition to the one that is handed: the end of the pipe reports a process that could not begin.
     _ = fcntl(reading.number, F_SETFD, FD_CLOEXEC)
     _ = fcntl(writing.number, F_SETFD, FD_CLOEXEC)
     let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening it"))
@@ -161,7 +161,7 @@ struct BareProcess: ~Copyable {
   /// until the kernel has let go of the last transfer: then nobody holds its lock any more.
   borrowing func killed() throws(BatonError) -> (death: Double, exit: Double, drain: Double) {
     // Asleep, as a survivor with nothing to do is, and as the host is that waits for the survivor's answer: on a
-    // machine with few cores whoever looks all the time keeps the dying and the woken off them.
+    // machine with few cores a process that looks all the time keeps the dying and the woken off them.
     let expected = page.life.announceWaiter()
     let lookout = Lookout("a bare process's death")
     process.send(SIGKILL)
@@ -190,7 +190,7 @@ struct Lookout {
 
   /// How long it looks without sleeping: a death without work is over by then, and a sleep would be most of it.
   private static let wakefulNanoseconds: UInt64 = 3_000_000
-  /// Microseconds of a sleep: little beside the milliseconds that it looks for by then.
+  /// Microseconds of a sleep: little compared with the milliseconds that it has looked by then.
   private static let sleepMicroseconds: useconds_t = 20
   /// What has not come by then does not come.
   private static let patienceNanoseconds: UInt64 = 20_000_000_000
@@ -217,7 +217,7 @@ struct Lookout {
   /// Whether the process behind a pidfd is gone. One system call.
   static func hasEnded(_ handle: borrowing OwnedDescriptor) -> Bool { hasEnded(handle.number) }
 
-  /// The same for who has its number only.
+  /// The same for a caller that has only its number.
   static func hasEnded(_ handle: CInt) -> Bool {
     var looked = pollfd(fd: handle, events: Int16(POLLIN), revents: 0)
     return poll(&looked, 1, 0) == 1

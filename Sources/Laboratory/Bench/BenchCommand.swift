@@ -13,9 +13,9 @@ enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
   case dispatch
   /// Many requests at a time: how many a second, how late they are at a given load, and what fighting costs.
   case throughput
-  /// Real storage, beside fio on the same file.
+  /// Real storage, compared with fio on the same file.
   case storage
-  /// A unit as a disk over NBD, beside other servers on the same file.
+  /// A unit as a disk over NBD, compared with other servers on the same file.
   case nbd
   /// The death of a controller, and what hosts see of it.
   case takeover
@@ -153,7 +153,7 @@ struct Bench {
   /// What is aimed at in a comparison of processes that spin. On one CPU such figures mean nothing, met or missed.
   func spinningGoal(_ ratio: Double) -> BenchReport.Goal? { isCrowded ? nil : .ratio(ratio) }
 
-  /// The same beside peers.
+  /// The same for peers.
   func spinningGoals(_ ratios: [Peer: Double]) -> [Peer: Double] { isCrowded ? [:] : ratios }
 
   /// Turns of a ball a round: long enough that starting and stopping do not show.

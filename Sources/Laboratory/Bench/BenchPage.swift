@@ -32,7 +32,7 @@ enum BenchPhase: UInt64 {
 struct BenchPage: ~Copyable {
   private let mapping: Mapping
 
-  /// Lines of the ring at the most: a power of two.
+  /// Lines of the ring, at most: a power of two.
   static let ringLinesMax = 256
   private static let ringOffset = 4096
   static let size = ringOffset + ringLinesMax * 64
@@ -43,7 +43,7 @@ struct BenchPage: ~Copyable {
 
   /// Number of the phase in the upper half, kind in the lower.
   var phase: SharedWord { mapping.word(at: 0) }
-  /// The upper half of `phase` (the machine is little-endian), for who sleeps until it changes.
+  /// The upper half of `phase` (the machine is little-endian), for a process that sleeps until it changes.
   var phaseNumber: SharedFutexWord { SharedFutexWord(mapping.base + 4) }
   /// The number of the phase that the worker has begun.
   var begun: SharedWord { mapping.word(at: 256) }
@@ -68,10 +68,10 @@ struct BenchPage: ~Copyable {
   var ring: UnsafeMutableRawPointer { mapping.base + Self.ringOffset }
 }
 
-/// How long a measurement may look for what does not come.
+/// How long a measurement may wait for an event that does not come.
 ///
-/// Whoever spins lets others run after so many looks: a machine may have fewer cores than spinners. It then looks also
-/// whether there is any point in waiting.
+/// A spinning process lets others run after so many looks, because a machine may have fewer cores than spinners. It
+/// then also checks whether there is any point in waiting.
 struct Patience {
   private let mask: UInt32
   private let watch: BenchWatch?
@@ -83,7 +83,7 @@ struct Patience {
 
   /// For one measurement. `isCrowded`: both processes share one CPU. `watch` is asked whether to go on.
   init(isCrowded: Bool, _ watch: BenchWatch? = nil) {
-    // On a CPU of one's own a look is a nanosecond, and the looks between two rests little beside a rest.
+    // On a CPU of its own a look takes a nanosecond, and the looks between two rests little compared with a rest.
     mask = isCrowded ? 0xf : 0xffff
     self.watch = watch
     deadline = monotonicNanoseconds() + Self.nanoseconds

@@ -5,7 +5,7 @@ import BatonSharedMemory
 import Glibc
 
 /// What every wait of a bench looks after now and then: whether somebody has interrupted it, and whether the processes
-/// that it waits for are there.
+/// that it waits for are alive.
 final class BenchWatch {
   private let interruption: Interruption
   /// Pidfds of the processes.

@@ -4,7 +4,7 @@ import BatonSharedMemory
 import Glibc
 
 extension Bench {
-  /// One request at a time, from a host to a controller and back, on null units: to the owner and to the other one,
+  /// One request at a time, from a host to a controller and back, on null units: to the owner and to its peer,
   /// spinning and parked.
   mutating func dispatch() throws {
     try spinningDispatch()
@@ -18,7 +18,7 @@ extension Bench {
     case oneLine, owner, other, twoLines, ring, nothing, timedLine, timedOwner
   }
 
-  /// Two processes, pinned to a CPU each. In the other one the loop of controller b turns, and nothing else. In this:
+  /// Two processes, each pinned to a CPU. In the partner the loop of controller b turns, and nothing else. In this one:
   /// - to the owner: a host alone, which spins for the answer;
   /// - to the one that is not the owner: a host and controller a, in one loop that looks for the answer and turns a
   ///   once, in alternation. Each timed request goes to b for a unit that a owns, so four lines cross in a row: the
@@ -29,7 +29,7 @@ extension Bench {
     var latencies = Latencies()
     var lineLatencies = Latencies()
     progress.begin("dispatch: trying the peers")
-    // What goes to sleep is put beside what parks.
+    // Peers that go to sleep are compared with what parks.
     var peers = PeerThings(
       PeerBench(Peer.allCases.filter { $0.spins && $0 != .mutexSpinning }, .roundTrip, turns: turns, cpus: cpus),
       after: Spinning.allCases.count, goals: spinningGoals([.atomicQueue: 1]))
@@ -114,8 +114,8 @@ extension Bench {
 
   // MARK: Parked
 
-  /// A host and a controller process that both park at once when they have nothing to do, on a CPU each, beside two
-  /// processes that sleep on a futex, pinned in the same way.
+  /// A host and a controller process that both park at once when they have nothing to do, on a CPU each, compared
+  /// with two processes that sleep on a futex, pinned in the same way.
   private mutating func parkedDispatch() throws {
     let turns = sleepingTurns
     let scratch = try ScratchDirectory(in: directory, name: "parked")
@@ -171,8 +171,8 @@ private struct TransferRig: ~Copyable {
   private var a: Controller
   private var host: Host
 
-  /// So many changes of owner are timed together: two readings of the clock are little beside them, and the units'
-  /// words stay in the nearest cache.
+  /// So many changes of owner are timed together: two readings of the clock cost little compared with them, and the
+  /// units' words stay in the nearest cache.
   static let units = 64
 
   /// The worker turns b meanwhile.
@@ -220,7 +220,7 @@ private struct TransferRig: ~Copyable {
       if let completion = host.next() {
         try TakeoverRig.expectSuccess(completion)
         guard completion.service.controller == controller else {
-          throw BatonError(.system, "controller \(controller)", "was asked, and the other one answered")
+          throw BatonError(.system, "controller \(controller)", "was asked, and its peer answered")
         }
         return completion.service
       }

@@ -80,7 +80,7 @@ enum Fio {
     return (job.read.iops + job.write.iops, requests)
   }
 
-  /// What it may take beside its runtime, on a busy machine too.
+  /// Seconds that it may take in addition to its runtime, on a busy machine too.
   private static let secondsBesides = 20.0
 
   private static func run(_ command: String) throws(BatonError) -> String {

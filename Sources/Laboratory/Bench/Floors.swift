@@ -44,7 +44,7 @@ extension BenchPage {
       for _ in 0..<turns {
         while ball.loadAcquiring() != mine {
           ball.wait(while: theirs, nanoseconds: Self.sleepNanosecondsMax)
-          // Awake without reason: a signal, or the other one is gone.
+          // Awake without reason: a signal, or the partner is gone.
           if ball.loadAcquiring() != mine { try patience.rest() }
         }
         _ = ball.exchange(theirs)
@@ -57,7 +57,7 @@ extension BenchPage {
     }
   }
 
-  /// The longest sleep of a blocking floor: who waits for it may be gone.
+  /// The longest sleep of a blocking floor: the partner that it waits for may be gone.
   private static var sleepNanosecondsMax: Int64 { 1_000_000_000 }
 
   /// Looks between two looks at the phase word, which is not part of what is measured.
@@ -78,7 +78,7 @@ extension BenchPage {
         continue
       }
       let words = line.words
-      // All of the request is read, as whoever serves it has to.
+      // All of the request is read, as a controller has to.
       words[5] = words[0] &+ words[1] &+ words[2] &+ words[3]
       words[6] = sequence
       line.flag.storeReleasing(BareLine.answered(sequence))
@@ -99,7 +99,7 @@ struct BareLine {
 
   @inline(__always) var flag: SharedWord { SharedWord(base) }
 
-  /// What is beside the flag: four words of request, the host's own, two of response.
+  /// The words besides the flag: four words of request, the host's own, two of response.
   @inline(__always)
   var words: UnsafeMutablePointer<UInt64> { (base + 8).assumingMemoryBound(to: UInt64.self) }
 

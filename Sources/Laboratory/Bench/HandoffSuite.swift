@@ -2,8 +2,8 @@ extension Bench {
   /// The arbiter's transitions between two spinning processes: ownership of one function, which both want always.
   ///
   /// Both processes are pinned to a CPU each. Floor: a blind compare-and-swap on one word, which is what any handoff of
-  /// an owned word comes to. Beside it a load and a store, which need no owner, and two words, one each way; and what
-  /// one would use instead, a robust mutex that both processes spin for.
+  /// an owned word comes to. Compared with that: a load and a store, which need no owner; two words, one each way;
+  /// and what one would use instead, a robust mutex that both processes spin for.
   mutating func handoff() throws {
     let turns = turns
     let phases: [BenchPhase] = [.compareAndSwap, .arbiter, .loadStore, .loadStorePausing, .twoLines]

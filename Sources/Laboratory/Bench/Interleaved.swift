@@ -121,16 +121,16 @@ extension Interleaved {
     row.aim(goal)
     if let floor {
       row.floor = .init(name: floor.name, p50: percentile(floor.thing, 50), spread: spread(floor.thing))
-      let beside = comparison(ours, floor.thing, better)
-      row.compare(ratio: beside.ratio, spread: beside.spread)
+      let compared = comparison(ours, floor.thing, better)
+      row.compare(ratio: compared.ratio, spread: compared.spread)
     }
     for peer in peers {
       switch peer {
       case .notRun(let name, let reason): row.peers.append(.init(name: name, notRun: reason))
       case .thing(let name, let thing, let goal):
-        let beside = comparison(ours, thing, better)
+        let compared = comparison(ours, thing, better)
         row.peers.append(
-          .init(name: name, p50: percentile(thing, 50), ratio: beside.ratio, spread: beside.spread, goal: goal))
+          .init(name: name, p50: percentile(thing, 50), ratio: compared.ratio, spread: compared.spread, goal: goal))
       }
     }
     return row

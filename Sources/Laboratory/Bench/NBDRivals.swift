@@ -10,7 +10,7 @@ struct NBDRivals {
     case nbdkit
     case storageDaemon = "qemu-storage-daemon"
     case qemuNBD = "qemu-nbd"
-    /// `NothingServerCommand`: how fast a server can be for this client. Nothing is aimed at beside it.
+    /// `NothingServerCommand`: how fast a server can be for this client. It has no goal.
     case nothing = "bench-nothing"
 
     /// Debian's; of what is installed with the bench itself, none.
@@ -145,8 +145,8 @@ struct NBDRivals {
     if result != 0 { throw BatonError(result: -Int(result), path, doing: "dropping it from the page cache") }
   }
 
-  /// All of them for a row, run or not. `figure` is the number of one's figure by its place among those measured; at
-  /// the most `goal` is aimed at beside each but the one that does nothing.
+  /// All of them for a row, run or not. `figure` is the number of one's figure by its place among those measured. The
+  /// goal for each, except the server that does nothing, is a ratio of at most `goal`.
   func rivals(of measured: [Kind], goal: Double?, _ figure: (_ place: Int) -> Int) -> [Interleaved.Rival] {
     Kind.allCases.map { kind in
       if let reason = reasons[kind] { return .notRun(name(kind), because: reason) }

@@ -7,7 +7,7 @@ import Glibc
 extension Bench {
   /// A unit as a disk over NBD, on a disk's file system and on tmpfs: fio's nbd engine at a controller, and at each of
   /// the other servers, on the same file. The floor is what fio gets out of that file by itself, with io_uring: where a
-  /// disk is the narrow place, no server is faster.
+  /// disk is the bottleneck, no server is faster.
   mutating func nbd() throws {
     if let reason = Fio.reasonWithoutNBD {
       report.remarks.append("nbd: was not run: \(reason)")
@@ -23,7 +23,7 @@ extension Bench {
     }
   }
 
-  /// Written anew for each folder. A quarter of a GiB is 65,536 places for 4 KiB.
+  /// Written again for each folder. A quarter of a GiB is 65,536 places for 4 KiB.
   private static var nbdFileSize: UInt64 { 256 << 20 }
 
   /// Which CPUs client and servers run on. Left to itself a scheduler puts them on one or on two, and then it is that
@@ -48,8 +48,8 @@ extension Bench {
       return placement == .together ? "\(how), one CPU" : how
     }
 
-    /// At the most this ratio is aimed at beside each of the other servers: 1.5 times the requests a second of the best
-    /// of them where many are outstanding, 1.1 times where one is.
+    /// The goal compared with each of the other servers is at most this ratio: 1.5 times the best server's requests per
+    /// second where many are outstanding, 1.1 times where one is.
     var goal: Double? {
       switch depth {
       case 1: 1 / 1.1
@@ -58,7 +58,7 @@ extension Bench {
       }
     }
 
-    /// Whether waiting weighs so much that what parking brings and costs is reported beside.
+    /// Whether waiting weighs so much that the gain and cost of parking are reported too.
     var dependsOnWaiting: Bool { depth < 32 && placement == .apart }
 
     static func all(_ placement: Placement) -> [Transfer] {

@@ -9,7 +9,7 @@ import Glibc
 /// memory holds. One client at a time, at a unix socket; `RivalCommand` becomes it.
 ///
 /// It blocks: no server that sleeps when it has nothing to do can be faster. Where a client gets not much more out of
-/// it than out of another one, the client is the narrow place.
+/// it than out of another server, the client is the bottleneck.
 struct NothingServerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "bench-nothing", shouldDisplay: false)
 

@@ -3,7 +3,7 @@ struct PeerThings {
   private var bench: PeerBench
   private let peers: [Peer]
   private let first: Int
-  /// What is aimed at beside some of them.
+  /// The goals relative to some of them.
   private let goals: [Peer: Double]
   /// A rate is the comparison's figure, not a time.
   private let isRate: Bool

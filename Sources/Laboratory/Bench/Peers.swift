@@ -3,7 +3,7 @@ import BatonCommandKit
 import BatonSharedMemory
 import Glibc
 
-/// What one would use instead of Baton, measured beside it: programs of two processes, `Benchmarks/Peers`, which
+/// What one would use instead of Baton, measured with it: programs of two processes, `Benchmarks/Peers`, which
 /// `tools/peers` builds. `peer.h` there says how they measure.
 ///
 /// One may be missing, or fail: then it was not run, and its error is the reason.
@@ -86,7 +86,7 @@ enum Peer: String, CaseIterable {
     if access(program, X_OK) == 0 { return nil }
     let reason = (try? String(contentsOfFile: "\(program).reason", encoding: .utf8)).map { $0.prefix { $0 != "\n" } }
     if let reason, !reason.isEmpty { return String(reason) }
-    return "\(program) is not there; tools/peers builds it"
+    return "\(program) does not exist; tools/peers builds it"
   }
 
   /// Nanoseconds a turn, over so many. Starts two processes and waits for them: nothing else may spin on their CPUs
@@ -186,8 +186,8 @@ struct PeerBench {
   private let cpus: (here: Int, there: Int)
   private var reasons: [Peer: String] = [:]
 
-  /// Those of `peers` that can be measured so. Each is tried with a few turns, so that who cannot run is known before
-  /// the first round.
+  /// Those of `peers` that can be measured so. Each is tried with a few turns, so that a peer that cannot run is
+  /// known before the first round.
   init(_ peers: [Peer], _ mode: Peer.Mode, turns: UInt64, depth: Int = 1, cpus: (here: Int, there: Int)) {
     self.peers = peers.filter { $0.supports(mode) }
     self.mode = mode

@@ -44,7 +44,7 @@ struct ProcessFigures {
     throw BatonError(.unsupported, "\(directory)/\(file)", "does not say \(name)")
   }
 
-  private func missing() -> BatonError { BatonError(.missing, "process \(pid)", "is not there any more") }
+  private func missing() -> BatonError { BatonError(.missing, "process \(pid)", "no longer exists") }
 
   /// Empty where it cannot be read.
   static func lines(of path: String) -> [String] {

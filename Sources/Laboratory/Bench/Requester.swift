@@ -6,15 +6,15 @@ import BatonSharedMemory
 protocol Requester: ~Copyable {
   /// False when there is no room.
   mutating func submit(_ cookie: UInt64) -> Bool
-  /// The cookie of the next answer, or nil when none is there at present.
+  /// The cookie of the next answer, or nil if none has come yet.
   mutating func next() throws(BatonError) -> UInt64?
 }
 
 extension Requester where Self: ~Copyable {
   /// Nanoseconds a request, with `depth` of them outstanding, over so many.
   ///
-  /// In batches all answers that are there are taken before the next request is made; otherwise each one is followed
-  /// by a request. Which of the two is faster depends on the depth, and on who answers.
+  /// In batches all answers that have come are taken before the next request is made; otherwise each answer is followed
+  /// by a request. Which of the two is faster depends on the depth, and on what answers.
   mutating func nanosecondsPerRequest(
     _ requests: UInt64, depth: UInt64, inBatches: Bool = false, _ patience: consuming Patience
   ) throws -> Double {
@@ -62,7 +62,7 @@ extension Requester where Self: ~Copyable {
         due = start + UInt64(Double(submitted) * nanoseconds)
       }
       let wasDue = try next()
-      // After the answer was seen, and anew for each: none is told to have come earlier than it did.
+      // After the answer was seen, and again for each: none is recorded earlier than it came.
       now = monotonicNanoseconds()
       if let wasDue {
         completed += 1

@@ -8,7 +8,7 @@ extension Bench {
   static var crowdUnits: Int { 4096 }
   static var crowdHosts: Int { 64 }
 
-  /// What many units and hosts cost beside one of each, and what it costs to do nothing.
+  /// What many units and hosts cost compared with one of each, and what it costs to do nothing.
   mutating func scale() throws {
     let quiet = UnitSpecification(.null, size: 1 << 20)
     try Self.withSubsystem("small", [quiet]) { small in
@@ -29,12 +29,12 @@ extension Bench {
     ]
   }
 
-  /// Two processes, pinned to a CPU each: controllers b in the other one, controller a and all hosts in this one, which
+  /// Two processes, each pinned to a CPU: controllers b in the partner, controller a and all hosts in this one, which
   /// turns a and looks for the answer in alternation. Null units; one request at a time.
   ///
   /// For an owner's request all units are b's and one host asks b. For a handoff a host asks whichever controller does
   /// not own the unit, so that each request moves it, now this way, now that way: the mean of both. In the large
-  /// subsystem with one unit and one host in use while the others are there; with all units in use, at random; and with
+  /// subsystem with one unit and one host in use while the others exist; with all units in use, at random; and with
   /// all hosts too. The last has no goal: this process stands for 64, and finds none of them in its cache.
   private mutating func costs(_ small: Subsystem, _ large: Subsystem) throws {
     let turns = turns
@@ -46,7 +46,7 @@ extension Bench {
       var one = try ScaleRig(small, units: 1, hosts: 1)
       try partner.begin(.controller, argument: 1)
       var many = try ScaleRig(large, units: Self.crowdUnits, hosts: Self.crowdHosts)
-      let step = "scale: requests and handoffs beside those of one unit and one host"
+      let step = "scale: requests and handoffs compared with those of one unit and one host"
       return try interleaved(step, things: 2 * spans.count, control: 0) { thing, _ in
         let span = spans[thing / 2]
         let isLarge = thing / 2 > 0

@@ -6,7 +6,7 @@ import Glibc
 
 extension Bench {
   /// 4 KiB random reads and writes on a file, through the dispatcher, on a disk's file system and on tmpfs, at depth 1
-  /// and 32; beside fio's io_uring engine and a bare io_uring loop of ours on the same file.
+  /// and 32; compared with fio's io_uring engine and a bare io_uring loop of ours on the same file.
   mutating func storage() throws {
     try storage(in: directory)
     // What lies in memory shows what the dispatcher costs, where a disk hides it.
@@ -50,7 +50,7 @@ extension Bench {
   /// One process for fio and for the bare loop; for Baton a host in this process and a controller of its own, both with
   /// the default wait strategy, which spins a little and then sleeps. All time each transfer but the bare loop.
   ///
-  /// Each process is pinned to a CPU, whoever gives requests to the same one: a scheduler that has put host and
+  /// Each process is pinned to a CPU, and all that submit requests to the same one: a scheduler that has put host and
   /// controller on one CPU leaves them there for long, and then it is that which is measured.
   private mutating func storage(
     _ transfer: Transfer, on subsystem: Subsystem, _ path: String, _ size: UInt64, _ isDirect: Bool, _ place: String,

@@ -97,7 +97,7 @@ struct TakeoverRig: ~Copyable {
     let lookout = Lookout("an answer after controller a's death")
     controllers.kill(.a)
     while true {
-      // After the kill, so that a no longer lets go of the unit as it does for whoever asks.
+      // After the kill, so that a no longer grants the unit when it is asked.
       if !isProbed { isProbed = hosts[0].submit(quiet, to: .b, cookie: Self.probe) }
       var isIdle = true
       while let completion = hosts[0].next() {
@@ -120,7 +120,7 @@ struct TakeoverRig: ~Copyable {
       if isProbed, isDrained, hosts[0].outstanding == 0 { return death }
       if !isIdle { continue }
       if isProbed, death.firstAnswer == 0 {
-        // Asleep, like who waits for the death of a bare process.
+        // Asleep, like the process that waits for the death of a bare process.
         hosts[0].wait()
         try lookout.check()
       } else {

@@ -22,10 +22,10 @@ extension Bench {
   private static var quietFileSize: UInt64 { 1 << 20 }
   /// Microseconds between one death's end and the beginning of the next.
   private static var quietMicroseconds: useconds_t { 20_000 }
-  /// Open files that a controller needs beside its units: hosts, their sockets, its own.
+  /// Open files that a controller needs in addition to its units: hosts, their sockets, its own.
   private static var otherFiles: UInt64 { 1024 }
 
-  /// From the SIGKILL of a controller to the answers of the other one, beside the death of a bare process; the same
+  /// From the SIGKILL of a controller to its peer's answers, compared with the death of a bare process; the same
   /// with many units and hosts; and what the in-flight journal costs, which makes it possible.
   ///
   /// Aims: the first answer at most twice, the last at most 1.3 times their floors; with many units and hosts at most
@@ -94,8 +94,8 @@ extension Bench {
   private static func rows(_ measured: Interleaved) -> [BenchReport.Row] {
     var rows: [BenchReport.Row] = []
     func add(
-      _ name: String, _ work: KilledWork, _ figure: TakeoverFigure, beside floor: TakeoverFigure, _ floorName: String,
-      goal: Double? = nil
+      _ name: String, _ work: KilledWork, _ figure: TakeoverFigure, comparedWith floor: TakeoverFigure,
+      _ floorName: String, goal: Double? = nil
     ) {
       let load = work == .none ? "idle" : "\(KilledWork.depth) \(work.rawValue) in flight"
       let (ours, theirs) = (figure.index(work), floor.index(work))
@@ -106,20 +106,20 @@ extension Bench {
     }
     let many = "\(Figure.count(UInt64(crowdUnits))) units, \(crowdHosts) hosts"
     for work in TakeoverFigure.works {
-      add("first answer", work, .first, beside: .bareDeath, "death of a bare process", goal: 2)
-      add("exit of the controller", work, .exit, beside: .bareExit, "exit of a bare process")
-      add("first answer, \(many)", work, .crowdFirst, beside: .first, "one host", goal: 1.5)
-      add("exit of the controller, \(many)", work, .crowdExit, beside: .exit, "one host")
+      add("first answer", work, .first, comparedWith: .bareDeath, "death of a bare process", goal: 2)
+      add("exit of the controller", work, .exit, comparedWith: .bareExit, "exit of a bare process")
+      add("first answer, \(many)", work, .crowdFirst, comparedWith: .first, "one host", goal: 1.5)
+      add("exit of the controller, \(many)", work, .crowdExit, comparedWith: .exit, "one host")
       if work == .none { continue }
-      add("last in-flight answer", work, .last, beside: .bareDrain, "drain of a bare process", goal: 1.3)
-      add("drain of the controller", work, .drain, beside: .bareDrain, "drain of a bare process")
-      add("last in-flight answer, \(many)", work, .crowdLast, beside: .last, "one host", goal: 1.5)
-      add("drain of the controller, \(many)", work, .crowdDrain, beside: .drain, "one host")
+      add("last in-flight answer", work, .last, comparedWith: .bareDrain, "drain of a bare process", goal: 1.3)
+      add("drain of the controller", work, .drain, comparedWith: .bareDrain, "drain of a bare process")
+      add("last in-flight answer, \(many)", work, .crowdLast, comparedWith: .last, "one host", goal: 1.5)
+      add("drain of the controller, \(many)", work, .crowdDrain, comparedWith: .drain, "one host")
     }
     return rows
   }
 
-  /// Null requests to a controller that keeps the in-flight journal, beside one that does not.
+  /// Null requests to a controller that keeps the in-flight journal, compared with one that does not.
   private mutating func journal() throws {
     let turns = turns
     let depths: [UInt64] = [1, 32, 64]

@@ -35,7 +35,7 @@ extension Bench {
   /// One host and one controller, each spinning on a CPU of its own, and requests on a null unit. The floor is a bare
   /// ring of 64-byte request lines that the other process answers in place, with nothing in between.
   ///
-  /// Host and ring are asked in two ways, taking answers one by one or all that are there. Of either the better way
+  /// Host and ring are asked in two ways, taking answers one by one or all that have come. Of either the better way
   /// counts: a floor that could be faster for another loop around it would be none.
   private mutating func rates() throws {
     let turns = turns
@@ -165,9 +165,9 @@ extension Bench {
   /// Requests that each of the fighting hosts keeps outstanding.
   private static var fightingDepth: UInt64 { 32 }
 
-  /// Two hosts on one unit, each through the other controller, so that ownership has to move for whoever comes next;
-  /// beside the same two through one controller. Four processes, none pinned, all with the default wait strategy and
-  /// residency. On a null unit, where nothing but the dispatch costs anything, and on a file.
+  /// Two hosts on one unit, each through its own controller, so that ownership has to move for the host that is next;
+  /// compared with the same two through one controller. Four processes, none pinned, all with the default wait strategy
+  /// and residency. On a null unit, where nothing but the dispatch costs anything, and on a file.
   private mutating func fighting() throws {
     let scratch = try ScratchDirectory(in: directory, name: "fighting")
     let log = "\(scratch.path)/log"

@@ -8,10 +8,10 @@ import Glibc
 struct TurnsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "turns", shouldDisplay: false)
 
-  @Option(help: "Requests in all.") var requests: UInt64 = 100_000
-  @Option(help: "Requests at once.") var depth = 1
-  @Flag(help: "One request after the other, each to the controller that is not the owner.") var moving = false
-  @Flag(help: "Waste of every kind with the requests: whoever counts must find it.") var wasteful = false
+  @Option(help: "Total number of requests") var requests: UInt64 = 100_000
+  @Option(help: "Number of outstanding requests") var depth = 1
+  @Flag(help: "Send one request after the other, each to the controller that is not the owner.") var moving = false
+  @Flag(help: "Add waste of every kind to the requests, which a counting tool must find.") var wasteful = false
 
   func run() throws {
     let temporary = try TemporarySubsystem("turns", units: [UnitSpecification(.null, size: 1 << 30)])

@@ -15,11 +15,11 @@ final class ControllerSeat {
   private(set) var isAtPoint = false
   /// Since when the driver has it frozen.
   private(set) var frozenAt: UInt64?
-  /// Whether this life was ever stopped, by itself or by the driver: then the other one may have killed it.
+  /// Whether this life was ever stopped, by itself or by the driver: then the peer may have killed it.
   private(set) var wasStopped = false
   private(set) var wasKilled = false
   private(set) var wasTerminated = false
-  /// Whether this life leaves the other one a long time to answer.
+  /// Whether this life leaves its peer a long time to answer.
   private(set) var isPatient = false
   /// Whether it was seen to serve.
   var hasServed = false

@@ -46,7 +46,7 @@ struct FaultRecord {
     return lines.map { $0 + "\n" }.joined()
   }
 
-  /// The faults that a text tells of.
+  /// The faults that a text lists.
   static func parse(_ text: String, file: String) throws(BatonError) -> [Fault] {
     var faults: [Fault] = []
     var head: (kind: FaultKind, name: String)?
@@ -88,7 +88,7 @@ struct FaultRecord {
     return faults
   }
 
-  /// The faults that a file tells of.
+  /// The faults that a file lists.
   static func read(_ path: String) throws(BatonError) -> [Fault] {
     let bytes = try InputFile.read(path, bytesMax: bytesMax, fix: "name the file 'schedule' of a failed stress")
     return try parse(String(decoding: bytes, as: UTF8.self), file: path)

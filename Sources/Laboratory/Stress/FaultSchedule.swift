@@ -6,9 +6,9 @@ import BatonController
 enum FaultKind: String, CaseIterable, Comparable {
   /// One is killed.
   case kill
-  /// One is frozen and left so; the other one kills it.
+  /// One is frozen and left so; its peer kills it.
   case freeze
-  /// One is frozen and goes on before the other one may kill it.
+  /// One is frozen and continues before its peer may kill it.
   case pause
   /// Both are hit.
   case both
@@ -34,7 +34,7 @@ enum FaultKind: String, CaseIterable, Comparable {
 
 /// One thing that the driver does, or waits for.
 enum FaultStep: Equatable {
-  /// SIGKILL, SIGSTOP, SIGCONT, SIGTERM; nothing where the controller is not there.
+  /// SIGKILL, SIGSTOP, SIGCONT, SIGTERM; nothing if the controller is not running.
   case kill(ControllerIdentity)
   case freeze(ControllerIdentity)
   case proceed(ControllerIdentity)
@@ -47,7 +47,7 @@ enum FaultStep: Equatable {
   case sleep(UInt64)
   /// Until it has stopped itself at its point. If it does not come there, it is killed, and the fault is over.
   case awaitStop(ControllerIdentity)
-  /// Until it is dead. `isOwed`: the other one must see to that; else the driver does when it takes long.
+  /// Until it is dead. `isOwed`: its peer must kill it; else the driver does when it takes long.
   case awaitDeath(ControllerIdentity, isOwed: Bool)
   /// Until both serve.
   case awaitServing
@@ -67,13 +67,13 @@ struct Fault: Equatable {
   let end: [FaultStep]
 }
 
-/// What the schedule is told of a life.
+/// What the schedule knows of a life.
 struct LifeFacts {
   /// Where it will stop itself.
   var stopOrder: StopOrder?
   /// Whether it stands there.
   var isAtPoint = false
-  /// Whether it leaves the other one a long time to answer.
+  /// Whether it leaves its peer a long time to answer.
   var isPatient = false
 }
 
@@ -81,9 +81,9 @@ struct LifeFacts {
 enum PointPlace {
   /// Whenever requests go.
   case traffic
-  /// When it starts beside the other one; when it starts alone.
+  /// When it starts while its peer runs; when it starts alone.
   case joining, resuming
-  /// When the other one has died or is silent; when the dead one comes back.
+  /// When its peer has died or is silent; when the dead peer comes back.
   case surviving, releasing
   /// When it was asked to leave.
   case leaving
@@ -176,7 +176,7 @@ struct FaultSchedule {
     }
     let facts = [a, b]
     let ordered = ControllerIdentity.allCases.filter { facts[$0.index].stopOrder != nil }
-    // Who stands at its point goes first.
+    // A controller that has reached its point goes first.
     if let stopper = ordered.first(where: { facts[$0.index].isAtPoint }) ?? ordered.first,
       let order = facts[stopper.index].stopOrder
     {
@@ -236,7 +236,7 @@ struct FaultSchedule {
       return fault(
         .both, "kill \(first), \(second) while it takes over", first, begin + [.kill(first), late, .kill(second)])
     case 2:
-      // Frozen and alone; goes on while nobody is there, or after another has come.
+      // Frozen and alone; continues while no other runs, or after another has come.
       return fault(
         .both, "freeze \(first), kill \(second), \(first) goes on", first,
         begin + [.freeze(first), soon, .kill(second), late, .proceed(first), soon])
@@ -251,7 +251,7 @@ struct FaultSchedule {
         begin + [.freeze(first), soon, .freeze(second), .sleep(deadline + deadline / 2)]
           + [.proceed(first), soon, .proceed(second), late])
     default:
-      // Who comes first finds nobody, and recovers what both left.
+      // The first to start finds nobody, and recovers what both left.
       let start = start(first, mayStopAt: [.resuming, .surviving])
       var steps = begin + [.kill(first), soon, .kill(second), soon, start]
       if case .start(_, .some, _) = start { steps += [.awaitStop(first)] + act(on: first) }
@@ -281,7 +281,7 @@ struct FaultSchedule {
           .both, "kill \(other), and \(name)", stopper, steps + [soon, .kill(other)] + act(on: stopper))
       }
     case .surviving:
-      // Who is dead already is not killed by the survivor.
+      // The survivor does not kill a controller that is dead already.
       let mustFreeze = order.point == .killBefore || order.point == .killAfter
       let harm: FaultStep = mustFreeze || random.below(4) == 0 ? .freeze(other) : .kill(other)
       if !facts[stopper.index].isAtPoint { steps = [.awaitServing, harm] }
@@ -297,7 +297,7 @@ struct FaultSchedule {
     case .leaving:
       if !facts[stopper.index].isAtPoint {
         steps = [.awaitServing]
-        // What the other one asks for is granted to it; only what nobody asks for is left to nobody.
+        // Functions that the peer asks for are granted to it; only those that nobody asks for are vacated.
         if order.point == .vacateBefore || order.point == .vacateAfter { steps += [.kill(other), .awaitCalm] }
         steps.append(.terminate(stopper))
       }
@@ -305,13 +305,13 @@ struct FaultSchedule {
     }
   }
 
-  /// What happens to a controller that stands at its point while the other one is in trouble.
+  /// What happens to a controller that stands at its point while its peer is in trouble.
   private mutating func act(on stopper: ControllerIdentity) -> [FaultStep] {
     let soon = FaultStep.sleep(between(1000, 2_000_000))
     switch random.below(4) {
     case 0: return [soon, .proceed(stopper), soon]
     case 1:
-      // Nobody is there to kill it but the other's next life, which displaces it.
+      // Only the next life of its peer can kill it, by displacing it.
       return [
         soon, .kill(stopper.peer), soon, .start(stopper.peer, stopAt: nil, isPatient: false),
         .awaitDeath(stopper, isOwed: false),
@@ -331,7 +331,7 @@ struct FaultSchedule {
     if pressesDisk, random.below(4) != 0,
       let harm = steps.firstIndex(where: { $0 == .kill(Self.late) || $0 == .freeze(Self.late) })
     {
-      // Long enough that much of its I/O waits; then long enough that the other one could do it again meanwhile. A
+      // Long enough that much of its I/O waits; then long enough that its peer could do it again meanwhile. A
       // killed process cannot end while the kernel waits for its I/O, so this has to end by itself.
       let lead = between(10_000_000, 40_000_000)
       steps.insert(contentsOf: [.press(lead + between(100_000_000, 400_000_000)), .sleep(lead)], at: harm)

@@ -10,7 +10,7 @@ struct StressControllers {
   let subsystem: Subsystem
   /// Whose `controller` they are: the executable that users run, but for planted defects.
   let program: BatonProgram
-  /// Options that every life gets, beside its deadline.
+  /// Options that every life gets, in addition to its deadline.
   var arguments: [String] = []
   /// Of an impatient one.
   var deadlineNanoseconds: UInt64
@@ -34,7 +34,7 @@ struct StressFaults {
   var starts: UInt64 = 0
   /// Points that were asked for and not reached within a moment.
   var pointsMissed: UInt64 = 0
-  /// Controllers that the other one put out though nobody had stopped them: the machine kept them waiting.
+  /// Controllers that were fenced though nobody had stopped them: the machine stalled them.
   var putOutRunning: UInt64 = 0
   /// What was logged last when one of these went by itself.
   var lastWords = ""
@@ -60,7 +60,7 @@ final class StressDriver {
   private(set) var faults = StressFaults()
 
   private var fault: Fault?
-  /// All faults so far, for whoever wants to repeat them.
+  /// All faults so far, so that they can be repeated.
   private(set) var record = FaultRecord()
   private var steps: [FaultStep] = []
   private var position = 0
@@ -84,7 +84,7 @@ final class StressDriver {
   /// Lives in a row that ended before they served, though nobody had done anything to them.
   private var failuresToStart = 0
 
-  /// A request is answered, a controller serves, a silent one is put out within this, or something hangs.
+  /// Within this time a request is answered, a controller serves, and a silent one is fenced, or something hangs.
   static let patienceNanoseconds: UInt64 = 20_000_000_000
   /// A point is reached within this, or it is given up.
   private static let pointNanoseconds: UInt64 = 1_000_000_000
@@ -252,7 +252,7 @@ final class StressDriver {
     guard seat.proceed() else { return }
     note("let \(controller) go on")
     touch(now)
-    // Only a pause of a controller that served, beside a patient one that serves, is one that must be survived.
+    // A controller must survive a pause only if it served and a patient peer serves meanwhile.
     let other = seats[controller.peer.index]
     guard let frozenAt, fault?.kind == .pause, seat.hasServed, !seat.wasTerminated, other.isPatient, other.isRunning,
       other.hasServed, schedule.isPauseOwed
@@ -289,16 +289,16 @@ final class StressDriver {
     if !seat.isAlive { return true }
     if isOwed {
       let other = seats[seat.identity.peer.index]
-      // Who was to see to that was put out itself: its next life displaces the frozen one.
+      // The peer that was to kill it was fenced itself: its next life displaces the frozen one.
       if !other.isAlive { try start(other.identity, stopAt: nil, isPatient: false, now) }
       if elapsed > Self.patienceNanoseconds, other.isRunning {
         ledger.accuse(
-          "controller \(seat.identity), silent for \(Figure.duration(elapsed)), was not put out by "
+          "controller \(seat.identity), silent for \(Figure.duration(elapsed)), was not fenced by "
             + "\(seat.identity.peer)")
       }
       return false
     }
-    // It stands where the other one has no claim on it, or it leaves, which takes its time while requests are served.
+    // It stands where its peer may not kill it, or it leaves, which takes its time while requests are served.
     let patience = seat.wasTerminated && seat.isRunning ? Self.patienceNanoseconds : Self.pointNanoseconds
     if elapsed < patience { return false }
     if patience == Self.patienceNanoseconds {
@@ -311,7 +311,7 @@ final class StressDriver {
   private func awaitServing(_ elapsed: UInt64, _ now: UInt64) throws -> Bool {
     guard now - statusAt >= Self.statusNanoseconds else { return false }
     statusAt = now
-    // Whoever has died meanwhile is started again, plainly.
+    // A controller that has died meanwhile is started again, plainly.
     for seat in seats where !seat.isAlive {
       try start(seat.identity, stopAt: nil, isPatient: false, now)
     }
@@ -359,12 +359,12 @@ final class StressDriver {
     case .exited(0):
       if !seat.wasTerminated { ledger.accuse("controller \(controller) left, and nobody had asked it to") }
     case .signalled(SIGKILL), .exited(1):
-      // Killed by the other one, or fenced by it and gone by itself.
+      // Killed by its peer, or fenced by it and gone by itself.
       if let claim, claim.controller == controller, now < claim.until {
         faults.killedInTime += 1
         ledger.accuse(
-          "controller \(controller) was put out though it had been frozen for \(Figure.duration(claim.nanoseconds)) "
-            + "only, of \(Figure.duration(schedule.patience)) that its peer allows")
+          "controller \(controller) was fenced though it had been frozen for only "
+            + "\(Figure.duration(claim.nanoseconds)) of the \(Figure.duration(schedule.patience)) that its peer allows")
       } else if seat.hasServed, !seat.wasStopped, !seat.wasTerminated {
         faults.putOutRunning += 1
         if ending == .exited(1) { faults.lastWords = LogFile.lastLine(of: controllers.log.path) }
@@ -403,7 +403,7 @@ final class StressDriver {
     }
   }
 
-  /// What is done, in the log of those to whom it is done.
+  /// Writes what is done to the controllers into their log.
   private func note(_ what: String) {
     let seconds = Figure.fixed(Double(monotonicNanoseconds() - startedAt) / 1e9, 4)
     Console.write(
@@ -423,7 +423,7 @@ final class StressDriver {
     }
   }
 
-  /// While nothing is done to the controllers any more: whoever was put out all the same is started again.
+  /// While nothing is done to the controllers any more: one that was fenced all the same is started again.
   func attend(_ now: UInt64) throws {
     guard now - lookedAt >= Self.lookNanoseconds else { return }
     lookedAt = now
@@ -450,13 +450,13 @@ final class StressDriver {
     }
   }
 
-  /// Kills whoever is left, and waits for its end: nothing of a run outlives it.
+  /// Kills the controllers that are left, and waits for their ends: nothing of a run outlives it.
   func killBoth() {
     for seat in seats { seat.end() }
   }
 }
 
-/// The log of a run. A class, because who writes into it is a class too.
+/// The log of a run. A class, because its writers are classes too.
 final class StressLog {
   let path: String
   /// Open for the driver's own lines, which are short and go to the end in one piece.

@@ -22,7 +22,7 @@ struct StressFailure {
   /// The options of the run, as words of a command line, without the schedule.
   let options: [String]
 
-  /// Writes all of it, as far as that is possible: what cannot be written is told of and changes nothing.
+  /// Writes all of it, as far as that is possible: a file that cannot be written is reported and changes nothing.
   func write(_ subsystem: Subsystem, _ driver: StressDriver, _ log: StressLog, _ ledger: StressLedger) {
     keep(subsystem.location.region, as: "region")
     if log.path != "\(folder)/log" { keep(log.path, as: "log") }

@@ -118,7 +118,7 @@ struct StressReport: Encodable {
     }
     if putOutRunning > 0 {
       lines.append(
-        "put out running    \(Figure.count(putOutRunning)), which the machine had kept waiting"
+        "fenced while alive \(Figure.count(putOutRunning)), stalled by the machine"
           + (lastWords.isEmpty ? "" : "; the last one said: \(lastWords)"))
     }
     if faults > 0 {

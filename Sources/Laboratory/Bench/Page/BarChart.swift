@@ -15,9 +15,9 @@ struct BarChart {
     var figure: String?
     /// Times the reference, 10th to 90th percentile.
     var spread: BenchReport.Spread?
-    /// Where the bar that is to be judged may end at the most.
+    /// The longest the judged bar may be.
     var goal: Double?
-    /// What else there is to say: how Baton stands beside a peer, or why it was not run.
+    /// A remark: how Baton compares with a peer, or why the peer was not run.
     var note: String?
   }
 
@@ -80,7 +80,7 @@ struct BarChart {
       + bars.filter { $0.length == nil }
   }
 
-  /// How Baton stands beside something by their ratio, in words: `1.30× faster`, `as fast`.
+  /// How Baton compares with something, by the ratio, in words: `1.30× faster`, `as fast`.
   static func standing(_ ratio: Double, _ row: BenchReport.Row) -> String {
     let isSpeed = row.better == .more || Quantity.isTime(row.unit)
     switch ratio {
@@ -90,7 +90,7 @@ struct BarChart {
     }
   }
 
-  /// A goal beside a peer, in words.
+  /// A goal relative to a peer, in words.
   static func aim(_ goal: Double, _ row: BenchReport.Row) -> String {
     let isSpeed = row.better == .more || Quantity.isTime(row.unit)
     switch goal {
@@ -119,18 +119,18 @@ struct BarChart {
   static func said(_ name: String, note: String?, values: (String, String)) -> Markup {
     let remark: Markup = note.map { [" ", tag("span", ["class": "note"], Markup($0))] } ?? []
     return tag(
-      "div", ["class": "said"], tag("div", [:], tag("span", ["class": "who"], Markup(name)), remark),
+      "div", ["class": "said"], tag("div", [:], tag("span", ["class": "subject"], Markup(name)), remark),
       tag("div", ["class": "figure"], Markup(values.0)), tag("div", ["class": "times"], Markup(values.1)))
   }
 
-  /// The bar for those who do not see it.
+  /// The bar for readers who do not see it.
   private func title(_ bar: Bar, _ length: Double) -> String {
     var title = "\(bar.name): \(bar.figure ?? ""), \(Quantity.times(length)) \(reference?.rawValue ?? "")"
     if let spread = bar.spread { title += ", in most rounds \(Quantity.range(spread))" }
     if let goal = bar.goal {
       title +=
         bar.kind == .peer
-        ? "; the goal is that Baton takes at the most \(Quantity.times(goal))" : "; the goal is \(Quantity.times(goal))"
+        ? "; the goal is that Baton takes at most \(Quantity.times(goal))" : "; the goal is \(Quantity.times(goal))"
     }
     return title
   }

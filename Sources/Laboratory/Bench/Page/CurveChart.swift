@@ -57,7 +57,7 @@ struct CurveChart {
   /// Stretched to whatever room there is; the lines keep their width.
   private func drawing(_ title: String) -> Markup {
     let summary = curves.map { curve in
-      "\(curve.name): median \(figure(curve, 50)), 99 % within \(figure(curve, 99)), at the most \(figure(curve, 100))"
+      "\(curve.name): median \(figure(curve, 50)), 99 % within \(figure(curve, 99)), at most \(figure(curve, 100))"
     }
     var parts: [Markup] = [
       tag("title", [:], Markup("Latency by percentile, \(title). \(summary.joined(separator: "; "))."))

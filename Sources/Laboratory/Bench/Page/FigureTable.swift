@@ -19,7 +19,7 @@ enum FigureTable {
   }
 
   private static func lines(_ row: BenchReport.Row) -> Markup {
-    // The case's own cells reach down beside its peers.
+    // The case's own cells reach down next to its peers.
     let height = "\(1 + row.peers.count)"
     func own(_ text: String, _ kind: String? = "number") -> Markup {
       tag("td", ["rowspan": height, "class": kind], Markup(text))

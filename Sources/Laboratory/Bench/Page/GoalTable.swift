@@ -4,7 +4,7 @@ enum GoalTable {
   struct Line {
     let suite: String
     let what: String
-    let beside: String
+    let reference: String
     /// As it is written, with its direction.
     let goal: String
     let measured: String
@@ -15,10 +15,10 @@ enum GoalTable {
   static func lines(_ report: BenchReport) -> [Line] {
     report.results.flatMap { row in
       var lines: [Line] = []
-      func add(_ beside: String, _ goal: String, _ measured: String?, _ verdict: BenchReport.Verdict?) {
+      func add(_ reference: String, _ goal: String, _ measured: String?, _ verdict: BenchReport.Verdict?) {
         lines.append(
           Line(
-            suite: row.suite, what: row.name, beside: beside, goal: goal, measured: measured ?? "not compared",
+            suite: row.suite, what: row.name, reference: reference, goal: goal, measured: measured ?? "not compared",
             verdict: verdict ?? .undecided))
       }
       if let goal = row.goal {
@@ -56,7 +56,9 @@ enum GoalTable {
             lines.map { line in
               tag(
                 "tr", [:], tag("td", ["class": "suite-name"], tag("a", ["href": "#\(line.suite)"], Markup(line.suite))),
-                tag("th", ["scope": "row"], Markup(line.what)), tag("td", ["class": "beside"], Markup(line.beside)),
+                tag("th", ["scope": "row"], Markup(line.what)),
+                
+                tag("td", ["class": "reference"], Markup(line.reference)),
                 tag("td", ["class": "number goal"], Markup(line.goal)),
                 tag("td", ["class": "number strong"], Markup(line.measured)),
                 tag("td", ["class": "judged"], badge(line.verdict)))

@@ -99,11 +99,11 @@ enum PageStyle {
 
     .said { display: grid; grid-template-columns: minmax(0, 1fr) auto auto; align-items: end; gap: 0 8px;
       font-size: 13.5px; line-height: 1.4; }
-    .who { overflow-wrap: anywhere; margin-right: 3px; }
+    .subject { overflow-wrap: anywhere; margin-right: 3px; }
     .said .note { display: inline-block; color: var(--muted); font-size: 12.5px; }
     .said .figure { white-space: nowrap; }
     .said .times { min-width: 50px; text-align: right; font-weight: 600; }
-    .ours .who, .ours .figure { font-weight: 650; }
+    .ours .subject, .ours .figure { font-weight: 650; }
     .bars li + li { margin-top: 1px; }
     .bar { overflow: visible; }
     .bar .grid { stroke: var(--grid); }
@@ -170,7 +170,7 @@ enum PageStyle {
     .figures .peer td { border-top: 0; padding-top: 0; }
     .figures .control { color: var(--muted); }
     .goals tbody th { min-width: 210px; font-weight: 600; }
-    .goals .beside { white-space: normal; min-width: 150px; }
+    .goals .reference { white-space: normal; min-width: 150px; }
     .goals thead th:nth-child(4), .goals thead th:nth-child(5) { text-align: right; }
     .curves td, .curves thead th { text-align: right; }
     .curves th, .curves td { padding: 6px 10px; }
@@ -203,7 +203,7 @@ enum PageStyle {
       .goals tbody th, .goals td { display: block; border: 0; padding: 0; min-width: 0; white-space: normal; }
       .goals tbody th { order: 1; }
       .goals .judged { order: 2; text-align: right; }
-      .goals .beside { order: 3; color: var(--muted); }
+      .goals .reference { order: 3; color: var(--muted); }
       .goals .strong { order: 4; }
       .goals .goal { order: 5; color: var(--muted); text-align: left; }
       .goals .suite-name { order: 6; text-align: right; }

@@ -5,10 +5,10 @@ extension ReportPage {
       "The right to serve a function goes from one process to the other and back: transitions of one word.",
     "dispatch": "A request goes from a host to a controller and back, on a unit that does nothing.",
     "throughput": "As many requests as go through, many of them outstanding, on a unit that does nothing.",
-    "storage": "Requests to a real file through the dispatcher, beside what else can be done with the same file.",
+    "storage": "Requests to a real file through the dispatcher, compared with other ways to use the same file.",
     "nbd": "A unit as a disk over NBD: fio at a controller, and at other servers on the same file.",
-    "takeover": "A controller is killed under load, and the other one answers in its place.",
-    "scale": "Thousands of functions and dozens of hosts, beside one of each.",
+    "takeover": "A controller is killed under load, and its peer answers in its place.",
+    "scale": "Thousands of functions and dozens of hosts, compared with one of each.",
   ]
 
   /// One suite: its cases by the way of waiting, its controls, every figure.
@@ -71,7 +71,7 @@ extension ReportPage {
       tag("div", ["class": drawn.count == 2 ? "drawn both" : "drawn"], Markup(drawn)))
   }
 
-  /// The one figure that a case is about. The others stand beside the bars, where there are any.
+  /// The one figure that a case is about. The others stand next to the bars, if any.
   private func headline(_ row: BenchReport.Row, isDrawn: Bool) -> Markup {
     func piece(_ kind: String?, _ text: String) -> Markup { tag("span", ["class": kind], Markup(text)) }
     let figure = Quantity.text(row.p50, row.unit)

@@ -52,8 +52,8 @@ struct ReportPage {
         tag(
           "p", ["class": "lead"],
           """
-          Processes pass requests and ownership over shared memory. Each figure stands beside its floor, the least \
-          that this machine allows, and beside what one would use instead, measured in the same run, round by round.
+          Processes pass requests and ownership over shared memory. Each figure is compared with its floor, the \
+          least that this machine allows, and with what one would use instead, in the same run, round by round.
           """),
         tag("dl", ["class": "tiles"], Markup(tiles.map { tile($0.0, $0.1, $0.2) })),
         tag(

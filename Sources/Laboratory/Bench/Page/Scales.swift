@@ -8,7 +8,7 @@ struct RatioScale {
   /// Right ends that divide into whole steps. With room for a peer that is forty times the floor nothing else would
   /// show.
   private static let ends = [3.0, 4, 5, 6]
-  /// What a ratio needs beside itself, so that its spread shows.
+  /// The room that a ratio needs around it, so that its spread shows.
   private static let margin = 1.05
 
   /// The shortest that holds all of them, or the longest there is.
