@@ -66,7 +66,7 @@ public struct HostMemory: ~Copyable {
     let sealed = baton_is_sealed_against_shrink(descriptor.number)
     guard sealed == 1 else {
       throw BatonError(
-        .invalid, subject, sealed == 0 ? "is not sealed against shrinking" : "is no memfd",
+        .invalid, subject, sealed == 0 ? "is not sealed against shrinking" : "is not a memfd",
         fix: "seal it with F_SEAL_SHRINK before it is handed over")
     }
     guard baton_is_tmpfs(descriptor.number) == 1 else {
@@ -83,7 +83,7 @@ public struct HostMemory: ~Copyable {
     let mapping = try Mapping(of: descriptor, count: Int(count), subject: subject)
     let header = mapping.base.load(as: baton_host_header.self)
     guard header.magic == baton_host_magic else {
-      throw BatonError(.foreign, subject, "does not begin as host memory does")
+      throw BatonError(.foreign, subject, "does not begin like host memory")
     }
     guard header.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
       throw BatonError(

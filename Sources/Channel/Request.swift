@@ -99,7 +99,7 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
   case noSuchUnit = 2
   /// The extent goes past the end of the unit.
   case outOfRange = 3
-  /// Offset, length or buffer is no multiple of the unit's block size.
+  /// Offset, length or buffer is not a multiple of the unit's block size.
   case misaligned = 4
   /// The length is zero.
   case zeroLength = 5
@@ -134,7 +134,7 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
     case .invalidOperation: "no such operation"
     case .noSuchUnit: "no such unit"
     case .outOfRange: "past the end of the unit"
-    case .misaligned: "offset, length or buffer is no multiple of the block size"
+    case .misaligned: "offset, length or buffer is not a multiple of the block size"
     case .zeroLength: "the length is zero"
     case .tooLong: "the length is more than one request may have"
     case .badBuffer: "the buffer lies outside of the arena"

@@ -132,7 +132,7 @@ public final class AsyncHost: Sendable {
             break
           }
           call.continuation.resume(
-            throwing: BatonError(.missing, "controllers", "neither of them is left", fix: "start them again"))
+            throwing: BatonError(.missing, "controllers", "none is left", fix: "start them again"))
           backlog.removeFirst()
           continue
         }

@@ -226,7 +226,7 @@ extension NBDConnection {
         command == .write || command == .writeZeroes ? .noSpace : .invalid, "past the end of the export")
     }
     if (offset | UInt64(length)) & blockMask != 0 {
-      return Refusal(.invalid, "offset or length is no multiple of the smallest block")
+      return Refusal(.invalid, "offset or length is not a multiple of the smallest block")
     }
     if command == .read || command == .write, length > payloadMax {
       return Refusal(

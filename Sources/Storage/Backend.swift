@@ -182,7 +182,7 @@ extension Backend {
 
   private static func checkKind(_ facts: FileFacts, _ path: String) throws(BatonError) {
     guard facts.kind == .regular || facts.kind == .blockDevice else {
-      throw BatonError(.invalid, path, "is no file and no block device", fix: "name one that is")
+      throw BatonError(.invalid, path, "is neither a file nor a block device", fix: "name one that is")
     }
   }
 
@@ -193,7 +193,7 @@ extension Backend {
     let subject = path.isEmpty ? "unit of \(size) bytes" : path
     guard UnitGeometry.isBlockSize(blockSize) else {
       throw BatonError(
-        .unsupported, subject, "wants direct I/O in blocks of \(blockSize) bytes",
+        .unsupported, subject, "requires direct I/O in blocks of \(blockSize) bytes",
         fix: "create the unit with --buffered")
     }
     let whole = size & ~(UInt64(blockSize) - 1)
@@ -218,7 +218,7 @@ extension Backend {
     let file = OwnedDescriptor(
       try check(
         baton_open(path, true, direct, false), path, doing: "opening the unit for reading and writing",
-        fix: "see that it exists and that you may write it"))
+        fix: "make sure that it exists and that you may write it"))
     // Root opens a file that nobody may write. A file without any write permission is meant to stay as it is.
     let facts = try FileFacts(of: file, subject: path)
     if facts.kind == .regular, !facts.hasWritePermission {

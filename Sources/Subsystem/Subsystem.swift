@@ -125,7 +125,7 @@ public struct Subsystem: Sendable, Equatable {
       guard size <= Self.unitsCountMax,
         said.isEmpty || said.hasPrefix(Self.unitsHeading) || Self.unitsHeading.hasPrefix(said)
       else {
-        throw BatonError(.busy, path, "is in the way: it is of no subsystem", fix: "move it away, or remove it")
+        throw BatonError(.busy, path, "is in the way: it belongs to no subsystem", fix: "move it away, or remove it")
       }
       // One that is not whole was written before anything was made.
       if said.hasSuffix(Self.unitsEnd) {

@@ -39,7 +39,7 @@ public struct SubsystemLocation: Sendable, Equatable {
     }
     guard !name.isEmpty, name.utf8.count <= Self.nameCountMax, allowed, name != ".", name != ".." else {
       throw BatonError(
-        .invalid, "subsystem '\(name)'", "is no name for a subsystem",
+        .invalid, "subsystem '\(name)'", "is not a valid subsystem name",
         fix: "use up to \(Self.nameCountMax) of a-z A-Z 0-9 . _ - or a path")
     }
     self.name = name

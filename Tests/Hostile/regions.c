@@ -11,7 +11,7 @@
 //   every     a few bytes of every page
 //
 // One line a case: what was planted (read back from the file and compared), whether the checksum is what it should be,
-// and what came of it. Everything follows from SEED. Exits 0 only if all was as it should be and each case had damage.
+// and what came of it. Everything follows from SEED. Exits 0 only if all was as expected and each case had damage.
 //
 // It knows the public layout and nothing else of Baton. tools/check-regions builds and runs it.
 #include <errno.h>

@@ -151,7 +151,7 @@ struct ServerLimitTests {
     #expect(!greedy[1].isEnded)
   }
 
-  @Test("A handshake that does not come to its end is ended", arguments: [0, 2, 4, 20])
+  @Test("A handshake that does not end is ended", arguments: [0, 2, 4, 20])
   func handshake(_ count: Int) throws {
     let rig = try ServerRig { $0.handshakeNanosecondsMax = 1_000_000 }
     let client = try rig.connect()

@@ -444,7 +444,7 @@ final class FileSizeLimitTests {
   }
 }
 
-@Suite("Backends: what is not as it should be")
+@Suite("Backends: bad files, devices and limits")
 struct BadStorageTests {
   let folder: ScratchFolder
 

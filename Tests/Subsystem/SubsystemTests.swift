@@ -346,7 +346,7 @@ struct SubsystemTests {
 @Suite("Subsystem: words and names")
 struct NameTests {
   @Test(
-    "What is no name for a subsystem",
+    "What is not a valid subsystem name",
     arguments: [
       "", ".", "..", "a b", "a:b", "a\nb", "a\0b", "é", "a*", "~", "$HOME", "a\\b", "%",
       String(repeating: "x", count: 81),

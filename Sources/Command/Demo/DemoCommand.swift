@@ -6,20 +6,20 @@ import Glibc
 
 struct DemoCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "demo", abstract: "The whole story on scratch files, every byte verified.",
+    commandName: "demo", abstract: "Show the whole story on scratch files, with every byte verified.",
     discussion: """
-      Makes a subsystem with two units, starts both controllers, writes an image through both in turn, reads every \
+      Creates a subsystem with two units, starts both controllers, writes an image through both in turn, reads every \
       piece back through the other controller, and then lets a host write and read at random through both. In the \
       middle of that it kills the controller that owns the unit, shows how long the host waited, and starts it again. \
       Exits 0 only if every byte was right, 2 if one was not.
       """)
 
-  @Option(help: ArgumentHelp("A real file to copy through the controllers.", valueName: "file")) var image: String?
+  @Option(help: ArgumentHelp("File to copy through the controllers.", valueName: "file")) var image: String?
   @Option(
-    help: ArgumentHelp("Time of random load, such as 5s (default: 5s, with --quick 1s).", valueName: "time"),
+    help: ArgumentHelp("Duration of the random load, such as 5s (default: 5s, with --quick 1s).", valueName: "time"),
     transform: RunTime.seconds(parsing:))
   var runtime: Double?
-  @Flag(help: "A short form: a smaller scratch image and a second of load.") var quick = false
+  @Flag(help: "Short form: a smaller scratch image and one second of load.") var quick = false
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
@@ -221,7 +221,7 @@ struct DemoReport: Encodable {
       image, SHA-256     \(sha256)
       read back          \(sha256Read)
       read back again    \(sha256ReadAgain)
-      \(isVerified ? "all as it should be: every byte that was read is the byte that was written" : "THE IMAGE DIFFERS")
+      \(isVerified ? "verified: every byte that was read is the byte that was written" : "THE IMAGE DIFFERS")
       """
   }
 }

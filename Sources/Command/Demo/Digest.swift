@@ -49,7 +49,7 @@ struct Digest: ~Copyable {
     }
     let said = try program.output(within: Self.secondsMax)
     let digits = said.prefix(while: \.isHexDigit)
-    guard digits.count == 64 else { throw BatonError(.system, Self.subject, "says '\(said)', which is no hash") }
+    guard digits.count == 64 else { throw BatonError(.system, Self.subject, "says '\(said)', which is not a hash") }
     return String(digits)
   }
 }

@@ -17,7 +17,7 @@ struct ImageFile: ~Copyable {
     let file = OwnedDescriptor(number)
     let facts = try FileFacts(of: file, subject: path)
     guard facts.kind == .regular, facts.size > 0 else {
-      throw BatonError(.invalid, path, "is no file with something in it", fix: "name another")
+      throw BatonError(.invalid, path, "is empty, or not a file", fix: "name another")
     }
     let mapping = try Mapping(of: file, count: Int(facts.size), writable: false, subject: path)
     self.mapping = mapping

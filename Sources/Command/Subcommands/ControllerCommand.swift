@@ -8,7 +8,7 @@ struct ControllerCommand: ParsableCommand {
     abstract: "Run one controller in the foreground, until SIGTERM, SIGINT, SIGQUIT or SIGHUP.")
 
   @OptionGroup var controller: ForegroundController
-  @Flag(help: "Run it as a child process, and start it again when it ends.") var supervise = false
+  @Flag(help: "Run the controller as a child process, and start it again when it ends.") var supervise = false
 
   func run() throws {
     if supervise { try runSupervised() } else { try controller.run() }

@@ -5,16 +5,17 @@ import BatonSharedMemory
 
 struct CreateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "create", abstract: "Make a subsystem.",
+    commandName: "create", abstract: "Create a subsystem.",
     discussion: """
       A unit is a file or block device PATH[:SIZE] (with SIZE, a file that does not exist yet is created), mem:SIZE \
       (shared memory) or null:SIZE. fault:RULES: before any of these makes it fail on purpose; RULES are \
-      comma-separated: delay=5ms, error-after=N, error-every=N, short=BYTES. as:NAME: before all of it gives the unit \
+      comma-separated: delay=5ms, error-after=N, error-every=N, short=BYTES. as:NAME: before all that gives the unit \
       a name, by which NBD clients find it.
       """)
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
-  @Option(help: ArgumentHelp("A unit; give one option for each.", valueName: "unit")) var unit: [String]
+  @Option(help: ArgumentHelp("Unit of the subsystem; repeat the option for each.", valueName: "unit"))
+  var unit: [String]
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
 
   func run() throws {

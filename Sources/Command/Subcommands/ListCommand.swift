@@ -33,11 +33,11 @@ struct ListCommand: ParsableCommand {
 
 struct PruneCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "prune", abstract: "Remove what killed commands have left.",
+    commandName: "prune", abstract: "Remove what killed commands have left behind.",
     discussion: """
-      Removes the subsystems and scratch files that demo, stress and bench left because they were killed: those that \
-      no controller serves and whose maker is gone. It never removes a subsystem of 'baton create' or 'baton serve'; \
-      'baton destroy' does.
+      Removes the subsystems and scratch files that a killed demo, stress or bench left behind: those that no \
+      controller serves and whose maker is gone. It never removes a subsystem of 'baton create' or 'baton serve'; use \
+      'baton destroy' for these.
       """)
 
   @Flag(help: "List what would be removed, and remove nothing.") var dryRun = false

@@ -6,7 +6,7 @@ import Glibc
 
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "run", abstract: "Put load on a subsystem, as one host.",
+    commandName: "run", abstract: "Put load on a subsystem as one host.",
     discussion: """
       Reports the figures so far, whatever ends the run. The exit status says why it ended: 0 complete; 1 requests \
       ended with errors; 2 data was wrong; 4 no controller serves, or the subsystem is gone; 128 + N interrupted by \
@@ -15,7 +15,7 @@ struct RunCommand: ParsableCommand {
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
   @Option(help: "Access pattern.") var rw = AccessPattern.randread
-  @Option(help: "Share of reads in a mixture, in percent.") var rwmixread = 50
+  @Option(help: "Percentage of reads in a mixed pattern.") var rwmixread = 50
   @Option(
     help: ArgumentHelp("Request size in bytes, such as 4k (default: 4096).", valueName: "bytes"),
     transform: ByteSize.init(parsing:))
@@ -25,11 +25,11 @@ struct RunCommand: ParsableCommand {
     help: ArgumentHelp("Run time, such as 10s (default: 10s).", valueName: "time"), transform: RunTime.seconds(parsing:)
   )
   var runtime = 10.0
-  @Option(help: "Number of requests after which it ends.") var number: UInt64?
-  @Option(help: "Controllers that requests go to; if left out, in turn to all that serve.") var path: PathChoice?
-  @Option(help: "Number of the unit; if left out, all of them.") var unit: Int?
+  @Option(help: "Number of requests after which the run ends.") var number: UInt64?
+  @Option(help: "Controllers that requests go to (default: in turn to all that serve).") var path: PathChoice?
+  @Option(help: "Number of the unit (default: all units).") var unit: Int?
   @Option(
-    help: ArgumentHelp("Bytes of each unit to work on, from its start.", valueName: "bytes"),
+    help: ArgumentHelp("Number of bytes of each unit to use, from its start (default: all).", valueName: "bytes"),
     transform: ByteSize.init(parsing:))
   var size: ByteSize?
   @Flag(
@@ -38,7 +38,7 @@ struct RunCommand: ParsableCommand {
       meanwhile.
       """)
   var verify = false
-  @Option(help: "Waiting strategy.") var wait: WaitStrategy = .standard
+  @Option(help: "Waiting strategy of the host.") var wait: WaitStrategy = .standard
   @Option(help: "Seed of the random order.") var seed: UInt64 = 1
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
 
@@ -172,7 +172,7 @@ struct RunCommand: ParsableCommand {
     return try chosen.map { unit in
       guard bs.bytes % unit.blockSize == 0 else {
         throw BatonError(
-          .invalid, "--bs \(bs.bytes)", "is no multiple of unit \(unit.unit)'s block size, \(unit.blockSize)")
+          .invalid, "--bs \(bs.bytes)", "is not a multiple of unit \(unit.unit)'s block size, \(unit.blockSize)")
       }
       let size = min(size?.bytes ?? unit.size, unit.size) / bs.bytes * bs.bytes
       guard size > 0 else {

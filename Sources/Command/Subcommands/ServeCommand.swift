@@ -8,24 +8,25 @@ struct ServeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "serve", abstract: "Serve units as disks over NBD: both controllers, supervised, until SIGTERM.",
     discussion: """
-      Creates the subsystem if needed (--unit as in 'baton create'), runs both controllers, starts one that ends \
-      again, and prints what to hand to NBD clients. Clients may use either controller, or both; while one is gone, \
-      its peer serves its clients as well. It ends by itself only when no controller has ever served, or when none \
-      runs and the subsystem is gone. The subsystem stays when this ends.
+      Creates the subsystem if needed (--unit as in 'baton create'), runs both controllers, starts a controller \
+      again when it ends, and prints URIs for NBD clients. Clients may use either controller, or both; while one is \
+      gone, its peer serves its clients as well. 'serve' ends by itself only if no controller has ever served, or if \
+      none runs and the subsystem is gone. The subsystem remains.
       """)
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
-  @Option(help: ArgumentHelp("A unit, should the subsystem have to be made; one option each.", valueName: "unit"))
+  @Option(help: ArgumentHelp("Unit, if the subsystem must be created; repeat the option for each.", valueName: "unit"))
   var unit: [String] = []
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
   @Option(
-    help: ArgumentHelp("Where clients of controller a come to, in place of a unix socket.", valueName: "address"),
+    help: ArgumentHelp("Addresses that controller a listens on, in place of a unix socket.", valueName: "address"),
     transform: { try NBDAddress(parsing: $0) })
   var nbdA: [NBDAddress] = []
   @Option(
-    help: ArgumentHelp("The same of controller b.", valueName: "address"), transform: { try NBDAddress(parsing: $0) })
+    help: ArgumentHelp("Addresses that controller b listens on, in place of a unix socket.", valueName: "address"),
+    transform: { try NBDAddress(parsing: $0) })
   var nbdB: [NBDAddress] = []
-  @Option(help: "Also on the loopback: a at this port, b at the next one.") var tcp: UInt16?
+  @Option(help: "Loopback port for controller a as well; controller b gets the next one.") var tcp: UInt16?
   @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
   @Option(help: "Least severe level to log.") var logLevel: Logger.Level = .warning
 

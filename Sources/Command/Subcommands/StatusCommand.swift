@@ -8,7 +8,7 @@ struct StatusCommand: ParsableCommand {
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
-  @Flag(help: "Show every unit, however many there are.") var all = false
+  @Flag(help: "Show every unit, not just the first 32.") var all = false
 
   private static let unitsShown = 32
 

@@ -6,11 +6,11 @@ import BatonController
 struct ControllerBehaviour: ParsableArguments {
   @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
   @Option(
-    help: "How long to keep a contended function: adaptive, pending, or a time like 200us (default: adaptive).",
+    help: "Time to keep a contended function: adaptive, pending, or a time such as 200us (default: adaptive).",
     transform: ResidencyPolicy.parse)
   var residency: ResidencyPolicy = .standard
   @Option(
-    help: "How long the peer may be silent before this controller kills it and takes over, 20ms or more (default: 1s).",
+    help: "Silence of the peer after which this controller kills it and takes over, at least 20ms (default: 1s).",
     transform: Deadline.parse)
   var deadline: Deadline = .standard
   @Option(help: .hidden) var stopAt: StopOrder?

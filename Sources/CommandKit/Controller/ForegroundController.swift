@@ -7,13 +7,13 @@ import Logging
 /// The command line of a controller that runs in the foreground, and the run.
 package struct ForegroundController: ParsableArguments {
   @Argument(help: "The subsystem's name, or the path of its folder.") package var name: String
-  @Argument(help: "Which of the two: a or b.") package var identity: ControllerIdentity
+  @Argument(help: "Controller to run: a or b.") package var identity: ControllerIdentity
   @OptionGroup var behaviour: ControllerBehaviour
   @Option(help: "Least severe level to log.") var logLevel: Logger.Level = .info
   @Flag(help: .hidden) var logTimes = false
   @Option(
     help: ArgumentHelp(
-      "Serve the units as disks over NBD there: unix:PATH, tcp:PORT (on the loopback), tcp:ADDRESS:PORT.",
+      "Address to serve the units at over NBD: unix:PATH, tcp:PORT (on the loopback) or tcp:ADDRESS:PORT.",
       valueName: "address"), transform: { try NBDAddress(parsing: $0) })
   var nbd: [NBDAddress] = []
   @OptionGroup var parent: ParentOptions

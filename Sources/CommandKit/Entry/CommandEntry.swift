@@ -55,9 +55,9 @@ package enum CommandEntry {
     throw ExitCode.validationFailure
   }
 
-  /// A program may be started with its input and outputs closed, as daemons are. The next opened file, such as a unit's,
-  /// would get their numbers, and log lines would be written into it. So /dev/null takes their places, open for reading
-  /// only: reads find the end, and writes fail as if the descriptors were closed.
+  /// A program may be started with its input and outputs closed, as daemons are. The next opened file, such as a
+  /// unit's, would get their numbers, and log lines would be written into it. So /dev/null takes their places, open for
+  /// reading only: reads find the end, and writes fail as if the descriptors were closed.
   private static func occupyStandardDescriptors() {
     while true {
       let number = open("/dev/null", O_RDONLY)

@@ -10,7 +10,7 @@ package enum LaboratoryCommand: String, CaseIterable {
   package var abstract: String {
     switch self {
     case .bench: "Measure Baton, compared with its floors and peers in the same run."
-    case .stress: "Kill and freeze controllers under load, every answer checked."
+    case .stress: "Kill and freeze controllers under load, and check every answer."
     }
   }
 }

@@ -16,8 +16,8 @@ package enum OutputFile {
 
   /// Writes the whole text, in place of the old one.
   ///
-  /// A file is replaced as a whole or not at all: the text goes to a file next to it, which then takes its name. What is
-  /// not a file (a pipe, a terminal), or lies in a folder that may not be written, is written itself.
+  /// A file is replaced as a whole or not at all: the text goes to a file next to it, which then takes its name. A
+  /// pipe, a terminal, or a file in a folder that may not be written, is written directly.
   package static func write(_ text: String, to path: String) throws(BatonError) {
     if path == "-" {
       Console.printAsItIs(String(text.hasSuffix("\n") ? text.dropLast() : text[...]))

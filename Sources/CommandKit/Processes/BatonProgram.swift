@@ -4,13 +4,13 @@ import Glibc
 
 /// An executable of Baton: the one that runs, or one that lies in its folder.
 package struct BatonProgram: Sendable {
-  /// What it is called.
+  /// Its name.
   private let name: String
   /// Where the kernel finds it for a child of this process, and for a program that becomes it: by this process's
   /// number, because to that one /proc/self is itself.
   private let image: String
   private let wrappedImage: String
-  /// Where it lies, for somebody who is to start it later; nil where the kernel does not say.
+  /// Its path, for a reader that is to start it later; nil if the kernel does not say.
   package let path: String?
 
   /// This very program: what it starts is of the same build, whatever becomes of the file meanwhile.
@@ -18,13 +18,13 @@ package struct BatonProgram: Sendable {
     name: runningPath?.split(separator: "/").last.map { String($0) } ?? "baton", image: "/proc/self/exe",
     wrappedImage: "/proc/\(getpid())/exe", path: runningPath)
 
-  /// The executable that users run, `baton`, in the folder of this one: what the laboratory does its harm to.
+  /// The executable that users run, `baton`, in the folder of this one: the laboratory kills and freezes it.
   ///
-  /// - Throws: `.missing` where it is not there.
+  /// - Throws: `.missing` if it does not exist.
   package static func shipped() throws(BatonError) -> BatonProgram { try shippedOnce.get() }
 
   private static let shippedOnce = Result<BatonProgram, BatonError> { () throws(BatonError) in
-    try BatonProgram(beside: "baton")
+    try BatonProgram(inSameFolder: "baton")
   }
 
   /// Where an executable of that name lies, or would lie: in the folder of the one that runs.
@@ -46,7 +46,7 @@ package struct BatonProgram: Sendable {
   }
 
   /// Held open until this process ends: all that it starts is of one build, though the file may be replaced meanwhile.
-  private init(beside name: String) throws(BatonError) {
+  private init(inSameFolder name: String) throws(BatonError) {
     let path = Self.pathBeside(name)
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 {

@@ -79,7 +79,7 @@ package struct ControllerProcess: ~Copyable {
       if ending() != nil { return }
       usleep(1000)
     }
-    throw BatonError(.system, "controller \(identity)", "was killed and is still there")
+    throw BatonError(.system, "controller \(identity)", "was killed and still exists")
   }
 
   /// How it ended; nil while it has not.

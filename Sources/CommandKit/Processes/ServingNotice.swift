@@ -64,7 +64,7 @@ package struct ServingNotice: ParsableArguments {
     var facts = stat()
     // It is not this process's before it has been looked at: what else is open there is not to be written to.
     guard fstat(announce, &facts) == 0, facts.st_mode & S_IFMT == S_IFIFO else {
-      throw BatonError(.invalid, "descriptor \(announce)", "is no pipe to a supervisor", fix: "leave --announce out")
+      throw BatonError(.invalid, "descriptor \(announce)", "is not a pipe to a supervisor", fix: "leave --announce out")
     }
     return OwnedDescriptor(announce)
   }
@@ -73,7 +73,7 @@ package struct ServingNotice: ParsableArguments {
   package func check(_ subsystem: Subsystem) throws(BatonError) {
     guard let generation, try subsystem.status().generation != generation else { return }
     throw BatonError(
-      .foreign, "subsystem '\(subsystem.location.name)'", "is not the one that this controller served before",
+      .foreign, "subsystem '\(subsystem.location.name)'", "is not the subsystem that this controller served before",
       fix: "end its supervisor, and start it again to serve the new one")
   }
 

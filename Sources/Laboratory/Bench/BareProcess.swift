@@ -204,7 +204,7 @@ struct Lookout {
   /// Fails when it should have come.
   func check() throws(BatonError) {
     let waited = monotonicNanoseconds() - start
-    if waited > Self.patienceNanoseconds { throw BatonError(.system, what, "is not seen in time") }
+    if waited > Self.patienceNanoseconds { throw BatonError(.system, what, "was not seen in time") }
   }
 
   /// Between two looks that found nothing.

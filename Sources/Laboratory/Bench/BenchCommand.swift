@@ -28,24 +28,25 @@ struct BenchCommand: ParsableCommand {
     commandName: LaboratoryCommand.bench.rawValue, abstract: LaboratoryCommand.bench.abstract,
     discussion: """
       Suites: \(BenchSuite.allCases.map(\.rawValue).joined(separator: ", ")); all of them if none is named.
-      Each goal is met, missed or undecided; it is undecided where the control of its measurement strays too far to \
-      judge. With --fail-on-miss the exit status is \(goalMissed) when a goal was missed; undecided ones do not count.
+      Each goal is met, missed or undecided; it is undecided if the control of its measurement differs too much from \
+      1 to judge. With --fail-on-miss the exit status is \(goalMissed) if a goal was missed; undecided ones do not \
+      count.
       \(Peer.discussion)
       """)
 
-  @Argument(help: "Suites.") var suites: [BenchSuite] = []
-  @Option(help: "Rounds of each comparison.") var rounds = 25
+  @Argument(help: "Suites to run; all of them if none is named.") var suites: [BenchSuite] = []
+  @Option(help: "Number of rounds of each comparison.") var rounds = 25
   @Option(
     help: ArgumentHelp(
-      "Time after which no further round of a comparison begins, such as 8s; if left out, all rounds run.",
+      "Time after which no further round of a comparison begins, such as 8s (default: none, all rounds run).",
       valueName: "time"), transform: RunTime.seconds(parsing:))
   var runtime: Double?
-  @Flag(help: "A short form: fewer and shorter rounds, all suites in less than two minutes.") var quick = false
+  @Flag(help: "Short form: fewer and shorter rounds, all suites in less than two minutes.") var quick = false
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Flag(help: "Exit with status \(goalMissed) when a goal was missed.") var failOnMiss = false
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
-  @Option(help: ArgumentHelp("Write a page for a browser to this file.", valueName: "file")) var html: String?
+  @Option(help: ArgumentHelp("Write an HTML page to this file.", valueName: "file")) var html: String?
 
   func validate() throws {
     guard (3...10_000).contains(rounds) else { throw ValidationError("--rounds takes 3 to 10000") }

@@ -102,7 +102,7 @@ struct Patience {
     sched_yield()
     try watch?.check()
     if monotonicNanoseconds() > deadline {
-      throw BatonError(.system, "bench", "waits for an answer that does not come")
+      throw BatonError(.system, "bench", "an answer did not come")
     }
   }
 }

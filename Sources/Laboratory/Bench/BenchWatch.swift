@@ -25,7 +25,7 @@ final class BenchWatch {
     let signal = interruption.take()
     if signal != 0 { throw ExitCode(128 + signal) }
     for pidfd in processes where Lookout.hasEnded(pidfd) {
-      throw BatonError(.system, "bench worker", "has ended before its time")
+      throw BatonError(.system, "bench worker", "ended early")
     }
   }
 

@@ -22,7 +22,7 @@ struct BenchWorkerCommand: ParsableCommand {
   private static let turnsPerPhase = 256
 
   @OptionGroup var parent: ParentOptions
-  @Option(help: "-1: not pinned.") var cpu: Int
+  @Option(help: "CPU to run on; -1: any.") var cpu: Int
   @Flag(help: "Both processes share one CPU.") var isCrowded = false
   @Option(help: "A subsystem whose controller b it is.") var controller: [String] = []
   @Option(help: "The same, without an in-flight journal.") var controllerWithoutJournal: [String] = []

@@ -76,7 +76,7 @@ enum Fio {
     let text = try ProgramOutput.of(program, words, within: seconds + secondsBesides, subject: "fio")
     let job = try job(in: text)
     let requests = job.read.requests + job.write.requests
-    guard requests > 0 else { throw BatonError(.system, "fio", "was answered no request") }
+    guard requests > 0 else { throw BatonError(.system, "fio", "completed no request") }
     return (job.read.iops + job.write.iops, requests)
   }
 

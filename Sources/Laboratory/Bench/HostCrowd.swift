@@ -48,12 +48,12 @@ struct HostCrowd: ~Copyable {
   /// That is later than its exit: the ring of the dead holds on to the sockets that it watched until the kernel has
   /// taken it apart. A host that has not noticed takes itself for attached to the next life, which knows nothing of it.
   func notice() throws(BatonError) {
-    try maintain(until: "has noticed the death of controller a") { !$0.isAttached(to: .a) }
+    try maintain(until: "noticed the death of controller a") { !$0.isAttached(to: .a) }
   }
 
   /// Waits until every host is attached to both controllers. `turning` is called meanwhile, again and again.
   func attach(turning: () -> Void = {}) throws(BatonError) {
-    try maintain(until: "is attached to both controllers", turning) {
+    try maintain(until: "attached to both controllers", turning) {
       $0.isAttached(to: .a) && $0.isAttached(to: .b)
     }
   }
@@ -67,7 +67,7 @@ struct HostCrowd: ~Copyable {
         hosts[index].maintain()
         turn()
         if monotonicNanoseconds() > deadline {
-          throw BatonError(.system, "host \(index)", "is waited for until it \(what), and never does")
+          throw BatonError(.system, "host \(index)", "never \(what)")
         }
         usleep(200)
       }

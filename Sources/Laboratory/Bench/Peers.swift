@@ -65,8 +65,8 @@ enum Peer: String, CaseIterable {
 
   /// What the help of the bench says of them.
   static let discussion = """
-    Peers, what one would use instead, are programs that tools/peers builds; BATON_PEERS names their folder, \
-    .build/peers of the source tree if it is not set. One that is missing is reported as not run.
+    Peers, what one would use instead, are programs that tools/peers builds. BATON_PEERS names their folder, by \
+    default .build/peers of the source tree. A missing peer is reported as not run.
     """
 
   /// Where the programs lie: what `BATON_PEERS` names, else `.build/peers` of the tree that this program was built in.

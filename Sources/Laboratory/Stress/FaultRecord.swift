@@ -68,7 +68,7 @@ struct FaultRecord {
         if isEnd { end.append(step) } else { steps.append(step) }
       } else {
         throw BatonError(
-          .invalid, "\(file):\(index + 1)", "'\(words.joined(separator: " "))' is no fault and no step of one",
+          .invalid, "\(file):\(index + 1)", "'\(words.joined(separator: " "))' is neither a fault nor a step of one",
           fix: "take a schedule that baton stress has written")
       }
     }

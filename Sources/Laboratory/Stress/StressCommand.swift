@@ -10,45 +10,46 @@ struct StressCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: LaboratoryCommand.stress.rawValue, abstract: LaboratoryCommand.stress.abstract,
     discussion: """
-      Makes a subsystem on scratch files, starts both controllers, lets hosts write and read few blocks again and \
-      again, and meanwhile kills, freezes and restarts controllers: at random moments, and at named points of the \
-      protocol. Every block that is read and every answer is checked against what was answered before. Exits 0 when \
-      all was right, 2 when something was lost, repeated, torn, answered twice, refused or not answered at all. A \
-      failed run leaves its folder, with logs, region, units, the operations on the block that was wrong, the faults \
-      as they happened and a script that does the same faults again.
+      Creates a subsystem on scratch files, starts both controllers and lets hosts write and read a few blocks again \
+      and again. Meanwhile it kills, freezes and restarts controllers, at random moments and at named points of the \
+      protocol. Every block that is read and every answer is checked against the earlier answers. Exits 0 if all was \
+      right, 2 if something was lost, repeated, torn, answered twice, refused or not answered at all. A failed run \
+      leaves its folder, with logs, region, units, the operations on the wrong block, the faults as they happened, \
+      and a script that repeats these faults.
       """)
 
   @Option(
     help: ArgumentHelp("Run time, such as 60s (default: 60s, without --count).", valueName: "time"),
     transform: RunTime.seconds(parsing:))
   var runtime: Double?
-  @Option(help: "End after so many faults; 0: load alone, until the time is over.") var count: UInt64?
-  @Option(help: "Seed of all choices; another one each time if left out.") var seed: UInt64?
+  @Option(help: "Number of faults after which the run ends; 0: load alone, until the time is over.") var count: UInt64?
+  @Option(help: "Seed of all random choices (default: a different one each time).") var seed: UInt64?
   @Flag(help: "Kill one controller at a time.") var kill = false
-  @Flag(help: "Freeze one controller at a time, beyond the deadline or shorter.") var freeze = false
-  @Flag(help: "Hit both. Without any of these three: all of them, and controllers that leave.") var both = false
-  @Option(help: "A mistake that the controllers make on purpose, which must be found.") var defect: PlantedDefect?
+  @Flag(help: "Freeze one controller at a time, for longer or shorter than the deadline.") var freeze = false
+  @Flag(help: "Kill or freeze both. Without any of these three: all of them, and controllers that leave.")
+  var both = false
+  @Option(help: "Planted mistake of the controllers, which the run must find.") var defect: PlantedDefect?
   @Option(
     help: ArgumentHelp(
-      "How long every controller lets its peer be silent, 20ms or more (default: 50ms, and 2s in some lives).",
+      "Time that every controller lets its peer be silent, at least 20ms (default: 50ms, and 2s in some lives).",
       valueName: "time"), transform: Deadline.parse)
   var deadline: Deadline?
-  @Option(help: "Hosts.") var hosts = 2
-  @Option(help: "Requests that each host keeps outstanding.") var iodepth = 32
+  @Option(help: "Number of hosts.") var hosts = 2
+  @Option(help: "Number of requests that each host keeps outstanding.") var iodepth = 32
   @Option(
-    help: ArgumentHelp("Size of a block, and of a request, in bytes, such as 4k (default: 4096).", valueName: "bytes"),
+    help: ArgumentHelp("Block and request size in bytes, such as 4k (default: 4096).", valueName: "bytes"),
     transform: ByteSize.init(parsing:))
   var bs = ByteSize(4096)
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Flag(help: "Go through the page cache, not O_DIRECT.") var buffered = false
-  @Flag(help: "Also units that are slow, transfer in pieces, and fail on purpose.") var faults = false
+  @Flag(help: "Also use units that are slow, transfer in pieces, and fail on purpose.") var faults = false
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
   @Flag(help: "Keep the disk busy around faults, so that the I/O of a dead controller lands late.") var lateIo = false
   @Option(
-    help: ArgumentHelp("Repeat the faults in this file, which a failed run has left, and then end.", valueName: "file"))
+    help: ArgumentHelp("Repeat the faults in this file, left by a failed run, and then end.", valueName: "file"))
   var schedule: String?
-  @Option(help: ArgumentHelp("Keep what controllers say, and what is done to them, in this file.", valueName: "file"))
+  @Option(help: ArgumentHelp("Write the controllers' logs and the faults to this file.", valueName: "file"))
   var log: String?
   @Option(help: .hidden) var logLevel = "info"
 
@@ -167,7 +168,7 @@ struct StressCommand: ParsableCommand {
     _ interruption: borrowing Interruption
   ) throws -> (report: StressReport, signal: CInt) {
     for unit in try subsystem.status().units.prefix(plan.units.count) where bs.bytes % unit.blockSize != 0 {
-      throw BatonError(.invalid, "--bs \(bs.bytes)", "is no multiple of a unit's block size, \(unit.blockSize)")
+      throw BatonError(.invalid, "--bs \(bs.bytes)", "is not a multiple of a unit's block size, \(unit.blockSize)")
     }
     // By what the units turned out to be: a file system without O_DIRECT has the page cache only.
     var plan = plan
@@ -196,7 +197,7 @@ struct StressCommand: ParsableCommand {
 
   /// What a run that went wrong leaves in its folder.
   private func failure(_ scratch: String, _ plan: StressPlan, _ what: String) -> StressFailure {
-    Console.error("baton: the run is kept in \(scratch); \(scratch)/again does the same faults again")
+    Console.error("baton: the run is kept in \(scratch); \(scratch)/again repeats the same faults")
     return StressFailure(folder: scratch, what: what, options: words(plan))
   }
 
@@ -320,7 +321,7 @@ struct StressRun {
         try driver.attend(now)
         driver.checkProgress(now)
         if now - begun > StressDriver.patienceNanoseconds * 3 {
-          ledger.accuse("reading everything once more does not come to its end")
+          ledger.accuse("reading everything once more does not end")
         }
         _ = try isCalledAway(interruption)
         return ledger.violation == nil

@@ -302,7 +302,7 @@ final class StressDriver {
     let patience = seat.wasTerminated && seat.isRunning ? Self.patienceNanoseconds : Self.pointNanoseconds
     if elapsed < patience { return false }
     if patience == Self.patienceNanoseconds {
-      ledger.accuse("controller \(seat.identity) was asked to leave and has not, for \(Figure.duration(elapsed))")
+      ledger.accuse("controller \(seat.identity) was asked to leave and has not left after \(Figure.duration(elapsed))")
     }
     harm(seat.identity, now, "kill") { $0.kill() }
     return false
@@ -327,7 +327,7 @@ final class StressDriver {
     if elapsed > Self.patienceNanoseconds {
       let late = seats.first { !$0.hasServed || !$0.isRunning }
       ledger.accuse(
-        "controller \(late?.identity ?? .a) does not come to serve within \(Figure.duration(elapsed)): "
+        "controller \(late?.identity ?? .a) did not serve within \(Figure.duration(elapsed)): "
           + LogFile.lastLine(of: controllers.log.path))
     }
     return false
@@ -444,7 +444,7 @@ final class StressDriver {
       for seat in seats { if let change = seat.look() { try notice(change, seat, now) } }
       if now - begun > Self.patienceNanoseconds {
         let stays = seats.filter(\.isAlive).map { "\($0.identity)" }.joined(separator: " and ")
-        ledger.accuse("controller \(stays) was asked to leave and has not, for \(Figure.duration(now - begun))")
+        ledger.accuse("controller \(stays) was asked to leave and has not left after \(Figure.duration(now - begun))")
       }
       usleep(200)
     }

@@ -113,13 +113,13 @@ struct StressReport: Encodable {
     if plannedErrors > 0 { lines.append("planned errors     \(Figure.count(plannedErrors))") }
     if pausesSurvived + killedInTime > 0 {
       lines.append(
-        "short pauses       \(Figure.count(pausesSurvived)) survived, \(Figure.count(killedInTime)) killed though it "
+        "short pauses       \(Figure.count(pausesSurvived)) survived, \(Figure.count(killedInTime)) killed although it "
           + "answered in time")
     }
     if putOutRunning > 0 {
       lines.append(
         "fenced while alive \(Figure.count(putOutRunning)), stalled by the machine"
-          + (lastWords.isEmpty ? "" : "; the last one said: \(lastWords)"))
+          + (lastWords.isEmpty ? "" : "; the last one logged: \(lastWords)"))
     }
     if faults > 0 {
       lines.append(
@@ -131,7 +131,7 @@ struct StressReport: Encodable {
       "seed               \(seed)"
         + (interrupted ? "; interrupted: this is the verdict so far" : ""))
     if violation == nil {
-      lines.append("all as it should be: \(Figure.count(faults)) faults, nothing lost, repeated, torn or unanswered")
+      lines.append("all correct: \(Figure.count(faults)) faults, nothing lost, repeated, torn or unanswered")
     }
     return lines.joined(separator: "\n")
   }

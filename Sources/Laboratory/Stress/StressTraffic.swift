@@ -221,7 +221,7 @@ final class StressHost {
     guard let mismatch = guardStamp(entry).mismatch(buffer(entry), count: plan.blockSize) else { return }
     let last = entries[entry]
     ledger.accuse(
-      "host \(number): buffer \(entry) was written into after its request was answered"
+      "host \(number): buffer \(entry) was changed after its request had been answered"
         + " (\(last.kind.rawValue) of \(describe(last))): \(mismatch)",
       StressEvidence(target: last.target, block: last.block))
   }
@@ -430,7 +430,7 @@ final class StressHost {
       note(entry, completion, moment)
       ledger.blocks[history].endWrite(entry.sequence, at: moment, isCertain: true)
       if let mismatch = stamp(entry).mismatch(buffer(index), count: plan.blockSize) {
-        ledger.accuse("host \(number): buffer \(index) was written into while it was being written from: \(mismatch)")
+        ledger.accuse("host \(number): buffer \(index) was changed while a write used it: \(mismatch)")
       }
     case .writeZeroes:
       note(entry, completion, moment)

@@ -57,7 +57,6 @@ enum GoalTable {
               tag(
                 "tr", [:], tag("td", ["class": "suite-name"], tag("a", ["href": "#\(line.suite)"], Markup(line.suite))),
                 tag("th", ["scope": "row"], Markup(line.what)),
-                
                 tag("td", ["class": "reference"], Markup(line.reference)),
                 tag("td", ["class": "number goal"], Markup(line.goal)),
                 tag("td", ["class": "number strong"], Markup(line.measured)),
