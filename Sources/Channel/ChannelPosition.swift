@@ -37,7 +37,7 @@ public struct ChannelPosition: Equatable {
   /// Where a channel stands in which nothing was ever submitted.
   public init() {}
 
-  /// How a scan ended.
+  /// The result of a scan.
   public enum Outcome: Equatable {
     /// With so many requests that wait for an answer. They stand at the beginning of the table, oldest first.
     case settled(ChannelPosition, unanswered: Int)

@@ -3,7 +3,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// What goes over a control socket: attaching and doorbells. One record each (SOCK_SEQPACKET).
+/// The messages on a control socket: attaching and doorbells. One record each (SOCK_SEQPACKET).
 public enum ControlMessage {
   /// A connection to a controller's control socket.
   public static func connect(path: String, to controller: ControllerIdentity) throws(BatonError) -> OwnedDescriptor {

@@ -137,7 +137,7 @@ public struct HostMemory: ~Copyable {
       + controller.index * linesPerChannel * MemoryLayout<baton_request_line>.stride
   }
 
-  /// Where data lies.
+  /// The memory for data.
   public var arena: UnsafeMutableRawBufferPointer {
     UnsafeMutableRawBufferPointer(start: mapping.base + Int(header.arena_offset), count: Int(header.arena_size))
   }

@@ -1,4 +1,4 @@
-/// What a host can ask for. The raw values lie in request lines.
+/// The operations that a host can request. The raw values lie in request lines.
 @frozen
 public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   /// Blocks of a unit into the arena.
@@ -11,7 +11,7 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   case discard = 4
   /// The blocks read as zeroes from now on.
   case writeZeroes = 5
-  /// The same, and they stay allocated: no hole comes about.
+  /// The same, but they stay allocated: no hole is made.
   case fillZeroes = 6
   /// The caller reads the blocks where they lie: nothing goes into the arena. For a front end in the controller's own
   /// process, which sends them on from there. Only units in memory support it.
@@ -51,7 +51,7 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
 /// A service request: block I/O on a unit, or management of the subsystem.
 @frozen
 public struct Request: Sendable, Equatable {
-  /// What is asked for.
+  /// The requested operation.
   public var operation: Operation
   /// Whether the answer waits until the data is on stable storage (FUA). Writes and write zeroes only.
   public var isDurable: Bool
@@ -64,7 +64,7 @@ public struct Request: Sendable, Equatable {
   public var offset: UInt64
   /// Bytes, a multiple of the block size.
   public var length: UInt64
-  /// Where in the host's arena the data lies, bytes from its start, a multiple of the unit's block size.
+  /// The place of the data in the host's arena: bytes from its start, a multiple of the unit's block size.
   public var buffer: UInt64
 
   /// A request of these parts.
@@ -88,7 +88,7 @@ public struct Request: Sendable, Equatable {
   public static let extentMax: UInt64 = 1 << 30
 }
 
-/// How a request ended. The raw values lie in request lines.
+/// The result of a request. The raw values lie in request lines.
 @frozen
 public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIterable {
   /// Done.

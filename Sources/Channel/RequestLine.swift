@@ -219,7 +219,7 @@ public struct RequestCopy {
   @inlinable @inline(__always)
   public var operation: UInt8 { UInt8(truncatingIfNeeded: head) }
 
-  /// Where `mayStay` lies in `head`.
+  /// The bit of `mayStay` in `head`.
   @inlinable
   static var stayBit: UInt64 { @inline(__always) get { 0x200 } }
 

@@ -5,9 +5,9 @@ import BatonSubsystem
 import Glibc
 import Synchronization
 
-/// A host for code that awaits: any number of tasks perform requests, one thread of its own carries them.
+/// A host for code that uses `await`: any number of tasks perform requests, one thread of the host's own carries them.
 ///
-/// A convenience on top of `Host`, at the cost of a lock and two changes of thread a request; what must be fast polls a
+/// A convenience on top of `Host`, at the cost of a lock and two changes of thread per request; fast code polls a
 /// `Host` of its own.
 public final class AsyncHost: Sendable {
   private struct Call {
@@ -68,7 +68,7 @@ public final class AsyncHost: Sendable {
     start.deliver(self)
   }
 
-  /// What the thread starts with.
+  /// The state that the thread starts with.
   private final class Start: @unchecked Sendable {
     // Unchecked: written before the thread starts, and by the thread alone afterwards; the host is handed over under
     // the lock.

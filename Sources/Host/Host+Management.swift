@@ -4,13 +4,13 @@ import BatonSharedMemory
 import BatonSubsystem
 import CBatonShims
 
-/// Which subsystem and controller answered.
+/// The subsystem and the controller that answered.
 public struct SubsystemIdentity: Sendable, Equatable {
   /// Of this subsystem: two of one name are not the same.
   public let generation: UInt64
   /// The owner of the management function.
   public let controller: ControllerIdentity
-  /// Which life of it.
+  /// The life of it, by its incarnation.
   public let incarnation: UInt64
   /// Its process.
   public let pid: UInt64
@@ -74,7 +74,7 @@ extension Host {
     return units
   }
 
-  /// Whether a unit serves.
+  /// The state of a unit: whether it serves.
   public mutating func state(
     ofUnit unit: Int, on controller: ControllerIdentity? = nil
   ) throws(BatonError) -> UnitState {

@@ -5,7 +5,7 @@ import BatonSubsystem
 import CBatonShims
 import Glibc
 
-/// How a host attaches and waits.
+/// The options for how a host attaches and waits.
 public struct HostOptions: Sendable {
   /// Request lines to each controller: one more than requests that can be outstanding there. A power of two.
   public var linesPerChannel = 256
@@ -15,7 +15,7 @@ public struct HostOptions: Sendable {
   /// the controller that it asks. A controller of another process refuses a large arena without pages, which would
   /// count as its own memory.
   public var isSparse = false
-  /// How `wait` waits.
+  /// The strategy of `wait`.
   public var waiting = WaitStrategy.standard
   /// How long a request that no controller has taken waits for a controller, before it ends as `.leaving`. A request
   /// that a controller has taken, or died with, waits for as long as it takes.
@@ -31,9 +31,9 @@ public struct HostOptions: Sendable {
 /// A request that has been answered.
 @frozen
 public struct Completion: Sendable {
-  /// What the submitter gave along.
+  /// The cookie that the submitter gave.
   public let cookie: UInt64
-  /// How it ended.
+  /// Its status.
   public let status: Status
   /// Bytes transferred for block I/O; what was asked for otherwise (a unit's state, a count).
   public let value: UInt64
@@ -157,7 +157,7 @@ public struct Host: ~Copyable {
     self.channelB = channelB
   }
 
-  /// Where data lies that is written, and where data goes that is read.
+  /// The memory for data that is written or read.
   public var arena: UnsafeMutableRawBufferPointer { memory.arena }
 
   /// Whether a controller has accepted this host.
@@ -268,7 +268,7 @@ public struct Host: ~Copyable {
     }
   }
 
-  /// What need not be done at every poll: the other channel, the control sockets, requests that were handed back.
+  /// Work that is not needed at every poll: the other channel, the control sockets, requests that were handed back.
   @usableFromInline @inline(never)
   mutating func lookAround() -> Completion? {
     turn = turn == queueA ? queueB : queueA

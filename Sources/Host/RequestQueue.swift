@@ -19,7 +19,7 @@ struct RequestQueue {
   /// Every line, in a ring: those from `head` up to `tail` are outstanding, roughly in the order of submission, and the
   /// others are free. The first free one is promised to the next request: its line was named in the last one. The one
   /// that was answered last comes last, so that many that are outstanding follow each other in memory, as processors
-  /// expect it. One that is outstanding alone stays in its line, which goes to and fro faster than any two.
+  /// expect it. One that is outstanding alone stays in its line, which moves back and forth faster than any two.
   @usableFromInline let order: UnsafeMutablePointer<UInt16>
   /// What is known of each line's request, kept outside the line, where a controller could change it.
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
@@ -31,7 +31,7 @@ struct RequestQueue {
   @usableFromInline var room: UInt64 = 0
   /// Whether the last request has told the controller that the next one may be in its line again.
   @usableFromInline var mayStay = false
-  /// Where answers out of turn are looked for next.
+  /// The next place to look for answers out of turn.
   @usableFromInline var cursor: UInt64 = 0
   /// Answers that belong to nothing that was asked. There are none, unless a controller is broken.
   @usableFromInline var strayAnswers: UInt64 = 0
@@ -39,7 +39,7 @@ struct RequestQueue {
   @frozen
   @usableFromInline
   struct Slot {
-    /// What the flag will be when the request has succeeded.
+    /// The flag of a successful answer.
     @usableFromInline var due: RequestFlag
     @usableFromInline var cookie: UInt64
 
@@ -176,7 +176,7 @@ struct RequestQueue {
     head &+= 1
   }
 
-  /// What `next` found.
+  /// The result of `next`.
   enum Outcome {
     case completion(Completion)
     /// The controller leaves, or has gone, and has not executed this.

@@ -1,9 +1,9 @@
 import ArgumentParser
 import BatonCommandKit
 
-/// The laboratory: what measures and stresses Baton, and the processes that it needs for that. People come to `bench`
-/// and `stress` through `baton`, which becomes this executable; the other commands are for the laboratory itself and
-/// for the tools.
+/// The laboratory, which measures and stresses Baton, and the processes that it needs for that. Users reach `bench` and
+/// `stress` through `baton`, which becomes this executable; the other commands are for the laboratory itself and for
+/// the tools.
 @main
 struct BatonLaboratory: ParsableCommand {
   static let configuration = CommandConfiguration(

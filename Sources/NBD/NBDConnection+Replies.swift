@@ -260,7 +260,7 @@ extension NBDConnection {
 
   /// The send has ended with so many bytes, which may be fewer than there were; less than 0: the connection is broken.
   ///
-  /// What only asks for another try (EINTR, EAGAIN) the caller tries again without ending it here.
+  /// The caller tries again after EINTR and EAGAIN, without ending it here.
   public mutating func endSend(_ result: Int) {
     precondition(isSending, "an end of a send that was not begun")
     isSending = false

@@ -50,11 +50,11 @@ extension NBDConnection {
     stagingBegin += part
     slot.pointee.received = UInt32(truncatingIfNeeded: part)
     incoming = index
-    // All of it has been looked at: the rest of the payload, and what follows it, is received into empty staging.
+    // All of it has been read: the rest of the payload, and what follows it, is received into empty staging.
     if stagingBegin == stagingEnd { (stagingBegin, stagingEnd) = (0, 0) }
   }
 
-  /// What became of the request at the beginning of staging.
+  /// The result for the request at the beginning of staging.
   private enum Taken {
     /// It is to be executed.
     case execute(Int)

@@ -91,7 +91,7 @@ public struct NBDConnection: ~Copyable {
   // Bytes out.
   /// Whether a send is under way.
   public internal(set) var isSending = false
-  /// What is to be sent before any reply: the handshake's answers, in `outPage`.
+  /// The bytes to send before any reply: the handshake's answers, in `outPage`.
   var outBegin = 0
   var outEnd = 0
   var outPage = -1
@@ -114,7 +114,7 @@ public struct NBDConnection: ~Copyable {
   /// The unit that the last option, an INFO, was about, and whether it was said to be read-only; -1: it was none.
   var informedUnit = -1
   var informedReadOnly = false
-  /// Where the list of exports stands that is being sent; -1: none is.
+  /// The position in the list of exports that is being sent; -1: none is.
   var listed = -1
   /// The option that is being read over, to be refused.
   var optionSkipped: UInt32 = 0
@@ -221,8 +221,8 @@ public struct NBDConnection: ~Copyable {
   /// Bytes of the pool that requests hold, and the handshake's answers.
   public var memoryInUse: Int { (pool.count - pool.free) * PagePool.pageSize }
 
-  /// Whether something waits that `next` or `negotiate` may take now: what came and has not been looked at, or the next
-  /// piece of a request.
+  /// Whether something waits that `next` or `negotiate` may take now: bytes that came and have not been read, or the
+  /// next piece of a request.
   public var hasUntaken: Bool { stagingEnd > stagingBegin || !continuing.isEmpty }
 
   /// Whether nothing has been asked for and not answered to the last byte, and nothing else has come.
@@ -302,7 +302,7 @@ public struct NBDConnection: ~Copyable {
 
   /// The receive has ended with so many bytes; 0: the client says nothing more; less: the connection is broken.
   ///
-  /// What only asks for another try (EINTR, EAGAIN) the caller tries again without ending it here.
+  /// The caller tries again after EINTR and EAGAIN, without ending it here.
   public mutating func endReceive(_ result: Int) {
     precondition(isReceiving && result <= receivable, "an end of a receive that was not begun")
     isReceiving = false
@@ -382,7 +382,7 @@ public struct NBDConnection: ~Copyable {
 
   // MARK: Slots
 
-  /// Where a slot's data lies.
+  /// The memory of a slot's data.
   func address(_ slot: UnsafeMutablePointer<RequestSlot>) -> UnsafeMutableRawPointer {
     pages + Int(slot.pointee.page) * PagePool.pageSize
   }

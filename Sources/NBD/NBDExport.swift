@@ -1,10 +1,10 @@
 import BatonSharedMemory
 
-/// A unit as clients of NBD see it.
+/// A unit as NBD clients see it.
 public struct NBDExport: Sendable {
   /// Bytes, a multiple of `blockSize`.
   public var size: UInt64
-  /// What offsets and lengths are multiples of: a power of two from 512 to 65,536.
+  /// The unit of offsets and lengths: a power of two from 512 to 65,536.
   public var blockSize: UInt32
   /// The name that it was given, besides `unitN`; empty: none.
   public var name: String
@@ -28,7 +28,8 @@ public struct NBDExport: Sendable {
   var blockSizePreferred: UInt32 { max(blockSize, UInt32(PagePool.pageSize)) }
 }
 
-/// What can be connected to: unit N by the name `unitN`, by the name that it was given, and unit 0 by the empty name.
+/// The exports that clients can connect to: unit N by the name `unitN` and by its given name, unit 0 also by the empty
+/// name.
 public struct NBDExports: Sendable {
   private var exports: [NBDExport]
   private let units: [String: Int]
@@ -85,7 +86,7 @@ public struct NBDExports: Sendable {
   /// The name that a client is told: the one that was given, else `unitN`.
   public func name(of unit: Int) -> String { exports[unit].name.isEmpty ? "unit\(unit)" : exports[unit].name }
 
-  /// Which unit a client means; nil: none.
+  /// The unit that a client means; nil: none.
   public func unit(named name: some Collection<UInt8>) -> Int? {
     if name.isEmpty { return exports.isEmpty ? nil : 0 }
     if name.count > Self.nameMax { return nil }

@@ -1,4 +1,4 @@
-/// What one client may take up. The memory that a connection needs is fixed by this, and never grows.
+/// The limits of one client. They fix the memory of a connection, which never grows.
 public struct NBDLimits: Sendable {
   /// Requests taken and not answered to the last byte. What comes after them stays in the client's socket.
   public var requestsMax = 256
@@ -18,7 +18,7 @@ public struct NBDLimits: Sendable {
   /// The defaults.
   public init() {}
 
-  /// Bytes of an option's data that are looked at: an export name and some queries of the longest that the protocol
+  /// Bytes of an option's data that are read: an export name and some queries of the longest that the protocol
   /// allows (4,096 bytes).
   public static let optionMax = 16 << 10
   /// Bytes of an option's data that are skipped, to answer that it is too big. More than that ends the connection.

@@ -1,8 +1,8 @@
 import Glibc
 
-/// What a client's request asks of a unit: one operation for the storage, checked against the export.
+/// A client's request to a unit: one operation for the storage, checked against the export.
 public struct NBDOperation: Sendable, Equatable {
-  /// What is asked for.
+  /// The requested operation.
   public enum Kind: UInt8, Sendable {
     /// Blocks of the unit into the buffer.
     case read
@@ -16,15 +16,15 @@ public struct NBDOperation: Sendable, Equatable {
     case writeZeroes
     /// The blocks will be wanted soon. A server that cannot do anything about it reports success.
     case cache
-    /// Which of the blocks are allocated and which are zero (`NBDConnection.addExtent`).
+    /// The blocks that are allocated and those that are zero (`NBDConnection.addExtent`).
     case blockStatus
   }
 
-  /// What is asked for.
+  /// The requested operation.
   public let kind: Kind
   /// Names the request in its connection: what `NBDConnection.finish` is told.
   public let slot: Int
-  /// Which unit.
+  /// The unit's number.
   public let unit: Int
   /// Bytes from the unit's start.
   public let offset: UInt64
@@ -40,11 +40,11 @@ public struct NBDOperation: Sendable, Equatable {
   public let mustBeFast: Bool
 }
 
-/// What is to be sent next: what the vectors point at, and behind it bytes of the unit, from where they lie there.
+/// The bytes to send next: those that the vectors point at, and then bytes of the unit, from where they lie.
 public struct NBDOutput {
   /// Pieces of memory, in order; may be none. Where bytes of the unit follow there is room for one more vector.
   public var vectors: UnsafeMutableBufferPointer<iovec>
-  /// Which bytes of the unit follow; a count of 0: none.
+  /// The bytes of the unit that follow; a count of 0: none.
   public var offset: UInt64 = 0
   /// How many.
   public var count = 0
@@ -58,7 +58,7 @@ public struct NBDOutput {
   public var isEmpty: Bool { vectors.isEmpty && count == 0 }
 }
 
-/// How an operation ended.
+/// The result of an operation.
 @frozen
 public enum NBDOutcome: Sendable, Equatable {
   /// Done.
@@ -97,7 +97,7 @@ struct RequestSlot {
   /// Its pages; -1: none.
   var page: Int32 = -1
   var pageCount: Int32 = 0
-  /// What the client asked for.
+  /// The client's request.
   var length: UInt32 = 0
   /// Of the present piece of a write's payload.
   var received: UInt32 = 0

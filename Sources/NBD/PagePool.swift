@@ -1,4 +1,4 @@
-/// Which pages of one connection's memory are in use: a bit a page.
+/// The pages of one connection's memory that are in use: one bit per page.
 ///
 /// Runs of pages are taken first-fit from the bottom, so that a connection with little in flight touches little memory,
 /// and the same again and again. Cost: for one page a look at the first word that is not full; for a run one look at

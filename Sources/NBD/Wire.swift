@@ -30,7 +30,7 @@ enum WireLength {
   static let errorChunk = 26
   /// One extent of a block status: its length and its flags.
   static let extent = 8
-  /// What follows the reply to EXPORT_NAME unless the client can do without.
+  /// The zeroes after the reply to EXPORT_NAME, unless the client can do without.
   static let exportNameZeroes = 124
 }
 
@@ -41,7 +41,7 @@ enum HandshakeFlag {
   static let known = fixedNewstyle | noZeroes
 }
 
-/// What an export can do, as clients are told.
+/// The abilities of an export, as clients are told.
 enum TransmissionFlag {
   static let hasFlags: UInt16 = 1 << 0
   static let readOnly: UInt16 = 1 << 1
@@ -55,7 +55,7 @@ enum TransmissionFlag {
   static let sendFastZero: UInt16 = 1 << 11
 }
 
-/// What clients ask for in the handshake.
+/// The requests of clients in the handshake.
 enum Option: UInt32 {
   case exportName = 1
   case abort = 2
@@ -68,7 +68,7 @@ enum Option: UInt32 {
   case setMetaContext = 10
 }
 
-/// How options are answered.
+/// The answers to options.
 enum OptionReply {
   static let acknowledge: UInt32 = 1
   static let server: UInt32 = 2
@@ -80,7 +80,7 @@ enum OptionReply {
   static let errorTooBig: UInt32 = 1 << 31 | 9
 }
 
-/// What INFO and GO can tell.
+/// The kinds of information in answers to INFO and GO.
 enum Information {
   static let export: UInt16 = 0
   static let name: UInt16 = 1
@@ -88,7 +88,7 @@ enum Information {
   static let blockSize: UInt16 = 3
 }
 
-/// What clients ask for in the transmission phase.
+/// The requests of clients in the transmission phase.
 enum Command: UInt16 {
   case read = 0
   case write = 1

@@ -2,16 +2,16 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// Where a controller listens, in a file of the subsystem's folder, for as long as clients are to be served there. The
-/// sockets themselves are handed from one controller to the other while both live; when a controller has left and its
-/// peer dies, nobody has them any more, and this file is what the peer's next life knows of them.
+/// The addresses at which a controller listens, in a file of the subsystem's folder, for as long as clients are to be
+/// served there. The controllers hand the sockets themselves to each other while both live. When a controller has left
+/// and its peer dies, nobody holds them any more, and the peer's next life learns of them only from this file.
 struct AddressFile {
   let path: String
 
   /// More than the longest addresses, as many as there may be.
   private static let bytesMax = 8192
 
-  /// What it says; empty where there is none, or nothing in it makes sense.
+  /// Its addresses; empty if the file does not exist or makes no sense.
   func read() -> [NBDAddress] {
     let file = OwnedDescriptor(baton_open(path, false, false, false))
     if file.number < 0 { return [] }

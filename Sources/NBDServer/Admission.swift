@@ -1,6 +1,6 @@
 import CBatonShims
 
-/// What becomes of a client that has connected.
+/// The decision about a client that has connected.
 enum Admission {
   /// It has a place.
   case admitted

@@ -2,14 +2,14 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// Where clients of NBD come to: `unix:PATH`, `tcp:PORT` (on the loopback), `tcp:ADDRESS:PORT`, `tcp:[ADDRESS]:PORT`.
+/// An address for NBD clients: `unix:PATH`, `tcp:PORT` (on the loopback), `tcp:ADDRESS:PORT`, `tcp:[ADDRESS]:PORT`.
 public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
   /// A unix socket, by its absolute path.
   case unix(path: String)
   /// A TCP port of a numeric address, of either family.
   case tcp(address: String, port: UInt16)
 
-  /// Where a port lies when nobody says.
+  /// The default address of a port.
   public static let loopback = "127.0.0.1"
 
   /// From a command line's word.
@@ -61,7 +61,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Where a socket listens, as `description` has it; nil: nowhere that could be said here.
+  /// The address of a listening socket, in the form of `description`; nil: none that has such a form.
   static func text(of listener: CInt) -> String? {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: textMax) { space in
       baton_stream_address(listener, space.baseAddress!, textMax) == 0 ? String(cString: space.baseAddress!) : nil
@@ -81,7 +81,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// What to hand to a client, to reach the export of that name here.
+  /// The URI with which a client reaches the export of that name here.
   public func uri(export: String) -> String {
     let name = Self.escaped(export, alsoAllowing: "/")
     switch self {

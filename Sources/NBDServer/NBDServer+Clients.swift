@@ -26,7 +26,7 @@ extension NBDServer {
   /// Receives in which a socket that is to be closed is emptied, more than a socket's buffer holds.
   private static var readsOverMax: Int { 64 }
 
-  /// The place is to be looked at before this turn ends.
+  /// The place is to be tended before this turn ends.
   @inline(__always)
   mutating func markDirty(_ place: Int) {
     if places[place].isDirty { return }
@@ -97,7 +97,7 @@ extension NBDServer {
       connection.pointee.negotiate(exports)
     }
     while true {
-      // What there is no room for waits where it is; it is looked at again in the next turn.
+      // An operation without room waits where it is; it is tried again in the next turn.
       guard host.pointee.room(to: identity) > 0 || !connection.pointee.takesMore else {
         markDirty(place)
         break

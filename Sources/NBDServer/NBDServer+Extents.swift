@@ -6,17 +6,17 @@ import CBatonShims
 import Glibc
 import Synchronization
 
-/// Questions to file systems which parts of a unit are holes, asked by a thread of their own. What comes of them wakes
-/// the loop through an eventfd.
+/// Questions to file systems about the holes of a unit, asked by a thread of their own. An answer wakes the loop
+/// through an eventfd.
 struct ExtentDesk: ~Copyable {
-  /// What came of one.
+  /// The answer to one.
   struct Answer: Sendable {
     let place: Int
     let slot: Int
     let extents: [Extent]
   }
 
-  /// Where the thread puts answers. It outlives the server, whose thread may still be asking.
+  /// The thread's answers. They outlive the server, whose thread may still be asking.
   private final class Tray: Sendable {
     let answers = Mutex<[Answer]>([])
     /// Negative: none could be had, and nothing is ever asked.
@@ -60,7 +60,7 @@ struct ExtentDesk: ~Copyable {
     return true
   }
 
-  /// What has been answered.
+  /// The answers so far.
   mutating func take() -> [Answer] {
     baton_bell_silence(tray.bell)
     let answers = tray.answers.withLock { answers in

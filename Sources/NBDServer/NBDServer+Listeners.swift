@@ -14,7 +14,7 @@ extension NBDServer {
   /// After an accept that failed: descriptors or memory are short.
   private static var restNanoseconds: UInt64 { 100_000_000 }
 
-  /// What need not be done in every turn.
+  /// Work that is not needed in every turn.
   mutating func tend(_ controller: inout Controller, _ now: UInt64) {
     tendedAt = now
     mustTend = false

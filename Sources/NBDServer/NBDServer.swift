@@ -12,9 +12,9 @@ import Logging
 /// The units as disks over NBD: a front end in a controller's own process, thread and loop.
 ///
 /// To the controller it is a host: it submits requests through a channel of its own, to this controller and no other,
-/// so that journal, ownership, holding and takeover are what they are for everybody. Its arena is the memory of all
+/// so that journal, ownership, holding and takeover work as for every host. Its arena is the memory of all
 /// connections: sockets receive into, and send from, what the storage writes from and reads into. Its sockets are on
-/// the controller's ring: one system call a turn carries them and the storage, and a sleeping controller wakes for
+/// the controller's ring: one system call per turn carries them and the storage, and a sleeping controller wakes for
 /// both.
 ///
 /// Invariants:
@@ -22,7 +22,7 @@ import Logging
 ///   client has its number;
 /// - at most one receive and one send of a place are on the ring; what they point at stays until their events;
 /// - each operation that a connection hands out is finished once: at once, or when its request is answered;
-/// - when its process dies, no request of it is executed by anybody else: the other controller never sees its memory.
+/// - when its process dies, nobody else executes its requests: the peer never sees its memory.
 public struct NBDServer: ~Copyable {
   private let place = HeldInPlace()
 
@@ -36,7 +36,7 @@ public struct NBDServer: ~Copyable {
     var peer: PeerAddress?
     /// Whether it was disconnected to make room.
     var makesRoom = false
-    /// Whether it stands in the list of those to be looked at.
+    /// Whether it stands in the list of places to be tended.
     var isDirty = false
     /// Begun with the connection, and not given to the ring yet.
     var owesReceive = false
@@ -45,7 +45,7 @@ public struct NBDServer: ~Copyable {
     var hasPutOff = false
     /// The send that is owed; what its vectors point at stands in `messages`.
     var output = NBDOutput()
-    /// What has been shut down of the socket: 0 nothing, 1 the client's direction, 2 both.
+    /// The directions of the socket that have been shut down: 0 none, 1 the client's, 2 both.
     var shut = 0
     var since: UInt64 = 0
     /// When it was last seen, after the end of its requests, that the storage still works on one; 0: never.
@@ -81,7 +81,7 @@ public struct NBDServer: ~Copyable {
   var occupied = 0
   /// Receives and sends on the ring.
   var underWay = 0
-  /// Places to be looked at in this turn, and in the next one.
+  /// Places to be tended in this turn, and in the next one.
   var dirty: UnsafeMutablePointer<Int32>
   var dirtyNow: UnsafeMutablePointer<Int32>
   var dirtyCount = 0
@@ -233,7 +233,7 @@ public struct NBDServer: ~Copyable {
     return hasWorked || mustTend
   }
 
-  /// What a sleeping or a busy loop must not miss for long.
+  /// Work that neither a sleeping nor a busy loop may miss for long.
   @inline(never)
   private mutating func lookAround(_ controller: inout Controller) {
     if controller.standsIn != stoodIn || controller.isServing != hasServed { mustTend = true }

@@ -1,7 +1,7 @@
 import BatonNBD
 import Logging
 
-/// What an NBD server may take up, and how long it waits for clients.
+/// The limits of an NBD server, and how long it waits for clients.
 public struct NBDServerOptions: Sendable {
   /// Where it listens.
   public var addresses: [NBDAddress]
@@ -18,7 +18,7 @@ public struct NBDServerOptions: Sendable {
   public var idleNanosecondsMin: UInt64 = 1_000_000_000
   /// The same of one that owes the rest of a message, or does not read its replies.
   public var stalledNanosecondsMin: UInt64 = 10_000_000_000
-  /// What each of them may take up.
+  /// The limits of each client.
   public var limits = NBDLimits()
   /// How long a client may take for its handshake.
   public var handshakeNanosecondsMax: UInt64 = 10_000_000_000

@@ -20,7 +20,7 @@ public struct Arbiter<Word: AtomicWord> {
   /// A swap that failed this often was not lost to the other controller's legal steps: the word is damaged.
   @usableFromInline static var attemptsMax: Int { 1000 }
 
-  /// What came of asking.
+  /// The result of a request.
   @frozen
   public enum Outcome: Equatable {
     /// This controller owns the function, in this term.
@@ -50,7 +50,7 @@ public struct Arbiter<Word: AtomicWord> {
     preconditionFailure("ownership word \(current) changes for ever")
   }
 
-  /// What the word says now. One load: the determination of the owner.
+  /// The present word. One load: the determination of the owner.
   @inlinable @inline(__always)
   public func look(_ word: Word) -> OwnershipWord { OwnershipWord(rawValue: word.loadAcquiring()) }
 

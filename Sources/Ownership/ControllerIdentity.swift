@@ -1,4 +1,4 @@
-/// Which of the two controllers. There are two, always: that is what "redundant" means in this design.
+/// One of the two controllers. There are always two: that is what "redundant" means in this design.
 @frozen
 public enum ControllerIdentity: UInt8, Sendable, Equatable, CaseIterable, CustomStringConvertible {
   /// The one called `a`.

@@ -4,7 +4,7 @@ import BatonSharedMemory
 ///
 /// Each controller has a half: a standing and the incarnation that the standing is about. An incarnation is one life
 /// of one controller process; it only grows. So no state of the word comes twice, except by *release* and *keep*, which
-/// lead to and fro: between the two nobody has joined.
+/// lead back and forth: between the two nobody has joined.
 ///
 /// Invariants:
 /// - only a member executes requests, takes requests from channels and changes ownership words;
@@ -60,7 +60,7 @@ public struct MembershipWord: Equatable, Sendable {
   @inlinable @inline(__always)
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
-  /// How a subsystem begins: neither was ever there.
+  /// The initial state of a subsystem: no controller has ever run.
   public static let initial = MembershipWord(rawValue: 0)
   /// Incarnations end here.
   public static let incarnationMax: UInt64 = 1 << 29 - 1
@@ -77,13 +77,13 @@ public struct MembershipWord: Equatable, Sendable {
     return MembershipWord(rawValue: rawValue & ~(0xffff_ffff << shift) | half << shift)
   }
 
-  /// What a controller is at present.
+  /// The present standing of a controller.
   @inlinable @inline(__always)
   public func standing(_ controller: ControllerIdentity) -> Standing {
     Standing(rawValue: half(controller) & 7) ?? .vacant
   }
 
-  /// Which life of the controller that is about.
+  /// The life of the controller that this standing is about.
   @inlinable @inline(__always)
   public func incarnation(_ controller: ControllerIdentity) -> UInt64 { half(controller) >> 3 }
 
@@ -187,11 +187,11 @@ public struct Membership<Word: AtomicWord> {
   @inlinable
   public init(_ word: Word) { self.word = word }
 
-  /// What it says now.
+  /// Its present value.
   @inlinable @inline(__always)
   public var current: MembershipWord { MembershipWord(rawValue: word.loadAcquiring()) }
 
-  /// Takes a step from the state that was looked at. False when there is no such step, or when the word has changed:
+  /// Takes a step from the state that was loaded. False if there is no such step, or if the word has changed:
   /// look again.
   public func step(from seen: MembershipWord, to next: MembershipWord?) -> Bool {
     guard let next else { return false }

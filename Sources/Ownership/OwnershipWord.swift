@@ -52,7 +52,7 @@ public struct OwnershipWord: Equatable {
     rawValue = term << 16 | owned | (requested ? 4 : 0)
   }
 
-  /// How a function begins: nobody's, term 0.
+  /// The initial state of a function: vacant, term 0.
   public static let initial = OwnershipWord(rawValue: 0)
   /// The term before term 0.
   public static let termMax: UInt64 = 1 << 48 - 1

@@ -1,6 +1,6 @@
 import BatonSharedMemory
 
-/// How long an owner keeps a function at least when the other controller wants it too.
+/// How long an owner keeps a function, at least, when its peer wants it too.
 public enum ResidencyPolicy: Sendable, Equatable {
   /// Until what was pending at the grant is served, and no longer.
   case pendingOnly
@@ -26,7 +26,7 @@ public struct Residency {
   private var drainingSince: UInt64 = 0
   /// How long the present term was under way to here: granted, and not noticed yet.
   private var arrivingNanoseconds: UInt64 = 0
-  /// What a change of owner and back costs: a moving average over the last ones, in nanoseconds.
+  /// The cost of a change of owner and back: a moving average over the last ones, in nanoseconds.
   public private(set) var handoffNanoseconds: UInt64 = 0
 
   /// No change of owner is cheaper than its lines moved and a turn of both loops.

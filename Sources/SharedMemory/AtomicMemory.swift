@@ -1,8 +1,8 @@
 /// A row of atomic words, numbered from zero.
 ///
-/// What stands in shared memory as an array with a stride; in a test, whatever the test wants it to be.
+/// In shared memory it is an array with a stride; in a test it is whatever the test needs.
 public protocol AtomicMemory {
-  /// What the row is made of.
+  /// The type of the row's words.
   associatedtype Word: AtomicWord
   /// The word with that number.
   func word(_ index: Int) -> Word

@@ -1,10 +1,10 @@
 import Glibc
 
-/// What a path leads to.
+/// The file, folder or device that a path leads to.
 public struct FileFacts {
-  /// What a path can lead to, as far as Baton cares.
+  /// The kinds of thing that a path can lead to, as far as Baton cares.
   public enum Kind { case regular, blockDevice, directory, other }
-  /// What the path leads to.
+  /// The kind of thing that the path leads to.
   public let kind: Kind
   /// Bytes; 0 for anything but a regular file.
   public let size: UInt64
@@ -12,7 +12,7 @@ public struct FileFacts {
   public let allocated: UInt64
   /// Whether anybody at all has write permission.
   public let hasWritePermission: Bool
-  /// Which file or device it is, whatever paths lead to it.
+  /// The identity of the file or device, whatever paths lead to it.
   public let identity: Identity
   /// The user it belongs to.
   public let owner: UInt32

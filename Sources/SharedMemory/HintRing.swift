@@ -10,7 +10,7 @@
 /// - a full ring refuses, and a side that dies between a slot and its position may lose or double a message: what
 ///   is sent through the ring must be a hint;
 /// - the ring repairs itself: a reader that finds its slot empty while the writer stands elsewhere reads every slot
-///   once and goes on where the writer is (`resynchronize`).
+///   once and continues where the writer is (`resynchronize`).
 @frozen
 public struct HintRing<Memory: AtomicMemory> {
   @usableFromInline let slots: Memory

@@ -70,7 +70,7 @@ public struct OwnedDescriptor: ~Copyable {
 
 /// Pages shared with other processes, unmapped when their owner goes.
 public struct Mapping: ~Copyable {
-  /// Where the pages begin in this process. Page aligned.
+  /// The start of the pages in this process. Page aligned.
   public let base: UnsafeMutableRawPointer
   /// Bytes mapped.
   public let count: Int

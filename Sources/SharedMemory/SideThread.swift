@@ -9,8 +9,8 @@ import Synchronization
 /// has every signal blocked: signals are for the thread of the loop. `offer` takes a lock for a few instructions; the
 /// thread holds that lock for as few, and never while it runs a job.
 ///
-/// Nobody ever waits for the thread to end, because a job may never return. When its owner goes, it finishes what it
-/// has and ends.
+/// Nobody ever waits for the thread to end, because a job may never return. When its owner goes, it finishes its jobs
+/// and ends.
 public final class SideThread: Sendable {
   /// Something to be done.
   public typealias Job = @Sendable () -> Void
@@ -42,7 +42,7 @@ public final class SideThread: Sendable {
     return pending == 0
   }
 
-  /// What the thread and its owner share. The thread holds on to it until it ends.
+  /// The state that the thread and its owner share. The thread keeps it until it ends.
   private final class Core: @unchecked Sendable {
     // Unchecked: the word is only changed by atomic operations, everything else is behind the lock or constant.
     private struct State {

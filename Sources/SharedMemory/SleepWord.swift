@@ -33,11 +33,11 @@
 public struct SleepWord<Word: AtomicWord> {
   @usableFromInline let word: Word
 
-  /// What the word says.
+  /// The values of the word.
   @frozen
   public enum State: UInt64 { case awake, drowsy, asleep, listening }
 
-  /// What wakes the sleeper.
+  /// The event that wakes the sleeper.
   @frozen
   public enum Bell { case word, other }
 

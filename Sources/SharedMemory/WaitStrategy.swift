@@ -1,7 +1,7 @@
 import CBatonShims
 import Glibc
 
-/// How a process waits when it has nothing to do.
+/// The way in which a process waits when it has nothing to do.
 public enum WaitStrategy: Sendable, Equatable {
   /// Look again at once, for ever. Fastest where every spinning process has a core of its own; nothing else is.
   case spin
@@ -33,7 +33,7 @@ public enum WaitStrategy: Sendable, Equatable {
   }
 }
 
-/// What an idle loop does next: the wait strategy, applied.
+/// The next step of an idle loop: the wait strategy, applied.
 ///
 /// The clock is read every `looksPerClock` idle looks and never while there is work, so that waiting costs the hot
 /// path nothing.
@@ -42,7 +42,7 @@ public enum WaitStrategy: Sendable, Equatable {
 /// and seldom if a disk takes longer than the longest spin. Such a loop spins for a moment only, and now and then for
 /// the whole time, to see whether that has changed. It must be kept from wait to wait.
 public struct Waiter {
-  /// What an idle loop does next.
+  /// The next step of an idle loop.
   public enum Step { case lookAgain, park }
 
   private let strategy: WaitStrategy
@@ -50,7 +50,7 @@ public struct Waiter {
   private var idleSince: UInt64 = 0
   /// The spin is over, and an answer is under way: look, let others run, look.
   private var isYielding = false
-  /// How much the last whole spins have paid: one up for work that came, one down for a spin that ended in vain.
+  /// The success of the last full-length spins: one up for work that came, one down for a spin that ended in vain.
   private var credit: UInt8
   /// Idle times that began without credit.
   private var idleTimesWithoutCredit: UInt8 = 0

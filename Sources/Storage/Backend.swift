@@ -2,9 +2,9 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// How a unit was found to be, once, when its subsystem was made. Both controllers go by this.
+/// The properties of a unit, found once, when its subsystem was created. Both controllers rely on them.
 public struct UnitGeometry: Equatable {
-  /// What the blocks lie on.
+  /// The storage that holds the blocks.
   @frozen
   public enum Kind: UInt8 {
     case file = 1, blockDevice = 2, memory = 3, null = 4
@@ -14,7 +14,7 @@ public struct UnitGeometry: Equatable {
     public var isFile: Bool { self == .file || self == .blockDevice }
   }
 
-  /// What the blocks lie on.
+  /// The storage that holds the blocks.
   public var kind: Kind
   /// Bytes, a multiple of `blockSize`.
   public var size: UInt64
@@ -51,13 +51,13 @@ public struct UnitGeometry: Equatable {
   public static let sizeMax: UInt64 = 1 << 60
 }
 
-/// What a controller does a unit's storage work through: an open file, a stretch of memory, or nothing.
+/// A controller's means for a unit's storage work: an open file, a stretch of memory, or nothing.
 ///
 /// A plain record without ownership of its own, so that a table of them costs no reference counting on the hot
 /// path; `Storage` opens and closes them.
 @frozen
 public struct Backend {
-  /// How the unit was found to be when its subsystem was made.
+  /// The unit's properties, found when its subsystem was created.
   public let geometry: UnitGeometry
   /// The open file description that every operation of this controller on the unit goes through, or -1.
   @usableFromInline let descriptor: CInt

@@ -2,7 +2,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// Keeps the block devices of a subsystem apart from other users of the same blocks, as far as the kernel tells.
+/// Keeps the block devices of a subsystem apart from other users of the same blocks, as far as the kernel can tell.
 ///
 /// A device has any number of nodes, and locks are on nodes; and its blocks are also those of its partitions. What all
 /// names of a device have in common is its folder in sysfs, and a file there can be locked like any other: by shared
@@ -11,7 +11,7 @@ import Glibc
 /// that come at once at least one sees the other. Where sysfs is not mounted only the node is held.
 ///
 /// The kernel's own users (file systems, swap, device mapper) claim a device for themselves alone, O_EXCL in open(2).
-/// Controllers cannot, because there are two; they look whether somebody has.
+/// Controllers cannot, because there are two; they check whether another user has.
 enum BlockDevice {
   /// Attempts to find a device unclaimed, a millisecond apart: the peer may be looking at the same moment.
   private static let claimAttemptsMax = 50

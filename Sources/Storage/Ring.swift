@@ -18,7 +18,7 @@ public struct Ring: ~Copyable {
   /// Entries prepared and not yet given to the kernel.
   @inlinable @inline(__always)
   public var prepared: Int { Int(baton_ring_prepared(ring)) }
-  /// What the kernel granted, for the start-up message: `SUBMIT_ALL COOP_TASKRUN`.
+  /// The flags that the kernel granted, for the start-up message: `SUBMIT_ALL COOP_TASKRUN`.
   public let grantedFlags: String
 
   /// Entries of the submission queue. A batch larger than this is submitted in parts.

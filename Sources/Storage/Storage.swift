@@ -3,12 +3,12 @@ import CBatonShims
 import CLiburing
 import Glibc
 
-/// One controller's way to the units: starts operations, retries what the kernel asks to retry, completes short
-/// transfers, and says how each ended.
+/// One controller's access to the units: starts operations, retries what the kernel asks to retry, completes short
+/// transfers, and reports how each ended.
 ///
 /// Does not know which controller may do what; the caller has decided. Fixed tables, no allocation after `init`.
 public struct Storage: ~Copyable {
-  /// What can be done to a unit.
+  /// The operations on a unit.
   @frozen
   public enum Operation: UInt8 {
     case read, write, flush, discard, writeZeroes, fillZeroes, readInPlace
@@ -19,7 +19,7 @@ public struct Storage: ~Copyable {
     fileprivate var makesZeroes: Bool { self == .writeZeroes || self == .fillZeroes }
   }
 
-  /// How `start` went.
+  /// The result of `start`.
   @frozen
   public enum Disposition {
     /// Over already: bytes transferred, or -errno.
@@ -28,7 +28,7 @@ public struct Storage: ~Copyable {
     case started
   }
 
-  /// What `next` found.
+  /// The result of `next`.
   @frozen
   public enum Event {
     /// An operation ended: the caller's token, and 0 or -errno.
@@ -62,7 +62,7 @@ public struct Storage: ~Copyable {
     @usableFromInline init() {}
   }
 
-  /// Where an operation stands.
+  /// The progress of an operation.
   @usableFromInline
   enum Phase: UInt8 { case delay, transfer, sync }
 
@@ -456,7 +456,7 @@ public struct Storage: ~Copyable {
     return true
   }
 
-  /// What stands in a completion of the floors above, see `Ring`.
+  /// The content of a completion for the floors above, see `Ring`.
   static func token(_ kind: UInt8, _ index: UInt32) -> UInt64 { UInt64(kind) << 56 | UInt64(index) }
 
   /// Of the end of a cancellation, which is nobody's business.

@@ -2,13 +2,13 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// Whose storage work a lock on a unit's file stands for: one life of one controller of one subsystem.
+/// The holder of a lock on a unit's file: one life of one controller of one subsystem.
 public struct StorageLife: Sendable {
   /// 0 for a, 1 for b.
   public var controllerIndex: Int
-  /// Which life of it.
+  /// The life of it, by its incarnation.
   public var incarnation: UInt64
-  /// Which subsystem, by its generation.
+  /// The subsystem, by its generation.
   public var subsystem: UInt64
 
   /// That life.
@@ -47,7 +47,7 @@ enum UnitLock {
   private static let countOfSubsystem: Int64 = 1 << 30
   private static let countOfController: Int64 = 1 << 29
 
-  /// How a lock was asked for.
+  /// The kind of a lock request.
   enum Outcome: Equatable {
     case taken
     /// A life of another subsystem has it, of the subsystem with that number (31 bits). `isAlive`: its process goes on.

@@ -1,6 +1,6 @@
 import BatonSharedMemory
 
-/// What a unit is made of, as its creator names it.
+/// The backing of a unit, as its creator names it.
 ///
 ///     PATH[:SIZE]      a file or a block device; with SIZE, a file that does not exist yet is created
 ///     mem:SIZE         shared memory, gone with the subsystem
@@ -13,7 +13,7 @@ import BatonSharedMemory
 ///                      short=BYTES    one system call transfers at most so much
 ///     as:NAME:REST     any of these with a name, by which NBD clients find it, as well as by its number
 public struct UnitSpecification: Sendable, Equatable {
-  /// Where a unit's blocks lie.
+  /// The location of a unit's blocks.
   public enum Backing: Sendable, Equatable {
     /// A regular file or a block device.
     case path(String)
@@ -23,11 +23,11 @@ public struct UnitSpecification: Sendable, Equatable {
     case null
   }
 
-  /// Where the blocks lie.
+  /// The location of the blocks.
   public var backing: Backing
   /// Bytes; nil where the file or device itself says.
   public var size: UInt64?
-  /// What goes wrong, on purpose.
+  /// The faults on purpose.
   public var faults: FaultPlan
   /// Whether the page cache is used where O_DIRECT could be.
   public var isBuffered = false
@@ -142,7 +142,7 @@ public struct UnitSpecification: Sendable, Equatable {
   }
 }
 
-/// What goes wrong with a unit's operations, on purpose.
+/// The faults of a unit's operations, on purpose.
 public struct FaultPlan: Sendable, Equatable {
   /// Every operation begins so much later. 0: at once.
   public var delayNanoseconds: UInt64 = 0

@@ -1,9 +1,9 @@
 import BatonSharedMemory
 import CBatonShims
 
-/// What a controller says of itself in the region. An address and nothing more.
+/// A controller's record of itself in the region. An address and nothing more.
 public struct ControllerRecord {
-  /// Where a controller is in its life.
+  /// The phase of a controller's life.
   ///
   /// `starting` from the moment it has the seat until it is a member.
   public enum Phase: UInt64 { case absent, serving, leaving, starting }
@@ -18,7 +18,7 @@ public struct ControllerRecord {
 
   private var phaseWord: SharedWord { word(\.phase) }
 
-  /// Where the controller is in its life, and in which. Sync point "phase".
+  /// The phase of the controller's life, and which life it is. Sync point "phase".
   public var phase: (phase: Phase, incarnation: UInt64) {
     let value = phaseWord.loadAcquiring()
     return (Phase(rawValue: value & 0xff) ?? .absent, value >> 8)
@@ -33,14 +33,14 @@ public struct ControllerRecord {
   public var pid: SharedWord { word(\.pid) }
   /// When the process began: tells it from a later one with the same pid.
   public var startTime: SharedWord { word(\.start_time) }
-  /// How far this controller is with serving in the other's place.
+  /// This controller's progress in standing in for its peer.
   public var takeover: SharedWord { word(\.takeover) }
   /// See `Journal.top`.
   public var journalTop: SharedWord { word(\.journal_top) }
   /// Grows with the turns of the controller's loop: a peer that sees it change has been answered.
   public var beat: SharedWord { word(\.beat) }
   /// When the controller's loop last turned and looked at the clock, in monotonic nanoseconds. A loop that turns, or
-  /// sleeps because there is nothing to do, writes this once a second at least.
+  /// sleeps because there is nothing to do, writes this at least once a second.
   public var turnedAt: SharedWord { word(\.turned_at) }
   /// The lock that the thread of the controller's loop holds while it runs: see `LifeLock`.
   public var life: LifeLock {

@@ -24,7 +24,7 @@ public struct Counters {
   }
 }
 
-/// What a controller counts. Lies in its record in the region; only the controller writes, anybody may read.
+/// A counter of a controller. It lies in its record in the region; only the controller writes, anybody may read.
 public enum Counter: Int, CaseIterable, Sendable {
   /// Requests taken from channels.
   case requests

@@ -1,5 +1,5 @@
-/// What is owned: one for each unit, and the management function. A function is a number in the region's row of
-/// ownership words.
+/// The thing that is owned: there is one function for each unit, and the management function. A function is a number
+/// in the region's row of ownership words.
 @frozen
 public struct Function: Equatable, Hashable, CustomStringConvertible {
   /// Its place in the row.

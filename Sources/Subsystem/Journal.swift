@@ -2,7 +2,7 @@ import BatonSharedMemory
 import CBatonShims
 
 /// A controller's in-flight journal: every request that it has accepted and not answered, in the controllers' region,
-/// with the hosts that they came from. What a survivor reads. An address and nothing more.
+/// with the hosts that they came from. A survivor reads it. An address and nothing more.
 ///
 ///     host records | entries
 ///

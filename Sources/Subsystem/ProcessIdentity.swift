@@ -2,7 +2,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// Which process: a pid alone can come back, a pid with its start time does not.
+/// The identity of a process: a pid alone can be reused, a pid with its start time cannot.
 public enum ProcessIdentity {
   /// In which boot of the machine this is: the kernel's random number of it (random(4)), mixed to 64 bits; 0 where it
   /// cannot be read.

@@ -4,7 +4,7 @@ import BatonStorage
 import CBatonShims
 import Glibc
 
-/// The controllers' region: what the two of them share and no host sees.
+/// The controllers' region, which the two controllers share and no host sees.
 ///
 ///     header | membership | controller records | journal of a | journal of b | link a to b | link b to a |
 ///     ownership words | units | strings

@@ -2,14 +2,14 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// The folder of a subsystem, opened, and what lies in it.
+/// The opened folder of a subsystem, and its contents.
 ///
 /// A region names files that a controller opens, and processes that it may kill: a user that can put a region there has
 /// the controller's rights. So, for everything that is opened here:
 /// - it belongs to this process's user or to root, and nobody else can change it. This is checked on the opened file,
 ///   not before: the path may lead to another file a moment later;
-/// - it is reached by no symbolic link. Only `BATON_HOME`, and what stands in a path before the subsystem's own folder,
-///   may be one: that is the user's choice;
+/// - it is not reached through a symbolic link. Only `BATON_HOME`, and the part of a path before the subsystem's own
+///   folder, may be one: that is the user's choice;
 /// - it is a regular file. A FIFO in the place of one keeps nobody waiting.
 struct SubsystemFolder: ~Copyable {
   /// The folder itself: for openat(2), and for flock(2).

@@ -2,7 +2,7 @@ import BatonOwnership
 import BatonSharedMemory
 import Glibc
 
-/// Where a subsystem lives: a folder with its region, its control sockets and its memory units.
+/// The place of a subsystem: a folder with its region, its control sockets and its memory units.
 public struct SubsystemLocation: Sendable, Equatable {
   /// The name it was found by.
   public let name: String
@@ -11,7 +11,7 @@ public struct SubsystemLocation: Sendable, Equatable {
   /// The folder that it lies in by its name; nil where it was named by a path.
   let home: Home?
 
-  /// Where named subsystems lie.
+  /// The folder of named subsystems.
   struct Home: Sendable, Equatable {
     var path: String
     /// Whether the user chose it (`BATON_HOME`).
@@ -96,7 +96,7 @@ public struct SubsystemLocation: Sendable, Equatable {
   /// A controller's control socket.
   public func socket(of controller: ControllerIdentity) -> String { "\(directory)/\(controller).socket" }
 
-  /// Where clients of NBD find a controller when nobody says where, by an absolute path as far as that can be had.
+  /// A controller's default NBD address, by an absolute path if possible.
   public func absoluteNBDSocket(of controller: ControllerIdentity) -> String {
     guard let resolved = realpath(directory, nil) else { return nbdSocket(of: controller) }
     defer { free(resolved) }

@@ -1,7 +1,7 @@
 import BatonOwnership
 import BatonSharedMemory
 
-/// What a subsystem looks like at one moment, read from its region without anybody's help.
+/// The state of a subsystem at one moment, read from its region without a controller's help.
 public struct SubsystemStatus: Sendable {
   /// One of the two controllers.
   public struct ControllerStatus: Sendable {
@@ -13,7 +13,7 @@ public struct SubsystemStatus: Sendable {
     public let phase: String
     /// `vacant`, `member`, `fenced`, `left`: what the membership word says of it.
     public let standing: String
-    /// How far it is with serving in the other's place; see `TakeoverStage`.
+    /// Its progress in standing in for its peer; see `TakeoverStage`.
     public let takeover: String
     /// Which life.
     public let incarnation: UInt64
@@ -22,7 +22,7 @@ public struct SubsystemStatus: Sendable {
     /// Whether it sleeps.
     public let isParked: Bool
     /// How long ago its loop last turned, in nanoseconds; nil: it does not run, or has not turned. A loop that turns or
-    /// sleeps says so once a second at least; one that is stopped, or held up, does not.
+    /// sleeps says so at least once a second; one that is stopped or stalled does not.
     public let nanosecondsSinceTurn: UInt64?
     /// By `Counter.rawValue`.
     public let counters: [UInt64]
@@ -67,7 +67,7 @@ public struct SubsystemStatus: Sendable {
 
   /// Its name.
   public let name: String
-  /// Which subsystem of that name.
+  /// The subsystem of that name, by its generation.
   public let generation: UInt64
   /// a and b.
   public let controllers: [ControllerStatus]

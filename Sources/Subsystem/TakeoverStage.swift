@@ -1,4 +1,4 @@
-/// How far a controller is with serving in the other's place. Lies in its record, for `status`.
+/// A controller's progress in standing in for its peer. It lies in the controller's record, for `status`.
 public enum TakeoverStage: UInt64, Sendable, CustomStringConvertible {
   /// The peer is a member, or may become one.
   case none = 0

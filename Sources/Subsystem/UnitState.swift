@@ -1,4 +1,4 @@
-/// Whether a unit serves.
+/// The state of a unit: whether it serves.
 public enum UnitState: UInt64, Sendable, Equatable, CustomStringConvertible {
   /// Everything is served.
   case online = 0
@@ -48,7 +48,7 @@ public struct UnitStateWord: Equatable {
   /// The state.
   public var state: UnitState { UnitState(rawValue: stateBits) ?? .offline }
 
-  /// How often it was set.
+  /// How many times it was set.
   public var count: UInt64 { rawValue >> 8 }
 
   /// The pair of words that names the request which set it.

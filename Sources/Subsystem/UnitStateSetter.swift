@@ -1,7 +1,7 @@
 import BatonOwnership
 import BatonSharedMemory
 
-/// Which request set a unit's state: two words in the unit's record, reached through `Region.unitStateSetter`.
+/// The request that set a unit's state: two words in the unit's record, reached through `Region.unitStateSetter`.
 public struct UnitStateSetter {
   private let base: UnsafeMutableRawPointer
 

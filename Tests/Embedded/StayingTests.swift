@@ -17,7 +17,7 @@ struct StayingTests {
     return raw
   }
 
-  @Test("Either line is looked at, again and again", arguments: ["null:64k", "mem:64k", "fault:delay=1ms:mem:64k"])
+  @Test("The controller polls both lines, every time", arguments: ["null:64k", "mem:64k", "fault:delay=1ms:mem:64k"])
   func eitherLine(unit: String) throws {
     let laboratory = try Laboratory(units: [unit])
     let raw = try attached(laboratory)

@@ -435,7 +435,7 @@ struct HandshakeTests {
 
   // MARK: Limits and ends
 
-  @Test("An option with as much data as is looked at, and with more: too big, read over, and it goes on")
+  @Test("An option with as much data as is read, and with more: too big, skipped, and the handshake continues")
   func optionLength() throws {
     for (count, type) in [
       (16384, OptionAnswer.unsupported), (16385, OptionAnswer.tooBig), (1 << 20, OptionAnswer.tooBig),

@@ -36,7 +36,7 @@ struct ServerTakeoverTests {
     try rig.turn { rig[identity]?.connections == 1 && rig[identity.peer]?.connections == 1 }
     // A client that had come to the peer stays there.
     #expect(try rig.read(second, offset: 0, count: 4096) == data)
-    // And all of it once more: the sockets went to and fro.
+    // And all of it once more: the sockets went back and forth.
     try rig.stop(identity)
     #expect(try rig.read(rig.client(identity), offset: 0, count: 4096) == data)
   }

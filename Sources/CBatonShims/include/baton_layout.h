@@ -57,7 +57,7 @@ struct baton_controller_record {
   uint64_t link_received;  // word: its position as reader of the other's
   uint64_t unused_3[7];
   uint64_t beat;         // word, a line of its own: grows with the turns of the loop, and within long ones
-  uint64_t turned_at;    // word: when the loop last read the clock, monotonic nanoseconds; once a second at least
+  uint64_t turned_at;    // word: when the loop last read the clock, monotonic nanoseconds; at least once a second
   uint64_t unused_4[6];
   uint64_t counters[BATON_COUNTERS];  // words, only this controller writes
   uint64_t life[8];        // a lock that the thread of the loop holds while it runs, see baton_life_begin

@@ -170,7 +170,7 @@ struct DemoCommand: ParsableCommand {
   }
 }
 
-/// What the demo shows.
+/// The demo's report.
 struct DemoReport: Encodable {
   struct Controller: Encodable {
     let identity: String
@@ -197,7 +197,7 @@ struct DemoReport: Encodable {
 
   var isVerified: Bool { sha256 == sha256Read && sha256 == sha256ReadAgain }
 
-  /// What the host saw of the death.
+  /// The host's view of the death.
   private var death: String {
     guard let killed, let pause else { return "nobody: the load was too short" }
     let other = killed == "a" ? "b" : "a"

@@ -3,7 +3,7 @@ import BatonCommandKit
 import BatonSharedMemory
 import Glibc
 
-/// The SHA-256 of what it is given, by sha256sum(1): the tool that a reader would use to check, and nothing to build.
+/// The SHA-256 of its input, by sha256sum(1): the tool that a reader would use to check, and nothing to build.
 struct Digest: ~Copyable {
   private var program: RunningProgram
   private let writer: OwnedDescriptor

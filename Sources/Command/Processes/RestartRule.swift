@@ -11,7 +11,7 @@ import BatonCommandKit
 /// - a process that somebody else ended while it started has not failed by itself, but only `killedStartsMax` times in
 ///   a row.
 struct RestartRule {
-  /// What follows the end of a life.
+  /// The step after the end of a life.
   enum Next: Equatable {
     /// The next life begins after so many nanoseconds.
     case again(after: UInt64)

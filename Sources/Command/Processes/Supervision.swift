@@ -53,7 +53,7 @@ struct Supervision: ~Copyable {
   /// Why this ends before it was told to.
   private var failure: (any Error)?
 
-  /// How often the loop looks at a process that has no handle.
+  /// The interval at which the loop checks a process that has no handle.
   private static let lookMilliseconds: CInt = 20
 
   /// Of the controllers of a subsystem, as it is now, with the words of each one's command line.

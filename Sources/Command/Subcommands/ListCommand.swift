@@ -65,11 +65,11 @@ struct PruneCommand: ParsableCommand {
   }
 }
 
-/// A subsystem that lies in the home folder, in whatever state.
+/// A subsystem in the home folder, in any state.
 private struct FoundSubsystem {
   let name: String
   let subsystem: Subsystem
-  /// What it says of itself; nil where it cannot be read.
+  /// Its own status; nil if it cannot be read.
   let status: SubsystemStatus?
   let problem: String?
   let mark: TemporaryMark?
@@ -152,7 +152,7 @@ private struct FoundSubsystem {
   }
 }
 
-/// What `list` says, for programs.
+/// The report of `list`, for programs.
 private struct ListReport: Encodable {
   struct Controller: Encodable {
     let identity: String

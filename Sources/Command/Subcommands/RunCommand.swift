@@ -185,7 +185,7 @@ struct RunCommand: ParsableCommand {
   }
 }
 
-/// What a signal does to a workload: the first one lets it finish what is outstanding, within a time; the second one
+/// Ends a workload on a signal: the first signal lets it finish its outstanding requests, within a time; the second
 /// ends it at once.
 private struct Interrupt {
   /// How long what is outstanding may take, in nanoseconds.
@@ -208,7 +208,7 @@ private struct Interrupt {
   }
 }
 
-/// What `run` reports, to people and programs alike.
+/// The report of `run`, for people and programs.
 struct RunReport: Encodable {
   let subsystem: String
   let seconds: Double
@@ -251,7 +251,7 @@ struct RunReport: Encodable {
   var text: String {
     var lines = [
       "requests           \(Figure.count(requests)) in \(Figure.fixed(seconds, 2)) s: "
-        + "\(Figure.count(UInt64(requestsPerSecond))) a second, \(Figure.throughput(bytes, seconds: seconds))",
+        + "\(Figure.count(UInt64(requestsPerSecond))) per second, \(Figure.throughput(bytes, seconds: seconds))",
       "reads, writes      \(Figure.count(reads)), \(Figure.count(writes))",
       "latency            \(latencyNanoseconds.text)",
       "served by          \(servedBy.text)",

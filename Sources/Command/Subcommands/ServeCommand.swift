@@ -81,7 +81,7 @@ struct ServeCommand: ParsableCommand {
     return addresses
   }
 
-  /// What to paste into a client.
+  /// The URIs to paste into a client.
   private func report(_ status: SubsystemStatus, _ subsystem: Subsystem) {
     Console.print("subsystem '\(status.name)' in \(subsystem.location.directory): ^C or SIGTERM ends it")
     for unit in status.units {

@@ -83,7 +83,7 @@ struct StatusReport: Encodable {
   }
 
   let subsystem: String
-  /// Which subsystem of that name: all 64 bits of it, which a number in JSON would not keep.
+  /// The generation of the subsystem: all 64 bits of it, which a number in JSON would not keep.
   let generation: String
   let changesOfOwner: UInt64
   let controllers: [ControllerReport]

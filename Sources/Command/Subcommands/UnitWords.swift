@@ -7,7 +7,7 @@ enum UnitWords {
   /// This process's command line.
   static let line = separate(Array(CommandLine.arguments.dropFirst()))
 
-  /// What the parser gets, and the units that it does not, in their order.
+  /// The words for the parser, and the units that it does not get, in their order.
   static func separate(_ words: [String]) -> (kept: [String], aside: [String]) {
     guard let command = words.first, ["create", "serve"].contains(command) else { return (words, []) }
     var kept: [String] = []

@@ -2,7 +2,7 @@ import ArgumentParser
 import Baton
 import BatonController
 
-/// How a controller waits and how long it keeps what it owns.
+/// The options for how a controller waits, and how long it keeps its functions.
 struct ControllerBehaviour: ParsableArguments {
   @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
   @Option(

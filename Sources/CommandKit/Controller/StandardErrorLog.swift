@@ -1,6 +1,6 @@
 import Logging
 
-/// One line a message on standard error. Log collectors add times; a file needs `hasTimes`, and then has every level
+/// One line per message on standard error. Log collectors add times; a file needs `hasTimes`, and then has every level
 /// too.
 struct StandardErrorLog: LogHandler {
   let label: String

@@ -3,7 +3,7 @@ import Baton
 import CBatonShims
 import Glibc
 
-/// How an executable of Baton begins and ends: all of them alike.
+/// The beginning and the end of every executable of Baton.
 package enum CommandEntry {
   /// Runs the command that the words name. Where something else is to come first, such as becoming another program, it
   /// is `prologue`.

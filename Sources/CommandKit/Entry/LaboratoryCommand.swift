@@ -6,7 +6,7 @@ package enum LaboratoryCommand: String, CaseIterable {
   /// The executable.
   package static let program = "baton-lab"
 
-  /// What `--help` says of it in one line.
+  /// Its line in `--help`.
   package var abstract: String {
     switch self {
     case .bench: "Measure Baton, compared with its floors and peers in the same run."

@@ -1,4 +1,4 @@
-/// What somebody who mistyped a word has probably meant.
+/// The word that a user who mistyped one has probably meant.
 enum Suggestion {
   /// The nearest of the words, if it is near enough to be meant; nil: none is.
   static func nearest(to word: String, among words: [String]) -> String? {

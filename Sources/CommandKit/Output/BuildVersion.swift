@@ -1,6 +1,6 @@
 import CBatonShims
 
-/// Which Baton this is.
+/// The version of this Baton.
 package enum BuildVersion {
   package static let number = "0.1.0"
 
@@ -11,6 +11,6 @@ package enum BuildVersion {
     return commit.isEmpty ? nil : commit
   }
 
-  /// What `--version` prints.
+  /// The text of `--version`.
   package static var description: String { commit.map { "\(number) (commit \($0))" } ?? number }
 }

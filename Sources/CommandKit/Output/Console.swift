@@ -4,9 +4,9 @@ import CBatonShims
 import Glibc
 import Synchronization
 
-/// What people see. Results go to standard output, everything else to standard error.
+/// The output for people. Results go to standard output, everything else to standard error.
 package enum Console {
-  /// Where something goes.
+  /// The destination of output.
   package enum Stream: CInt { case output = 1, error = 2 }
 
   /// Columns of the terminal that a stream goes to, nil where it goes to none. COLUMNS says it where it is set, then

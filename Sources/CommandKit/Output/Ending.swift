@@ -20,7 +20,7 @@ package struct Ending: Encodable, Equatable, Sendable {
   package let reason: Reason
   /// The exit status.
   package let status: Int32
-  /// What was wrong, for people.
+  /// A message for people.
   @OrNull package var message: String?
 
   package static let complete = Ending(reason: .complete, status: 0)

@@ -32,7 +32,7 @@ package enum JSONReport {
   /// The present moment, as in `2026-11-22T20:15:00Z`.
   package static var now: String { Date.now.formatted(.iso8601) }
 
-  /// What stands before every report's own fields.
+  /// The fields that precede every report's own.
   private struct Envelope<Report: Encodable>: Encodable {
     let command: String
     let configuration: [String: Setting]

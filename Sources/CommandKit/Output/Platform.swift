@@ -2,7 +2,7 @@ import Baton
 import CBatonShims
 import Glibc
 
-/// The machine and the versions that a report is of. What cannot be found out is null.
+/// The machine and the versions that a report is about. Unknown values are null.
 package struct Platform: Encodable {
   @OrNull package var vendor: String?
   package private(set) var cpu = "unknown CPU"

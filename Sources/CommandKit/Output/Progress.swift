@@ -23,7 +23,7 @@ package struct Progress {
   /// Nanoseconds between two updates: on a terminal as often as people can see, elsewhere as seldom as a log can bear.
   private var period: UInt64 { isTerminal ? 125_000_000 : 10_000_000_000 }
 
-  /// How far the step is. Cheap: shown at most once in a period.
+  /// The progress of the step. Cheap: shown at most once in a period.
   package mutating func update(_ detail: @autoclosure () -> String) {
     if isQuiet { return }
     let now = monotonicNanoseconds()

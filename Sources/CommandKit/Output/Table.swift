@@ -34,7 +34,7 @@ package struct Table {
     return parts(widths, within: columns).map { part($0, folded, widths) }.joined(separator: "\n\n")
   }
 
-  /// Which columns go side by side, the first one in each part.
+  /// The columns that go side by side, the first one in each part.
   private func parts(_ widths: [Int], within columns: Int) -> [[Int]] {
     var parts: [[Int]] = [[0]]
     var used = widths[0]

@@ -82,7 +82,7 @@ package struct ControllerProcess: ~Copyable {
     throw BatonError(.system, "controller \(identity)", "was killed and still exists")
   }
 
-  /// How it ended; nil while it has not.
+  /// Its ending; nil while it runs.
   private mutating func ending() -> ProcessEnding? {
     _ = look()
     return process.ending

@@ -3,8 +3,8 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// The signals that ask a process to end, SIGINT, SIGTERM, SIGQUIT and SIGHUP, as something to ask for: so that a
-/// command can clean up before it ends. SIGHUP that is ignored (nohup(1)) stays so.
+/// The signals that ask a process to end (SIGINT, SIGTERM, SIGQUIT and SIGHUP), polled by the command, so that it can
+/// clean up before it ends. A SIGHUP that is ignored (nohup(1)) stays so.
 ///
 /// From here on they are held back until the process ends: a second one is not to end it in the middle of that.
 package struct Interruption: ~Copyable {

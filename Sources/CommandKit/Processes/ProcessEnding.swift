@@ -1,6 +1,6 @@
 import Glibc
 
-/// How a process ended.
+/// The way in which a process ended.
 package enum ProcessEnding: Equatable, CustomStringConvertible {
   case exited(CInt)
   case signalled(CInt)
@@ -35,7 +35,7 @@ package enum ProcessEnding: Equatable, CustomStringConvertible {
   }
 }
 
-/// What can be seen to have become of a process.
+/// The observed state of a process.
 package enum ProcessChange: Equatable {
   case stopped
   case ended(ProcessEnding)

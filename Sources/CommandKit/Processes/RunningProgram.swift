@@ -2,7 +2,7 @@ import Baton
 import BatonSharedMemory
 import Glibc
 
-/// What another program says.
+/// The output of another program.
 package enum ProgramOutput {
   /// Runs a program to its end, with nothing to read, and gives back all that it printed. It is killed after so many
   /// seconds; that, and any exit status but 0, is an error with the last line that it printed.

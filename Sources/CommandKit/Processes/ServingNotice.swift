@@ -62,7 +62,7 @@ package struct ServingNotice: ParsableArguments {
   package func open() throws(BatonError) -> OwnedDescriptor {
     guard let announce else { return OwnedDescriptor(-1) }
     var facts = stat()
-    // It is not this process's before it has been looked at: what else is open there is not to be written to.
+    // Until it has been checked it is not this process's: any other file that is open there must not be written to.
     guard fstat(announce, &facts) == 0, facts.st_mode & S_IFMT == S_IFIFO else {
       throw BatonError(.invalid, "descriptor \(announce)", "is not a pipe to a supervisor", fix: "leave --announce out")
     }

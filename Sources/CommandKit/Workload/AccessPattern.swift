@@ -1,7 +1,7 @@
 import ArgumentParser
 import Baton
 
-/// Which requests, in what order: fio's words.
+/// The kind and order of requests, in fio's words.
 package enum AccessPattern: String, ExpressibleByArgument, CaseIterable {
   case read, write, randread, randwrite, rw, randrw
 
@@ -17,7 +17,7 @@ package enum AccessPattern: String, ExpressibleByArgument, CaseIterable {
   }
 }
 
-/// Which controller each request goes to.
+/// The controller that each request goes to.
 package enum PathChoice: String, ExpressibleByArgument, CaseIterable {
   case a, b, both
 

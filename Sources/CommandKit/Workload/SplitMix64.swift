@@ -1,4 +1,4 @@
-/// A small, fast generator with a seed, so that a run can be had again.
+/// A small, fast generator with a seed, so that a run can be repeated.
 package struct SplitMix64 {
   @usableFromInline var state: UInt64
 

@@ -1,7 +1,7 @@
 import Glibc
 
-/// What a verifying host writes into a block: every word says which unit, block and write it belongs to, so that a
-/// block that is lost, torn, misplaced or old is told from the right one.
+/// The stamp that a verifying host writes into a block. Every word says which unit, block and write it belongs to, so
+/// that a block that is lost, torn, misplaced or old can be told from the right one.
 ///
 /// The first four words of each 512 bytes are magic, unit, block and sequence; the rest follow from them.
 package struct Stamp: Equatable {
@@ -42,7 +42,7 @@ package struct Stamp: Equatable {
     }
   }
 
-  /// What is wrong with `count` bytes that should carry this stamp, or nil.
+  /// The error in `count` bytes that should carry this stamp, or nil.
   package func mismatch(_ address: UnsafeRawPointer, count: Int) -> String? {
     let words = address.assumingMemoryBound(to: UInt64.self)
     for sector in 0..<count / Self.sectorSize {
@@ -56,7 +56,7 @@ package struct Stamp: Equatable {
     return nil
   }
 
-  /// What a sector, or a whole block, turns out to hold.
+  /// The content found in a sector, or in a whole block.
   package enum Content: Equatable {
     case zeroes
     /// The stamp of that write of this very block.

@@ -1,7 +1,7 @@
 import Baton
 import BatonSharedMemory
 
-/// A stretch of a unit that a workload works on.
+/// The part of a unit that a workload uses.
 package struct WorkloadTarget {
   package let unit: UInt32
   package let size: UInt64
@@ -12,7 +12,7 @@ package struct WorkloadTarget {
   }
 }
 
-/// What to do to the units.
+/// The load to put on the units.
 package struct WorkloadPlan {
   package var pattern = AccessPattern.randrw
   package var readPercent = 50
@@ -28,7 +28,7 @@ package struct WorkloadPlan {
   package init() {}
 }
 
-/// What came of it.
+/// The result.
 package struct WorkloadResult {
   package var requests: UInt64 = 0
   package var reads: UInt64 = 0
@@ -58,7 +58,7 @@ package struct WorkloadResult {
   }
 }
 
-/// What a host saw of the death of a controller: how long the requests waited that it had outstanding there.
+/// A host's view of a controller's death: how long its outstanding requests there waited.
 package struct Pause: Encodable {
   /// Requests that were outstanding at the controller when it died, as far as the host knew.
   package var waiting = 0
@@ -69,7 +69,7 @@ package struct Pause: Encodable {
   package var lastNanoseconds: UInt64 = 0
 }
 
-/// How a workload goes on, as its caller has it.
+/// The caller's decision whether a workload continues.
 package enum WorkloadStep {
   case goOn
   /// Submit nothing more, and wait for what is outstanding.
@@ -78,7 +78,7 @@ package enum WorkloadStep {
   case abandon
 }
 
-/// Where a workload stands.
+/// The progress of a workload.
 package struct WorkloadMoment {
   package let requests: UInt64
   package let nanoseconds: UInt64
@@ -244,7 +244,7 @@ package struct Workload: ~Copyable {
     return ended(at: now, since: start)
   }
 
-  /// What came of it until a moment.
+  /// Its result until a moment.
   private mutating func ended(at end: UInt64, since start: UInt64) -> WorkloadResult {
     result.nanoseconds = end > start ? end - start : 0
     result.rerouted = host.rerouted
@@ -257,7 +257,7 @@ package struct Workload: ~Copyable {
       isServed: host.isAttached(to: .a) || host.isAttached(to: .b))
   }
 
-  /// A controller has just been killed: what happens to the requests that are outstanding there is looked at.
+  /// A controller has just been killed: watches the requests that are outstanding there.
   private mutating func noteDeath(of controller: ControllerIdentity) {
     diedAt = monotonicNanoseconds()
     var isFree = [Bool](repeating: false, count: issued.count)

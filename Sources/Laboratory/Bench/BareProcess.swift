@@ -95,7 +95,7 @@ struct SharedPage: ~Copyable {
   consuming func kept() -> LifeLock { LifeLock(base: mapping.release()) }
 }
 
-/// What a process has in flight when it is killed.
+/// The work that a process has in flight when it is killed.
 enum KilledWork: String, ExpressibleByArgument {
   case none, reads, writes
 

@@ -11,7 +11,7 @@ enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
   case handoff
   /// A request from a host to a controller and back, on a null unit, one at a time.
   case dispatch
-  /// Many requests at a time: how many a second, how late they are at a given load, and what fighting costs.
+  /// Many requests at a time: how many per second, how late they are at a given load, and what fighting costs.
   case throughput
   /// Real storage, compared with fio on the same file.
   case storage
@@ -19,7 +19,7 @@ enum BenchSuite: String, ExpressibleByArgument, CaseIterable {
   case nbd
   /// The death of a controller, and what hosts see of it.
   case takeover
-  /// What many units and hosts cost, and what it costs to do nothing.
+  /// The cost of many units and hosts, and the cost of idling.
   case scale
 }
 
@@ -106,7 +106,7 @@ extension BenchCommand {
   }
 }
 
-/// What the suites share.
+/// The state and the steps that all suites share.
 struct Bench {
   let rounds: Int
   /// After which no further round of a comparison begins.
@@ -151,7 +151,7 @@ struct Bench {
   /// Whether both processes of a measurement share one CPU.
   var isCrowded: Bool { cpus.here < 0 }
 
-  /// What is aimed at in a comparison of processes that spin. On one CPU such figures mean nothing, met or missed.
+  /// The goal of a comparison of processes that spin. On one CPU such figures mean nothing, met or missed.
   func spinningGoal(_ ratio: Double) -> BenchReport.Goal? { isCrowded ? nil : .ratio(ratio) }
 
   /// The same for peers.

@@ -2,7 +2,7 @@ import Baton
 import BatonSharedMemory
 import Glibc
 
-/// What the two processes of a measurement do with each other.
+/// What the two processes of a measurement do together.
 enum BenchPhase: UInt64 {
   /// Nothing: the worker sleeps until the next phase.
   case idle
@@ -55,13 +55,13 @@ struct BenchPage: ~Copyable {
   var argument: SharedWord { mapping.word(at: 776) }
   /// Requests that the worker's host keeps outstanding, or the lines of the ring.
   var depth: SharedWord { mapping.word(at: 784) }
-  /// What goes back and forth, or there.
+  /// The line that goes back and forth, or there.
   var ball: SharedWord { mapping.word(at: 1024) }
-  /// What goes back, where that is another line.
+  /// The line that goes back, if that is another one.
   var returned: SharedWord { mapping.word(at: 1280) }
-  /// What two processes sleep on.
+  /// The word that two processes sleep on.
   var sleepingBall: SharedFutexWord { SharedFutexWord(mapping.base + 1536) }
-  /// What the worker's host was answered in a phase, and how long that took it.
+  /// The number of answers to the worker's host in a phase, and the time they took.
   var answers: SharedWord { mapping.word(at: 1792) }
   var nanoseconds: SharedWord { mapping.word(at: 1800) }
   /// The first of the ring's lines.

@@ -5,7 +5,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// What the worker is to be.
+/// The worker's role.
 struct BenchRole {
   /// The subsystems whose controller b it is; the argument of `.controller` is a place in this list.
   var controllers: [Subsystem] = []
@@ -100,7 +100,7 @@ struct BenchPartner: ~Copyable {
     return Double(nanoseconds) / Double(turns)
   }
 
-  /// What the worker's host was answered a second in the phase that has just ended.
+  /// The answers per second to the worker's host in the phase that has just ended.
   var answersPerSecond: Double {
     Double(page.answers.loadAcquiring()) / (Double(max(page.nanoseconds.loadAcquiring(), 1)) / 1e9)
   }

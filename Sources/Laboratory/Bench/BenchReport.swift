@@ -1,12 +1,12 @@
 import Baton
 
-/// What a bench reports.
+/// The report of a bench.
 ///
 /// A ratio is ours divided by theirs where less is better (a time), theirs divided by ours where more is better (a
 /// rate): in every row less than 1 means that Baton wins. Floors and peers run in the same call, interleaved round
 /// by round with what they are compared to; ratios are medians over rounds.
 ///
-/// Rows are made by `Interleaved.row`, so that each of them comes about in the same way.
+/// `Interleaved.row` makes all rows, so that each is computed in the same way.
 struct BenchReport: Encodable {
   /// The 10th and the 90th percentile over rounds.
   struct Spread: Encodable {
@@ -137,7 +137,7 @@ struct BenchReport: Encodable {
     var isControl = false
     /// How far the control of this measurement is from 1, where it has one.
     var controlNoise: Noise?
-    /// What came of the goal; nil where nothing is aimed at.
+    /// The verdict on the goal; nil if it has no goal.
     private(set) var verdict: Verdict?
 
     /// A figure on its own; what it is compared with comes after.
@@ -231,7 +231,7 @@ struct BenchReport: Encodable {
   /// How long it took.
   var seconds = 0.0
   private(set) var results: [Row] = []
-  /// What else there is to know of this run.
+  /// Remarks on this run.
   var remarks: [String] = []
 
   enum CodingKeys: String, CodingKey {
@@ -260,7 +260,7 @@ struct BenchReport: Encodable {
 
   mutating func append(_ rows: [Row]) { for row in rows { append(row) } }
 
-  /// What became of all goals, of rows and of their peers.
+  /// The verdicts on all goals, of rows and of their peers.
   var verdicts: [Verdict] { results.flatMap { [$0.verdict] + $0.peers.map(\.verdict) }.compactMap { $0 } }
 
   /// The remarks, and one line about the noise of the run if its controls show any.

@@ -4,7 +4,7 @@ import BatonCommandKit
 import BatonSharedMemory
 import Glibc
 
-/// What every wait of a bench looks after now and then: whether somebody has interrupted it, and whether the processes
+/// Checks that every wait of a bench makes now and then: whether it has been interrupted, and whether the processes
 /// that it waits for are alive.
 final class BenchWatch {
   private let interruption: Interruption

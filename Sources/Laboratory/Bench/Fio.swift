@@ -30,8 +30,8 @@ enum Fio {
     let jobs: [Job]
   }
 
-  /// Requests a second. Like the workloads here it does not remember which blocks it has had: a map that fills up slows
-  /// it down.
+  /// Requests per second. Like the workloads here it does not remember which blocks it has had: a map that fills up
+  /// slows it down.
   static func rate(
     file: String, rw: AccessPattern, blockSize: Int, depth: Int, size: UInt64, direct: Bool, seconds: Double
   ) throws -> Double {
@@ -59,7 +59,7 @@ enum Fio {
       ? nil : "fio has no engine 'nbd'; Debian's has: apt-get install fio"
   }()
 
-  /// As a client of the export at that address: requests a second, and how many there were.
+  /// As a client of the export at that address: requests per second, and their number.
   ///
   /// Its times of single requests are left out: nobody looks at them, and they cost it as much as a request.
   static func nbd(

@@ -5,7 +5,7 @@ import CBatonShims
 import Glibc
 
 extension BenchReport {
-  /// What a report was measured on. What cannot be found out is left out.
+  /// The machine that a report was measured on. Unknown facts are left out.
   struct Machine: Encodable {
     var vendor: String?
     var cpu = "unknown CPU"
@@ -20,7 +20,7 @@ extension BenchReport {
     /// The first CPU's frequency governor.
     var governor: String?
     var clockSource: String?
-    /// What one reading of the clock costs, which is in every figure that is timed one by one.
+    /// The cost of one reading of the clock, which is part of every figure that is timed one by one.
     var timerNanoseconds = 0.0
     /// Processes that wanted a CPU in the minute before the bench.
     var load: Double?
@@ -95,7 +95,7 @@ extension BenchReport.Machine {
     return lines
   }
 
-  /// How the two processes of a spinning measurement are pinned.
+  /// The CPUs to which the two processes of a spinning measurement are pinned.
   var pinning: String {
     guard pinned.count == 2 else { return "nothing is pinned" }
     let cores =

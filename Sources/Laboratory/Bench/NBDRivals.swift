@@ -3,7 +3,7 @@ import BatonCommandKit
 import BatonSharedMemory
 import Glibc
 
-/// Other servers of NBD, each on the same file and at a unix socket of its own. One that is not installed, or fails,
+/// Other NBD servers, each on the same file and at a unix socket of its own. One that is not installed, or fails,
 /// was not run, and its reason is reported.
 struct NBDRivals {
   enum Kind: String, CaseIterable {
@@ -40,7 +40,7 @@ struct NBDRivals {
     self.isOnDisk = isOnDisk
   }
 
-  /// What it is and how it accesses the file.
+  /// Its name and how it accesses the file.
   private func name(_ kind: Kind) -> String {
     switch kind {
     // It knows no O_DIRECT. On a disk it is told to keep nothing in the page cache, which is as near as it comes.

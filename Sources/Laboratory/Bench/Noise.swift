@@ -1,6 +1,6 @@
 import Glibc
 
-/// How far a measurement may be from the truth: a factor, 1 where nothing disturbed it.
+/// The possible error of a measurement: a factor, 1 if nothing disturbed it.
 struct Noise {
   let factor: Double
 

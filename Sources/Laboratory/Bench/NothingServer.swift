@@ -5,7 +5,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// A server of NBD with nothing behind it: every request is done as soon as it has come, and a read is whatever the
+/// An NBD server with nothing behind it: every request is done as soon as it has come, and a read is whatever the
 /// memory holds. One client at a time, at a unix socket; `RivalCommand` becomes it.
 ///
 /// It blocks: no server that sleeps when it has nothing to do can be faster. Where a client gets not much more out of

@@ -20,7 +20,7 @@ enum Peer: String, CaseIterable {
   case concurrencyKitRing = "ck_ring"
   case dataPlaneRing = "rte_ring"
 
-  /// What a turn is.
+  /// The meaning of a turn.
   enum Mode: String {
     /// One request of 64 bytes and its response of 16, one at a time.
     case roundTrip = "round-trip"
@@ -63,7 +63,7 @@ enum Peer: String, CaseIterable {
     }
   }
 
-  /// What the help of the bench says of them.
+  /// The part of the bench's help about them.
   static let discussion = """
     Peers, what one would use instead, are programs that tools/peers builds. BATON_PEERS names their folder, by \
     default .build/peers of the source tree. A missing peer is reported as not run.
@@ -89,7 +89,7 @@ enum Peer: String, CaseIterable {
     return "\(program) does not exist; tools/peers builds it"
   }
 
-  /// Nanoseconds a turn, over so many. Starts two processes and waits for them: nothing else may spin on their CPUs
+  /// Nanoseconds per turn, over so many. Starts two processes and waits for them: nothing else may spin on their CPUs
   /// meanwhile. A CPU of -1: not pinned.
   func run(
     _ mode: Mode, turns: UInt64, depth: Int = 1, cpus: (here: Int, there: Int)
@@ -200,7 +200,7 @@ struct PeerBench {
   /// Those that have not failed yet.
   var running: [Peer] { peers.filter { reasons[$0] == nil } }
 
-  /// Nanoseconds a turn, for a round; nil once it has failed.
+  /// Nanoseconds per turn, for a round; nil once it has failed.
   mutating func run(_ peer: Peer) -> Double? { measure(peer, turns: turns) }
 
   /// Why it was not run, or failed; nil while it runs.

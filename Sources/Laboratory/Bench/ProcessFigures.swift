@@ -2,7 +2,7 @@ import Baton
 import BatonSharedMemory
 import Glibc
 
-/// What the kernel says of a process in /proc.
+/// The figures of a process in /proc.
 struct ProcessFigures {
   private let directory: String
   private let pid: pid_t

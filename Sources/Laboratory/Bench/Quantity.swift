@@ -1,7 +1,7 @@
 import Baton
 import BatonCommandKit
 
-/// A figure with as many digits as say something, and with its unit.
+/// A figure with its significant digits and its unit.
 enum Quantity {
   /// Three significant digits or the whole part, whichever is more.
   static func number(_ value: Double) -> String {
@@ -58,7 +58,7 @@ enum Quantity {
   /// `0.98 to 1.05`.
   static func range(_ spread: BenchReport.Spread) -> String { "\(ratio(spread.low)) to \(ratio(spread.high))" }
 
-  /// What a unit of time has of nanoseconds.
+  /// The nanoseconds of a unit of time.
   private static let times = ["ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9]
 
   static func isTime(_ unit: String) -> Bool { times[unit] != nil }

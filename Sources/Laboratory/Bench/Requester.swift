@@ -11,7 +11,7 @@ protocol Requester: ~Copyable {
 }
 
 extension Requester where Self: ~Copyable {
-  /// Nanoseconds a request, with `depth` of them outstanding, over so many.
+  /// Nanoseconds per request, with `depth` of them outstanding, over so many.
   ///
   /// In batches all answers that have come are taken before the next request is made; otherwise each answer is followed
   /// by a request. Which of the two is faster depends on the depth, and on what answers.
@@ -47,7 +47,7 @@ extension Requester where Self: ~Copyable {
   /// Requests that arrive at a fixed rate, whatever becomes of them: open loop. Each is timed from the moment when it
   /// was due, so that a stall meets all that it holds up, and nothing is omitted because something else was late.
   ///
-  /// An interval of 0 nanoseconds: all are due at once. Returns the requests that were answered in a second.
+  /// An interval of 0 nanoseconds: all are due at once. Returns the requests answered per second.
   mutating func answerArrivals(
     _ requests: UInt64, every nanoseconds: Double, into latencies: inout Latencies, _ patience: consuming Patience
   ) throws -> Double {
@@ -109,7 +109,7 @@ struct BareRing: ~Copyable, Requester {
   private(set) var sum: UInt64 = 0
 
   /// On the page of a partner, which answers from now on until its next phase. With as many lines as there are requests
-  /// outstanding it is the least that request lines can cost: fewer lines go to and fro faster.
+  /// outstanding it is the least that request lines can cost: fewer lines move back and forth faster.
   init(_ partner: inout BenchPartner, lines: UInt64) throws {
     precondition(lines.nonzeroBitCount == 1 && lines <= BenchPage.ringLinesMax, "a ring has a power of two of lines")
     ring = partner.page.ring

@@ -5,7 +5,7 @@ import CBatonShims
 import CLiburing
 import Glibc
 
-/// An io_uring with nothing around it: the floor of whatever goes through one.
+/// A bare io_uring: the floor of everything that goes through one.
 struct BareUring: ~Copyable {
   private let ring: UnsafeMutablePointer<io_uring>
 
@@ -50,7 +50,7 @@ struct BareUring: ~Copyable {
     return Double(monotonicNanoseconds() - start) / Double(ended)
   }
 
-  /// 4 KiB transfers a second at random places of a file, `depth` of them outstanding, each begun when one has ended.
+  /// 4 KiB transfers per second at random places of a file, `depth` of them outstanding, each begun when one has ended.
   mutating func rate(
     _ file: borrowing OwnedDescriptor, path: String, size: UInt64, reading: Bool, depth: Int, seconds: Double,
     seed: UInt64

@@ -8,7 +8,7 @@ extension Bench {
   static var crowdUnits: Int { 4096 }
   static var crowdHosts: Int { 64 }
 
-  /// What many units and hosts cost compared with one of each, and what it costs to do nothing.
+  /// The cost of many units and hosts compared with one of each, and the cost of idling.
   mutating func scale() throws {
     let quiet = UnitSpecification(.null, size: 1 << 20)
     try Self.withSubsystem("small", [quiet]) { small in
@@ -115,7 +115,7 @@ extension Bench {
   }
 }
 
-/// Which units and hosts take part in a measurement: the first ones.
+/// The units and hosts that take part in a measurement: the first ones.
 struct Span {
   let units: Int
   let hosts: Int

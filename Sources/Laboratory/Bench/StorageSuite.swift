@@ -29,7 +29,7 @@ extension Bench {
     static let all = [true, false].flatMap { reading in [1, 32].map { Transfer(reading: reading, depth: $0) } }
   }
 
-  /// What a transfer is carried out by.
+  /// The program that carries out a transfer.
   private enum Way: Int, CaseIterable {
     case bare, baton, fio
   }
@@ -119,7 +119,7 @@ extension Bench {
   }
 }
 
-/// What a folder lies on.
+/// The file system of a folder.
 struct FileSystem {
   /// `ext4`, `tmpfs`.
   let name: String

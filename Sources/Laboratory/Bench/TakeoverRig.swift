@@ -22,7 +22,7 @@ struct TakeoverRig: ~Copyable {
   private let hosts: HostCrowd
   private var random = SplitMix64(seed: 1)
 
-  /// What the hosts saw of a death, microseconds since just before kill(2).
+  /// The hosts' view of a death, in microseconds since just before kill(2).
   struct Death {
     /// The first answer of the survivor, to a read that collides with nothing that was in flight.
     var firstAnswer = 0.0

@@ -5,7 +5,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// What one trial of the takeover suite measures, in the order of its values; a round has one trial for each work.
+/// The figures of one trial of the takeover suite, in the order of its values; a round has one trial per kind of work.
 private enum TakeoverFigure: Int {
   case bareDeath, bareExit, bareDrain, first, last, exit, drain, crowdFirst, crowdLast, crowdExit, crowdDrain
 

@@ -4,7 +4,7 @@ import BatonSharedMemory
 import Glibc
 
 extension Bench {
-  /// Many requests at a time: how many a second, how late they are when they arrive at a given rate, and what is left
+  /// Many requests at a time: how many per second, how late they are when they arrive at a given rate, and what is left
   /// of the rate when two hosts fight.
   mutating func throughput() throws {
     try rates()
@@ -20,7 +20,7 @@ extension Bench {
 
   // MARK: One host, one controller
 
-  /// What is measured of a comparison at several depths.
+  /// The measurements of a comparison at several depths.
   private enum RateThing: Equatable {
     /// A bare ring of request lines, as many as there are requests outstanding.
     case ring(depth: UInt64, inBatches: Bool)

@@ -3,8 +3,8 @@ import Baton
 import BatonCommandKit
 import Glibc
 
-/// Both controllers and one host in one process, on a null unit, turned by one loop: the same work every time, for
-/// whatever counts instructions, allocations or system calls from outside. `tools/count` runs it.
+/// Both controllers and one host in one process, on a null unit, turned by one loop: the same work every time, for a
+/// tool that counts instructions, allocations or system calls from outside. `tools/count` runs it.
 struct TurnsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "turns", shouldDisplay: false)
 

@@ -3,8 +3,8 @@ import Baton
 import BatonCommandKit
 import BatonController
 
-/// A controller as `baton controller` runs it, but with a mistake made on purpose, or without what is to be measured:
-/// neither can be had from the executable that users run.
+/// A controller as `baton controller` runs it, but with a planted mistake, or without the part to be measured. The
+/// executable that users run offers neither.
 struct LaboratoryControllerCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "controller", shouldDisplay: false)
 

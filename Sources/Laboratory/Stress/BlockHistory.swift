@@ -48,7 +48,7 @@ struct BlockHistory {
   private(set) var sequence: UInt32 = 0
   /// Writes, discards and zeroings under way.
   private(set) var writesOutstanding = 0
-  /// What the last read that was wrong could rightly have found.
+  /// The correct contents for the last read that was wrong.
   private(set) var expectation: String?
   /// Reads under way.
   var readsOutstanding: Int { reads.count }
@@ -138,7 +138,7 @@ struct BlockHistory {
       + (write.effectBy == write.answeredAt ? "answered" : "read")
   }
 
-  /// What a read that was submitted then may find, for people.
+  /// The contents that a read submitted then may find, for people.
   private func expected(submittedAt: UInt64) -> String {
     let right = writes.filter { refutation(of: $0, submittedAt) == nil }
     return right.map { "write \($0.sequence)\($0.isZero ? " (zeroes)" : "")" }.joined(separator: ", or ")

@@ -9,7 +9,7 @@ import Glibc
 final class ControllerSeat {
   let identity: ControllerIdentity
   private var process: ControllerProcess?
-  /// Where the present life will stop itself, until it has.
+  /// The point at which the present life will stop itself, until it has.
   private(set) var stopOrder: StopOrder?
   /// Whether it stands at that point, stopped by itself.
   private(set) var isAtPoint = false
@@ -36,7 +36,7 @@ final class ControllerSeat {
   /// 0 where there is none.
   var pid: pid_t { process?.pid ?? 0 }
 
-  /// What the schedule is told.
+  /// The facts for the schedule.
   var facts: LifeFacts {
     LifeFacts(stopOrder: isAlive ? stopOrder : nil, isAtPoint: isAtPoint, isPatient: isAlive && isPatient)
   }
@@ -94,7 +94,7 @@ final class ControllerSeat {
   /// Kills it and waits for its end.
   func end() { process = nil }
 
-  /// What has become of it since the last look.
+  /// Its change since the last look.
   func look() -> SeatChange? {
     switch process?.look() {
     case nil: return nil
@@ -113,7 +113,7 @@ final class ControllerSeat {
   }
 }
 
-/// What can become of a controller.
+/// The changes that a controller can undergo.
 enum SeatChange {
   /// It stands at its point.
   case reached(ProtocolPoint)

@@ -32,7 +32,7 @@ final class DiskPress {
   func set(_ isOn: Bool) { process.send(isOn ? SIGCONT : SIGSTOP) }
 }
 
-/// What a `DiskPress` runs: large direct writes, many at once, for ever.
+/// The process of a `DiskPress`: large direct writes, many at once, for ever.
 struct PressCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "press", shouldDisplay: false)
 

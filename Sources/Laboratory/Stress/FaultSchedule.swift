@@ -2,7 +2,7 @@ import Baton
 import BatonCommandKit
 import BatonController
 
-/// What is done to the controllers in `baton stress`.
+/// The faults that `baton stress` does to the controllers.
 enum FaultKind: String, CaseIterable, Comparable {
   /// One is killed.
   case kill
@@ -20,7 +20,7 @@ enum FaultKind: String, CaseIterable, Comparable {
     allCases.firstIndex(of: left)! < allCases.firstIndex(of: right)!
   }
 
-  /// How often each comes where all do.
+  /// The frequency of each kind, if all are used.
   fileprivate var weight: UInt64 {
     switch self {
     case .kill: 35
@@ -57,7 +57,7 @@ enum FaultStep: Equatable {
 
 /// A fault as it is meant to go. The steps of the end bring both controllers back.
 struct Fault: Equatable {
-  /// What is done.
+  /// The kind of fault.
   let kind: FaultKind
   /// For messages.
   let name: String
@@ -88,7 +88,7 @@ enum PointPlace {
   /// When it was asked to leave.
   case leaving
 
-  /// Where a point belongs.
+  /// The situation that a point belongs to.
   init(of point: ProtocolPoint) {
     switch point {
     case .joinBefore, .joinAfter: self = .joining
@@ -117,7 +117,7 @@ struct FaultSchedule {
   private let pressesDisk: Bool
   private var random: SplitMix64
   private var tries: [ProtocolPoint: Int] = [:]
-  /// How often a controller stood at each point.
+  /// How many times a controller stopped at each point.
   private(set) var hits: [ProtocolPoint: Int] = [:]
 
   /// A life that is patient waits so long, unless every life has the same deadline: no loaded machine is expected to

@@ -148,7 +148,7 @@ struct StressCommand: ParsableCommand {
     deadline.map { ($0.nanoseconds, $0.nanoseconds) } ?? (Self.deadlineNanoseconds, FaultSchedule.patientNanoseconds)
   }
 
-  /// Short, so that there are many faults a second.
+  /// Short, so that there are many faults per second.
   private static let deadlineNanoseconds: UInt64 = 50_000_000
 
   /// The words that make a run like this one.
@@ -195,7 +195,7 @@ struct StressCommand: ParsableCommand {
     }
   }
 
-  /// What a run that went wrong leaves in its folder.
+  /// The files that a failed run leaves in its folder.
   private func failure(_ scratch: String, _ plan: StressPlan, _ what: String) -> StressFailure {
     Console.error("baton: the run is kept in \(scratch); \(scratch)/again repeats the same faults")
     return StressFailure(folder: scratch, what: what, options: words(plan))
@@ -238,7 +238,7 @@ private struct StressTrouble: Error {
 }
 
 extension StressCommand {
-  /// Where everybody stands, for a message.
+  /// The state of all processes, for a message.
   fileprivate static func describe(_ status: SubsystemStatus) -> String {
     let standings = status.controllers.map { "\($0.identity) \($0.standing), takeover: \($0.takeover)" }
     return ControllerTable.text(status) + "\n" + standings.joined(separator: "; ")

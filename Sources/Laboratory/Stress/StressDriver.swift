@@ -5,7 +5,7 @@ import BatonSharedMemory
 import CBatonShims
 import Glibc
 
-/// How the controllers of a run are started.
+/// The options with which the controllers of a run are started.
 struct StressControllers {
   let subsystem: Subsystem
   /// Whose `controller` they are: the executable that users run, but for planted defects.
@@ -14,13 +14,13 @@ struct StressControllers {
   var arguments: [String] = []
   /// Of an impatient one.
   var deadlineNanoseconds: UInt64
-  /// What they log goes there, and what is done to them.
+  /// The file for their log lines and for the faults.
   let log: StressLog
   /// Keeps the disk busy when asked to, so that I/O of `late` comes to lie behind that of everybody else; nil: nobody.
   var press: DiskPress?
 }
 
-/// What a fault cost, and what came of all of them.
+/// The cost of a fault, and the results of all of them.
 struct StressFaults {
   /// Faults done, by kind.
   var counts: [FaultKind: UInt64] = [:]
@@ -36,7 +36,7 @@ struct StressFaults {
   var pointsMissed: UInt64 = 0
   /// Controllers that were fenced though nobody had stopped them: the machine stalled them.
   var putOutRunning: UInt64 = 0
-  /// What was logged last when one of these went by itself.
+  /// The last log line when one of these ended by itself.
   var lastWords = ""
   /// Pauses within what the other controller allows, after which the controller lived on, and after which it did not.
   var pausesSurvived: UInt64 = 0
@@ -64,7 +64,7 @@ final class StressDriver {
   private(set) var record = FaultRecord()
   private var steps: [FaultStep] = []
   private var position = 0
-  /// Where the steps of the end begin.
+  /// The index of the first of the last steps.
   private var end = 0
   /// When the present step began, 0: not yet.
   private var stepAt: UInt64 = 0
@@ -100,10 +100,10 @@ final class StressDriver {
     self.ledger = ledger
   }
 
-  /// How often each point was hit, and which the schedule leads to.
+  /// How many times each point was hit, and the points that the schedule leads to.
   var points: (hits: [ProtocolPoint: Int], all: [ProtocolPoint]) { (schedule.hits, schedule.points) }
 
-  /// What is being done, for the progress line.
+  /// The present activity, for the progress line.
   var present: String { fault?.name ?? "no fault yet" }
 
   // MARK: The turn

@@ -8,11 +8,11 @@ import Glibc
 /// region says, so that `baton status FOLDER` and `baton controller FOLDER a` work.
 ///
 ///     what         what was wrong, and what there is in this folder
-///     again        a script that does the same faults again, in the same order, with the same pauses
+///     again        a script that repeats the same faults, in the same order, with the same pauses
 ///     schedule     the faults as they happened
 ///     operations   the last operations on the block that was wrong, with what was expected and what was found
 ///     found        that block, as the read found it
-///     log          what the controllers said and what was done to them, with times and levels
+///     log          the controllers' log lines and the faults, with times and levels
 ///     report.json  the report
 ///     region       the controllers' region, as it was when the failure was seen and the controllers were killed
 ///     unit0, ...   the units' files

@@ -8,7 +8,7 @@ struct StressOperation {
     let at: UInt64
     let status: Status
     let service: Service
-    /// What a read found, a sector each, or one for all.
+    /// The contents that a read found, one per sector, or one for all.
     let found: [Stamp.Content]
   }
 
@@ -58,7 +58,7 @@ struct OperationTrail {
 struct StressEvidence {
   let target: Int
   let block: Int
-  /// What a read could rightly find; empty where no read was wrong.
+  /// The correct contents for a read; empty if no read was wrong.
   var expected = ""
   var found: [Stamp.Content] = []
   /// The block as the read found it.
@@ -66,7 +66,7 @@ struct StressEvidence {
 }
 
 extension Stamp {
-  /// What a block holds, in words.
+  /// The content of a block, in words.
   static func describe(_ contents: [Content]) -> String {
     func words(_ content: Content) -> String {
       switch content {

@@ -1,7 +1,7 @@
 import Baton
 import BatonCommandKit
 
-/// What `stress` reports, to people and programs alike.
+/// The report of `stress`, for people and programs.
 struct StressReport: Encodable {
   /// Faults of one kind, and what they cost.
   struct Kind: Encodable {
@@ -13,7 +13,7 @@ struct StressReport: Encodable {
     @OrNull var lastAnswerNanoseconds: LatencySummary?
   }
 
-  /// How often a controller stood at a point.
+  /// How many times a controller stopped at a point.
   struct Point: Encodable {
     let point: String
     let hits: Int
@@ -24,7 +24,7 @@ struct StressReport: Encodable {
   let seconds: Double
   let interrupted: Bool
   @OrNull var violation: String?
-  /// What is left of a failed run.
+  /// The remains of a failed run.
   @OrNull var failureFolder: String?
   let faults: UInt64
   let kinds: [Kind]

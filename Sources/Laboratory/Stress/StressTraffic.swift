@@ -3,7 +3,7 @@ import BatonCommandKit
 import BatonSharedMemory
 import BatonSubsystem
 
-/// What the hosts of `baton stress` do.
+/// The hosts of `baton stress` and their requests.
 struct StressPlan {
   /// When it was made, for the report.
   let started = JSONReport.now
@@ -52,7 +52,7 @@ enum StressRequest: String, CaseIterable {
 /// What all hosts share: the order of events, what every block may hold, and what was found to be wrong.
 final class StressLedger {
   let plan: StressPlan
-  /// What is right for each block, unit by unit.
+  /// The correct contents of each block, unit by unit.
   var blocks: [BlockHistory]
   /// Answers, by sort of request.
   var answers: [StressRequest: UInt64] = [:]
@@ -99,7 +99,7 @@ final class StressLedger {
     operations[index(target, block)].append(operation)
   }
 
-  /// Where a block's history lies.
+  /// The index of a block's history.
   func index(_ target: Int, _ block: Int) -> Int { target * plan.blocks + block }
 
   /// A block, for messages.
@@ -149,7 +149,7 @@ final class StressHost {
   /// What the unit that only this host manages was set to last, and whether a request of management is under way.
   private var lastState = UnitState.online
   private var isManaging = false
-  /// How often it was set.
+  /// How many times it was set.
   private var statesSet: UInt64 = 0
   /// Whether new requests are made.
   var isSubmitting = true
@@ -240,7 +240,7 @@ final class StressHost {
       at: entry.at)
   }
 
-  /// What this host has outstanding on a block.
+  /// This host's outstanding requests on a block.
   func outstanding(_ target: Int, _ block: Int) -> [StressOperation] {
     entries.filter { entry in
       let isOfBlock = [.read, .write, .durableWrite, .writeZeroes, .discard].contains(entry.kind)

@@ -21,7 +21,7 @@ struct BarChart {
     var note: String?
   }
 
-  /// What has the length 1.
+  /// The thing whose length is 1.
   enum Reference: String {
     case floor = "the floor"
     case ours = "Baton"
@@ -172,7 +172,7 @@ struct BarChart {
     return tag("svg", ["class": "bar", "width": "100%", "height": "26", "role": "img"], Markup(parts))
   }
 
-  /// What the lines behind the bars mean.
+  /// The meaning of the lines behind the bars.
   private func axis(_ scale: RatioScale) -> Markup {
     guard let reference else { return [] }
     let labels = scale.ticks.map { tick in

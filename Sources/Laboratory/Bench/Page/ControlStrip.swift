@@ -1,10 +1,10 @@
 import BatonCommandKit
 
-/// How far a thing is from itself: a dot on a short scale around 1, with its spread.
+/// The difference between two measurements of one thing: a dot on a short scale around 1, with its spread.
 enum ControlStrip {
   /// Ends of the scale. What lies beyond is drawn at its end.
   private static let range = 0.75...1.25
-  /// What counts as undisturbed.
+  /// The range that counts as undisturbed.
   private static let band = 0.95...1.05
 
   static func item(_ row: BenchReport.Row) -> Markup {

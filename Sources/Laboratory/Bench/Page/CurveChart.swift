@@ -116,7 +116,7 @@ struct CurveChart {
 }
 
 extension BenchReport.Curve {
-  /// What that share of the requests stayed within. Nil where there were too few requests to know.
+  /// The latency that this share of the requests stayed within. Nil if there were too few requests to know.
   func value(at percentile: Double) -> Double? {
     // The last point is the maximum, which stands for every percentile above the one before it.
     if percentile < 100, let last = points.dropLast().last, last.percentile < percentile { return nil }

@@ -1,4 +1,4 @@
-/// What was aimed at and what came of it, for all suites together.
+/// The goals and their verdicts, for all suites together.
 enum GoalTable {
   /// One goal.
   struct Line {

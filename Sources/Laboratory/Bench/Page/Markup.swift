@@ -3,7 +3,7 @@
 /// Text becomes markup by a string literal or by `Markup(_:)`, both of which escape, elements by `tag`. There is no
 /// other way in, so a name of a case, a unit or a processor cannot break the page or add to it.
 struct Markup: ExpressibleByStringInterpolation, ExpressibleByArrayLiteral {
-  /// What goes into the file.
+  /// The text for the file.
   private(set) var source: String
 
   /// Text, escaped.

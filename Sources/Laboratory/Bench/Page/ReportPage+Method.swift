@@ -1,5 +1,5 @@
 extension ReportPage {
-  /// How the figures came about.
+  /// The method behind the figures.
   var method: Markup {
     tag(
       "section", ["class": "card method", "id": "method"], tag("h2", [:], "The method"),
@@ -71,7 +71,7 @@ extension ReportPage {
     ]
   }
 
-  /// Where the page comes from.
+  /// The origin of the page.
   var foot: Markup {
     tag(
       "footer", [:],

@@ -1,5 +1,5 @@
 extension ReportPage {
-  /// What a suite measures, in a sentence.
+  /// A sentence about what a suite measures.
   private static let about = [
     "handoff":
       "The right to serve a function goes from one process to the other and back: transitions of one word.",
@@ -112,7 +112,7 @@ extension ReportPage {
 }
 
 extension BenchReport.Waiting {
-  /// What it means for those who read the report.
+  /// Its meaning for readers of the report.
   fileprivate var meaning: String {
     switch self {
     case .spinning: "both processes look all the time, each on a core of its own"

@@ -1,6 +1,6 @@
 import Glibc
 
-/// Where a ratio lies on the bars of a page: from 0 at the left, the same on all of them.
+/// The place of a ratio on the bars of a page: from 0 at the left, the same on all of them.
 struct RatioScale {
   /// The ratio at the right end. What is longer is cut.
   let max: Double
@@ -26,7 +26,7 @@ struct RatioScale {
   var ticks: [Int] { Array(0...Int(max)) }
 }
 
-/// Where a percentile lies: each nine takes the same width, as HdrHistogram's plots have it.
+/// The place of a percentile: each nine takes the same width, as HdrHistogram's plots have it.
 struct PercentileScale {
   /// Nines at the right end.
   let nines: Double
@@ -64,7 +64,7 @@ struct PercentileScale {
   }
 }
 
-/// Where a value lies on an axis of powers of ten, from below to above.
+/// The place of a value on an axis of powers of ten, from bottom to top.
 struct LogScale {
   /// The ends.
   let low: Double
@@ -72,7 +72,7 @@ struct LogScale {
   /// Values that have a line, growing.
   let ticks: [Double]
 
-  /// Where there would be more lines than this, only whole powers have one.
+  /// If there would be more lines than this, only whole powers have one.
   private static let ticksMax = 8
   /// Beyond these the steps themselves are no numbers any more.
   private static let least = 1e-300
