@@ -289,13 +289,13 @@ struct HostTests {
         #expect(reason.contains(words), "\(reason)", sourceLocation: sourceLocation)
       }
       try expectRefusal(open, "not sealed")
-      try expectRefusal(foreign, "does not begin as host memory")
+      try expectRefusal(foreign, "does not begin like host memory")
       try expectRefusal(version, "layout version \(BATON_LAYOUT_VERSION + 1)")
       try expectRefusal(small, "too small")
       try expectRefusal(empty, "too small")
       try expectRefusal(short, "too small")
       // A file on tmpfs can be sealed like a memfd.
-      try expectRefusal(file, baton_is_tmpfs(file.number) == 1 ? "not sealed" : "no memfd")
+      try expectRefusal(file, baton_is_tmpfs(file.number) == 1 ? "not sealed" : "not a memfd")
       try expectRefusal(OwnedDescriptor(-1), "did not come")
       for change in contradictions { try expectRefusal(try memory(change), "contradicts itself") }
       #expect(try offer(good.number, to: controller) == .attached)
