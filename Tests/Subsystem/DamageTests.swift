@@ -289,7 +289,7 @@ struct DamageTests {
       _ = Arbiter<SharedWord>(for: .b).request(region.ownership.word(1))
       region.unitStates.word(1).storeRelaxed(UnitState.offline.rawValue)
       region.controller(.b).setPhase(.serving, incarnation: 9)
-      region.controller(.b).counters.word(3).storeRelaxed(.max)
+      region.controller(.b).counters[.answered].storeRelaxed(.max)
       var link = region.link(of: .b)
       let isSent = link.hint(.management)
       #expect(isSent)

@@ -59,7 +59,7 @@ struct SubsystemTests {
       let phase = region.controller(controller).phase
       #expect(phase.phase == .absent && phase.incarnation == 0)
       for counter in Counter.allCases {
-        #expect(region.controller(controller).counters.word(counter.rawValue).loadRelaxed() == 0)
+        #expect(region.controller(controller).counters[counter].loadRelaxed() == 0)
       }
     }
   }
