@@ -1,11 +1,11 @@
 /// The operations that a host can request. The raw values lie in request lines.
 @frozen
 public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
-  /// Blocks of a unit into the arena.
+  /// Moves blocks of a unit into the arena.
   case read = 1
-  /// Blocks of the arena onto a unit.
+  /// Moves blocks of the arena to a unit.
   case write = 2
-  /// Everything answered before on the unit, through either controller, onto stable storage.
+  /// Moves everything answered before on the unit, through either controller, to stable storage.
   case flush = 3
   /// The blocks' contents are no longer needed.
   case discard = 4
@@ -17,7 +17,7 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   /// process, which sends them on from there. Only units in memory support it.
   case readInPlace = 7
 
-  /// Management: which subsystem and controller answers.
+  /// Management: the subsystem and the controller that answer.
   case identify = 16
   /// Management: the units, from a first one on, as many as the buffer holds.
   case listUnits = 17
@@ -55,10 +55,9 @@ public struct Request: Sendable, Equatable {
   public var operation: Operation
   /// Whether the answer waits until the data is on stable storage (FUA). Writes and write zeroes only.
   public var isDurable: Bool
-  /// Write zeroes: to be refused with `.unsupported`, with nothing changed, where the storage would take as long as for
-  /// a write.
+  /// Write zeroes: refuse with `.unsupported`, with nothing changed, if the storage would take as long as for a write.
   public var mustBeFast: Bool
-  /// Which unit. For `listUnits` the first one. Not used by `identify` and `statistics`.
+  /// The unit's number. For `listUnits` the first one. Not used by `identify` and `statistics`.
   public var unit: UInt32
   /// Bytes from the unit's start, a multiple of its block size. For `setUnitState` the state.
   public var offset: UInt64
@@ -97,17 +96,17 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
   case invalidOperation = 1
   /// No such unit.
   case noSuchUnit = 2
-  /// The extent goes past the end of the unit.
+  /// The extent exceeds the end of the unit.
   case outOfRange = 3
   /// Offset, length or buffer is not a multiple of the unit's block size.
   case misaligned = 4
   /// The length is zero.
   case zeroLength = 5
-  /// The length is more than one request may have.
+  /// The length exceeds the limit of one request.
   case tooLong = 6
   /// The buffer lies outside of the arena.
   case badBuffer = 7
-  /// A value that makes no sense.
+  /// A value is invalid.
   case invalidValue = 8
   /// The unit is read-only.
   case readOnly = 9
@@ -121,7 +120,7 @@ public enum Status: UInt8, Sendable, Equatable, CustomStringConvertible, CaseIte
   case unsupported = 13
   /// The controller leaves the subsystem and has not executed the request: ask its peer.
   case leaving = 14
-  /// The controller died with the request, and this host was away for so long that others could not wait: whether it
+  /// The controller died with the request, and this host was away for too long for others to wait: whether it
   /// was executed is unknown.
   case controllerLost = 15
   /// The unit's file is in use by another subsystem.

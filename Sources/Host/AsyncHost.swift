@@ -24,7 +24,7 @@ public final class AsyncHost: Sendable {
     var waiting: [CheckedContinuation<UInt64, Never>] = []
   }
 
-  /// What the thread hands out when it is attached. Both stay valid until it has ended.
+  /// The parts that the thread hands out when it is attached. Both stay valid until it has ended.
   private struct Attached: @unchecked Sendable {
     // Unchecked: an address and a stretch of shared memory. The word is atomic, and a piece of the arena belongs to
     // the task that has leased it.
@@ -172,7 +172,7 @@ public final class AsyncHost: Sendable {
 
   /// Performs a request whose buffer, if it has one, the caller has leased (`withBuffer`).
   ///
-  /// - Throws: when no controller is attached, or the subsystem is gone. An error of the request itself is in the
+  /// - Throws: if no controller is attached, or if the subsystem is gone. An error of the request itself is in the
   ///   completion's status.
   public func perform(_ request: Request, on controller: ControllerIdentity? = nil) async throws -> Completion {
     try await withCheckedThrowingContinuation { continuation in

@@ -6,7 +6,7 @@ import CBatonShims
 
 /// The subsystem and the controller that answered.
 public struct SubsystemIdentity: Sendable, Equatable {
-  /// Of this subsystem: two of one name are not the same.
+  /// The generation of this subsystem: two of one name differ in it.
   public let generation: UInt64
   /// The owner of the management function.
   public let controller: ControllerIdentity

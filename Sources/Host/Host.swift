@@ -7,9 +7,9 @@ import Glibc
 
 /// The options for how a host attaches and waits.
 public struct HostOptions: Sendable {
-  /// Request lines to each controller: one more than requests that can be outstanding there. A power of two.
+  /// Request lines to each controller, a power of two: one more than the requests that can be outstanding there.
   public var linesPerChannel = 256
-  /// Bytes of the arena, a multiple of 4096.
+  /// Size of the arena in bytes, a multiple of 4096.
   public var arenaSize: UInt64 = 16 << 20
   /// Whether pages of the arena are taken when they are first used, and not at the start: for a host in the process of
   /// the controller that it asks. A controller of another process refuses a large arena without pages, which would
@@ -35,7 +35,7 @@ public struct Completion: Sendable {
   public let cookie: UInt64
   /// Its status.
   public let status: Status
-  /// Bytes transferred for block I/O; what was asked for otherwise (a unit's state, a count).
+  /// Bytes transferred, for block I/O; the requested value for others (a unit's state, a count).
   public let value: UInt64
   /// The controller that served it, its term, and whether the request waited for a change of owner.
   public let service: Service
@@ -73,7 +73,7 @@ public struct Host: ~Copyable {
   /// The queue whose answers are looked for first.
   @usableFromInline var turn: UnsafeMutablePointer<RequestQueue>
   private var rounds: UInt32 = 0
-  /// Whether a connection or a request that was handed back wants to be looked after.
+  /// Whether a connection, or a request that was handed back, needs work.
   private var mustTend = true
   /// Polls until the next `lookAround`.
   @usableFromInline var looksLeft: UInt32 = 1
@@ -93,9 +93,9 @@ public struct Host: ~Copyable {
   /// Whether controllers are known to fence before they look whether this host sleeps, see `SleepWord`.
   private var isHeeded = false
   private var tendsSinceSleep: UInt32 = 0
-  /// Answers that belonged to nothing that was asked. None, unless a controller is broken.
+  /// Number of answers that belonged to no request. 0, unless a controller is broken.
   public var strayAnswers: UInt64 { queueA.pointee.strayAnswers + queueB.pointee.strayAnswers }
-  /// Requests that were asked of the other controller because theirs left.
+  /// Requests that were submitted to the peer because their controller left.
   public private(set) var rerouted: UInt64 = 0
   private(set) var isSubsystemGone = false
 
@@ -103,7 +103,7 @@ public struct Host: ~Copyable {
     let request: Request
     let cookie: UInt64
     let service: Service
-    /// Which life of the controller refused it; 0: one that is gone.
+    /// The life of the controller that refused it; 0: one that is gone.
     let incarnation: UInt64
     /// When it was handed back.
     let since: UInt64
@@ -118,7 +118,7 @@ public struct Host: ~Copyable {
   /// Such looks since the last sleep from which on this host is busy. Its next sleep costs a membarrier, which is
   /// little compared with so many polls.
   private static let tendsUntilAwake: UInt32 = 16
-  /// Nanoseconds between two looks at the control sockets while requests go.
+  /// Nanoseconds between two looks at the control sockets while requests are outstanding.
   private static let tendNanoseconds: UInt64 = 10_000_000
   /// The same while a controller has still to say whether it takes this host.
   private static let tendAttachingNanoseconds: UInt64 = 100_000
@@ -179,7 +179,7 @@ public struct Host: ~Copyable {
   /// Cost: one line moved; a system call only when the controller sleeps. With others outstanding, that call is left to
   /// the next `next` that finds nothing, or to `wait`.
   ///
-  /// - Returns: false when there is no room, or no controller: poll and try again.
+  /// - Returns: false if there is no room, or no controller: poll and try again.
   @discardableResult @inlinable
   public mutating func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool
   {
@@ -207,14 +207,14 @@ public struct Host: ~Copyable {
     if isA { channelA.ring() } else { channelB.ring() }
   }
 
-  /// Wakes controllers that sleep over requests that came together.
+  /// Wakes sleeping controllers for requests that came together.
   private mutating func ringForAll() {
     submissionsUnrung = 0
     if channelA.outstanding > 0 { channelA.ring() }
     if channelB.outstanding > 0 { channelB.ring() }
   }
 
-  /// Asks the other controller: where the one that was meant is not attached or, if that was left open, has no room.
+  /// Submits to the peer if the intended controller is not attached or, where the choice was left open, has no room.
   @usableFromInline @inline(never)
   mutating func submitElsewhere(
     _ request: Request, instead of: ControllerIdentity, isBound: Bool, _ cookie: UInt64
@@ -223,11 +223,11 @@ public struct Host: ~Copyable {
     return submit(request, to: of.peer, cookie: cookie)
   }
 
-  /// Whether any request has been answered that `next` has not given out. Looks at every outstanding line: `next`,
+  /// Whether any request has been answered that `next` has not returned. Looks at every outstanding line: `next`,
   /// which looks at a few at a time, may need several calls to find it.
   public var hasAnswer: Bool { queueA.pointee.anyAnswered() || queueB.pointee.anyAnswered() }
 
-  /// The next request that has been answered, or nil when none is seen at present: one that was answered before older
+  /// The next request that has been answered, or nil if none is seen at present: one that was answered before older
   /// ones may be seen some polls later. Never blocks.
   @inlinable @inline(__always)
   public mutating func next() -> Completion? {
@@ -309,7 +309,7 @@ public struct Host: ~Copyable {
     return submitDeferred()
   }
 
-  /// Asks the other controller for what was handed back, as far as it has room; what nobody can be asked for ends.
+  /// Submits handed-back requests to the peer, as far as it has room; requests that no controller can take end.
   private mutating func submitDeferred() -> Completion? {
     while let first = deferred.first {
       let other = first.service.controller.peer
@@ -343,10 +343,10 @@ public struct Host: ~Copyable {
 
   // MARK: Control
 
-  /// Looks after the control sockets: replies, ends, controllers that come back. `next` and `wait` call this
-  /// now and then.
+  /// Tends the control sockets: replies, ends, controllers that come back. `next` and `wait` call this now and
+  /// then.
   public mutating func maintain() {
-    // A connection that is made in here is looked after from the next poll on.
+    // A connection that is made in here is tended from the next poll on.
     looksLeft = 1
     mustTend = true
     tendedAt = monotonicNanoseconds()
@@ -364,7 +364,7 @@ public struct Host: ~Copyable {
     if channelA.isOfOtherSubsystem || channelB.isOfOtherSubsystem { isSubsystemGone = true }
     if tendedAt < reconnectAt || isSubsystemGone { return }
     reconnectAt = tendedAt + Self.reconnectNanoseconds
-    // Of two subsystems of one name, one after the other, the second must not have what was asked of the first.
+    // Of two subsystems of one name, one after the other, the second must not get the first one's requests.
     let generation = channelA.generation != 0 ? channelA.generation : channelB.generation
     if case .detached = channelA.phase, options.controller != .b {
       _ = channelA.connect(memory, location, generation: generation)
@@ -380,7 +380,7 @@ public struct Host: ~Copyable {
   }
 
   /// The subsystem no longer exists, with or without another one of its name; nil: as far as is known it exists.
-  /// Nobody answers what is outstanding then, no request is taken any more, and no controller is looked for.
+  /// Then nobody answers the outstanding requests, no request is accepted any more, and no controller is looked for.
   public var subsystemLoss: BatonError? {
     if !isSubsystemGone { return nil }
     let unanswered = outstanding > 0 ? ": \(outstanding) requests have no answer" : ""
@@ -437,7 +437,7 @@ public struct Host: ~Copyable {
     word.say(.drowsy)
   }
 
-  /// A host that has been busy for a while frees controllers from fencing for its sake.
+  /// After a host has been busy for a while, controllers need no longer fence for it.
   private mutating func rouse() {
     tendsSinceSleep &+= 1
     if !isHeeded || tendsSinceSleep < Self.tendsUntilAwake { return }
@@ -445,12 +445,12 @@ public struct Host: ~Copyable {
     memory.hostParked.say(.awake)
   }
 
-  /// Waits until a controller has accepted this host, and every other one that was reached has accepted or refused it.
+  /// Waits until a controller has accepted this host, and its peer, if reached, has accepted or refused it.
   ///
   /// A controller that dies meanwhile ends nothing: its peer is asked, and so is its next life.
   ///
-  /// - Throws: what the refusing controller said, when none accepted; `.missing` when the subsystem is gone; `.busy`
-  ///   when there was no answer in that time.
+  /// - Throws: the refusal, if no controller accepted; `.missing` if the subsystem is gone; `.busy` if no answer came
+  ///   in that time.
   public mutating func waitUntilAttached(nanoseconds: UInt64 = 5_000_000_000) throws(BatonError) {
     let deadline = monotonicNanoseconds() &+ min(nanoseconds, 1 << 62)
     while true {
@@ -473,7 +473,7 @@ public struct Host: ~Copyable {
 
   /// Submits one request and waits for it. Nothing else may be outstanding.
   ///
-  /// - Throws: `.missing` when no controller takes it within a minute, or the subsystem is gone.
+  /// - Throws: `.missing` if no controller takes it within a minute, or if the subsystem is gone.
   public mutating func perform(
     _ request: Request, on controller: ControllerIdentity? = nil
   ) throws(BatonError) -> Completion {

@@ -50,7 +50,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
     var address = text[..<colon]
     let isBracketed = address.hasPrefix("[") && address.hasSuffix("]")
     if isBracketed { address = address.dropFirst().dropLast() }
-    // A colon belongs to an IPv6 address, and those stand in brackets: else nobody knows which colon begins the port.
+    // IPv6 addresses contain colons, so they stand in brackets: otherwise it is unknown which colon begins the port.
     guard address.contains(":") == isBracketed else { return nil }
     return canonical(String(address)).map { .tcp(address: $0, port: port) }
   }
@@ -73,7 +73,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
   /// More than the longest address of either kind.
   private static let textMax = 256
 
-  /// As a command line has it, in full.
+  /// The form of a command line, in full.
   public var description: String {
     switch self {
     case .unix(let path): "unix:\(path)"
@@ -92,7 +92,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Percent-encoded where RFC 3986 wants it.
+  /// Percent-encoded where RFC 3986 requires it.
   private static func escaped(_ text: String, alsoAllowing allowed: String) -> String {
     var result = ""
     for byte in text.utf8 {
@@ -116,7 +116,7 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
         throw BatonError(.busy, description, "another process listens there", fix: fix)
       }
       var facts = stat()
-      // Nothing but a socket is removed: what else lies there makes `bind` fail.
+      // Only a socket is removed: any other file there makes `bind` fail.
       if lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFSOCK { unlink(path) }
       return OwnedDescriptor(try check(baton_stream_listen_unix(path), description, doing: "listening", fix: fix))
     case .tcp(let address, let port):

@@ -26,7 +26,7 @@ import Logging
 public struct NBDServer: ~Copyable {
   private let place = HeldInPlace()
 
-  /// What is known of a place, apart from its connection.
+  /// The state of a place, apart from its connection.
   struct Place {
     /// The client's; -1: none.
     var socket: CInt = -1
@@ -93,7 +93,7 @@ public struct NBDServer: ~Copyable {
   var listeners: [NBDListener] = []
   var acquisition = ListenerAcquisition()
   var extents = ExtentDesk()
-  /// The life of the other controller that has this one's listening sockets.
+  /// The life of the peer that has this controller's listening sockets.
   var handedTo: UInt64 = 0
   var stoodIn = false
   var hasServed = false
@@ -102,7 +102,7 @@ public struct NBDServer: ~Copyable {
   var tendedAt: UInt64 = 0
   /// When the farewell began; 0: it has not.
   var leavingSince: UInt64 = 0
-  /// Whether it has looked, since it stands in for the other controller, where that one used to listen.
+  /// Whether it has checked, since it began to stand in for its peer, where the peer used to listen.
   var hasLookedForPeers = false
   /// Why it cannot listen.
   public internal(set) var failure: BatonError?
@@ -143,7 +143,7 @@ public struct NBDServer: ~Copyable {
     // The controller is this very process, and clients come and go.
     hostOptions.isSparse = true
     hostOptions.arenaSize = UInt64(options.connectionsMax * options.limits.memorySize)
-    // What a controller that leaves hands back the client asks elsewhere.
+    // The client submits elsewhere what a leaving controller hands back.
     hostOptions.patienceNanoseconds = 0
     let host = try Host(of: subsystem, options: hostOptions)
     self.identity = identity
@@ -200,7 +200,7 @@ public struct NBDServer: ~Copyable {
   /// Runs the controller's loop with this server in it, until the controller has stopped. `whenServing` is called once:
   /// when the controller serves and this server listens at all of its addresses.
   ///
-  /// - Throws: what stopped it, if anything did: it was fenced, or an address is somebody else's.
+  /// - Throws: the reason that stopped it, if any: it was fenced, or another process holds an address.
   public mutating func run(
     _ controller: inout Controller, handlingSignals: Bool = true, whenServing: () -> Void = {}
   ) throws(BatonError) {

@@ -3,14 +3,14 @@ import Glibc
 
 /// The way in which a process waits when it has nothing to do.
 public enum WaitStrategy: Sendable, Equatable {
-  /// Look again at once, for ever. Fastest where every spinning process has a core of its own; nothing else is.
+  /// Look again at once, for ever. Fastest if every spinning process has a core of its own, and only then.
   case spin
   /// Look again for a bounded time, then park.
   case adaptive(spinNanoseconds: UInt64)
-  /// Park at once. One system call; the wake-up costs 1 to 50 microseconds, as the machine has it.
+  /// Park at once. One system call; the wake-up costs 1 to 50 microseconds, depending on the machine.
   case park
 
-  /// Adaptive with the spin that pays for itself: about what a park and its wake-up cost.
+  /// Adaptive with the spin that pays for itself: about the cost of a park and its wake-up.
   public static let standard = WaitStrategy.adaptive(spinNanoseconds: 50_000)
 
   /// From a command line's word: `spin`, `adaptive` or `park`.
@@ -48,26 +48,26 @@ public struct Waiter {
   private let strategy: WaitStrategy
   private var idleLooks: UInt32 = 0
   private var idleSince: UInt64 = 0
-  /// The spin is over, and an answer is under way: look, let others run, look.
+  /// The spin has ended, and an answer is expected: look, let others run, look.
   private var isYielding = false
   /// The success of the last full-length spins: one up for work that came, one down for a spin that ended in vain.
   private var credit: UInt8
   /// Idle times that began without credit.
   private var idleTimesWithoutCredit: UInt8 = 0
-  /// Whether this spin is a moment only.
+  /// Whether this spin lasts only a moment.
   private var isShort = false
   private static var creditMax: UInt8 { 8 }
-  /// Of the idle times that begin without credit each so manieth is spun for the whole time.
+  /// Every Nth idle period that begins without credit spins for its full length.
   private static var idleTimesPerAttempt: UInt8 { 16 }
   /// A moment: longer than two processes with a core each need for an answer without storage.
   private static var shortSpinNanoseconds: UInt64 { 2_000 }
-  /// How long an answer that is under way is looked for before parking: about what a slow disk takes.
+  /// How long to look for an expected answer before parking: about the time that a slow disk takes.
   private static let yieldNanosecondsMax: UInt64 = 1_000_000
   private static let looksPerClock: UInt32 = 64
   /// From this many idle looks on, a spinning loop lets others run: a machine may have fewer cores than spinners.
   private static let looksBeforeYield: UInt32 = 4096
 
-  /// A loop that waits this way. With `spinsPay` false it begins as one whose spins have been in vain.
+  /// A loop that waits this way. With `spinsPay` false it begins as if its spins had been in vain.
   public init(_ strategy: WaitStrategy, spinsPay: Bool = true) {
     self.strategy = strategy
     credit = spinsPay ? Self.creditMax : 0
@@ -81,10 +81,10 @@ public struct Waiter {
     isYielding = false
   }
 
-  /// There was none: whether to look again or to park.
+  /// There was no work: whether to look again or to park.
   ///
-  /// `expecting` says that an answer is under way. An adaptive loop then looks for it a while longer, and lets others
-  /// have the core between two looks: a park and its wake-up in each of three processes in a row would cost a disk
+  /// `expecting` says that an answer is expected. An adaptive loop then looks for it a while longer, and yields the
+  /// core between two looks: a park and its wake-up in each of three processes in a row would cost a disk
   /// a good part of its rate.
   public mutating func idle(expecting: Bool = false) -> Step {
     switch strategy {
@@ -122,7 +122,7 @@ public struct Waiter {
   }
 }
 
-/// CLOCK_MONOTONIC in nanoseconds. About 25 ns a call: not for every request.
+/// CLOCK_MONOTONIC in nanoseconds. About 25 ns per call: not for every request.
 public func monotonicNanoseconds() -> UInt64 {
   var now = timespec()
   clock_gettime(CLOCK_MONOTONIC, &now)

@@ -16,14 +16,15 @@ public struct UnitGeometry: Equatable {
 
   /// The storage that holds the blocks.
   public var kind: Kind
-  /// Bytes, a multiple of `blockSize`.
+  /// Size in bytes, a multiple of `blockSize`.
   public var size: UInt64
-  /// Offsets, lengths and arena offsets are multiples of this: what O_DIRECT asks for, or 512.
+  /// Offsets, lengths and arena offsets are multiples of this: what O_DIRECT requires, or 512.
   public var blockSize: UInt32
   /// Whether the page cache is bypassed.
   public var isDirect: Bool
-  /// Which file or device it was. A unit that is opened must still be it: two controllers on two files that had the
-  /// same path one after the other would each serve data of its own. Nil for a null unit, and where nothing was noted.
+  /// The identity of the file or device. A unit that is opened must still be the same one: two controllers on two files
+  /// that had the same path one after the other would each serve data of its own. Nil for a null unit, and if nothing
+  /// was noted.
   public var identity: FileFacts.Identity?
 
   /// A geometry of these parts, unchecked: `Backend.prepare` checks.
@@ -41,9 +42,9 @@ public struct UnitGeometry: Equatable {
   public static let blockSizeMin: UInt32 = 512
   /// The largest block that a file system may ask for here.
   public static let blockSizeMax: UInt32 = 65536
-  /// What is assumed where O_DIRECT works and the file system does not say its alignment (kernels before 6.1).
+  /// The block size if O_DIRECT works and the file system does not report its alignment (kernels before 6.1).
   static let blockSizeAssumed: UInt32 = 4096
-  /// Whether it is a block size that a unit can have.
+  /// Whether a unit can have this block size.
   public static func isBlockSize(_ bytes: UInt32) -> Bool {
     bytes >= blockSizeMin && bytes <= blockSizeMax && bytes & (bytes - 1) == 0
   }
@@ -72,7 +73,7 @@ public struct Backend {
   private let memoryFile: CInt
   /// Operations of the ring that have not ended and may hold the file's lock for long, see `Storage.copy`.
   @usableFromInline var lengthy: Int32 = 0
-  /// What holds a block device apart from its partitions, and from its other names, see `BlockDevice`; -1: none.
+  /// The lock that keeps a block device apart from its partitions and other names, see `BlockDevice`; -1: none.
   private let deviceHold: CInt
   @usableFromInline var operations: UInt64 = 0
   /// Whether the file system or device has refused to make a hole, or to zero a range that stays allocated.
@@ -93,7 +94,7 @@ public struct Backend {
     return refusesZeroRange ? .writeZeroes : .zeroRange
   }
 
-  /// A way was refused: nobody tries it again.
+  /// A way was refused: it is not tried again.
   @usableFromInline
   mutating func refuses(_ method: ZeroingMethod) {
     switch method {
@@ -105,8 +106,8 @@ public struct Backend {
 }
 
 extension Backend {
-  /// What a specification leads to: looks at the file or device, makes a file that is wanted and not there, and
-  /// checks that it can be written and how it can be read directly.
+  /// The geometry for a specification: checks the file or device, creates a wanted file that does not exist, and checks
+  /// that it can be written and how it can be read directly.
   ///
   /// - Parameter memoryPath: where a memory unit's file is to be made.
   public static func prepare(
@@ -227,7 +228,7 @@ extension Backend {
     return file
   }
 
-  /// Opens the file or device of a unit of an existing subsystem: the one that it was made with, and no other one.
+  /// Opens the file or device of a unit of an existing subsystem: the one that it was created with, and no other.
   private static func open(_ geometry: UnitGeometry, _ path: String) throws(BatonError) -> OwnedDescriptor {
     let file: OwnedDescriptor
     if geometry.kind == .memory {
@@ -310,11 +311,11 @@ extension Backend {
         copiesAtOnce: false, memoryFile: keepsMemory ? file.release() : -1, deviceHold: -1)
     case .file, .blockDevice:
       let file = try open(geometry, path)
-      // Of a device's blocks the limit does not speak.
+      // The limit does not apply to a device's blocks.
       if geometry.kind == .file { try OwnedDescriptor.checkSizeLimit(geometry.size, subject: path) }
       let deviceHold =
         geometry.kind == .blockDevice ? try BlockDevice.hold(file, path, for: life, lockMillisecondsMax) : -1
-      // Closed again where the rest fails.
+      // Closed again if the rest fails.
       let heldDevice = OwnedDescriptor(deviceHold)
       try hold(file, path, for: life, millisecondsMax: lockMillisecondsMax)
       // Faults are the ring's: they delay and shorten its calls.
@@ -339,7 +340,7 @@ extension Backend {
     try hold(path, for: life, millisecondsMax) { UnitLock.take(file.number, for: life) }
   }
 
-  /// The same, whatever is taken.
+  /// The same for any kind of lock.
   static func hold(
     _ path: String, for life: StorageLife, _ millisecondsMax: Int, _ take: () -> UnitLock.Outcome
   ) throws(BatonError) {

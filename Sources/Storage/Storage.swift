@@ -22,9 +22,9 @@ public struct Storage: ~Copyable {
   /// The result of `start`.
   @frozen
   public enum Disposition {
-    /// Over already: bytes transferred, or -errno.
+    /// Complete: bytes transferred, or -errno.
     case completed(Int32)
-    /// Under way: a completion with the caller's token follows.
+    /// In flight: a completion with the caller's token follows.
     case started
   }
 
@@ -33,13 +33,13 @@ public struct Storage: ~Copyable {
   public enum Event {
     /// An operation ended: the caller's token, and 0 or -errno.
     case completed(token: UInt64, result: Int32)
-    /// A descriptor that the caller watches has something; watch it again unless `hasMore`.
+    /// A descriptor that the caller watches is ready; watch it again unless `hasMore`.
     case ready(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool)
     /// A step of an operation ended and another began. Nothing for the caller.
     case progressed
   }
 
-  /// One operation under way.
+  /// One operation in flight.
   @usableFromInline
   struct Step {
     @usableFromInline var next: Int32 = -1
@@ -71,13 +71,13 @@ public struct Storage: ~Copyable {
   @usableFromInline let backends: UnsafeMutableBufferPointer<Backend>
   @usableFromInline let steps: UnsafeMutableBufferPointer<Step>
   @usableFromInline var firstFree: Int32
-  /// Steps for which the ring had no room, a list.
+  /// The list of steps for which the ring had no room.
   @usableFromInline var firstStalled: Int32 = -1
-  /// Memory units' operations that are done in pieces by this thread, see `nextPiece`.
+  /// Operations of memory units that this thread does in pieces, see `nextPiece`.
   private var lanes: Lanes
   /// Operations that can be started before one must complete.
   public private(set) var freeSteps: Int
-  /// Where write-zeroes comes from when the file system has no better way. One for the process, never written and never
+  /// The source of write-zeroes if the file system has no better way. One for the process, never written and never
   /// given back: the kernel may read it for longer than a storage lives.
   nonisolated(unsafe) private static let zeroes = {
     let zeroes = UnsafeMutableRawPointer.allocate(byteCount: zeroesCount, alignment: 65536)
@@ -85,15 +85,15 @@ public struct Storage: ~Copyable {
     return zeroes
   }()
 
-  /// How many operations can be under way at once.
+  /// The number of operations that can be in flight at once.
   public static let operationsMax = 4096
-  /// EAGAIN and EINTR are retried this often in a row before they count as failures.
+  /// EAGAIN and EINTR are retried so many times in a row before they count as failures.
   private static let retriesMax: UInt16 = 1000
   private static let zeroesCount = 262_144
-  /// Hundredths of a second that operations under way `drain` waits for.
+  /// Hundredths of a second for which `drain` waits for operations in flight.
   private static let drainWaitsMax = 3000
 
-  /// Whose work it is.
+  /// The life whose work it is.
   private let life: StorageLife
 
   /// Milliseconds that the I/O of another subsystem's dead controller may take to end.
@@ -155,10 +155,10 @@ public struct Storage: ~Copyable {
     steps.deallocate()
   }
 
-  /// Waits until the kernel works on nothing any more, and starts nothing that is left: the storage is done for
-  /// after this. Before a host's arena is unmapped: the kernel writes into arenas until the last operation has ended.
+  /// Waits until the kernel works on nothing any more, and starts nothing that is left: the storage is unusable
+  /// after this. Needed before a host's arena is unmapped: the kernel writes into it until the last operation ends.
   ///
-  /// - Returns: false when something is still under way after `drainWaitsMax`.
+  /// - Returns: false if something is still in flight after `drainWaitsMax`.
   public func drain() -> Bool {
     var underWay = inFlight
     // What this thread does itself is not the kernel's. Steps that found no room in the ring are not yet, and never
@@ -192,7 +192,7 @@ public struct Storage: ~Copyable {
     return UnitLock.isDrained(backend.descriptor, before)
   }
 
-  /// Operations under way.
+  /// Operations in flight.
   public var inFlight: Int { Self.operationsMax - freeSteps }
 
   /// Begins an operation on a unit. The caller has checked extent and buffer, and that `freeSteps` is not 0 where
@@ -233,7 +233,7 @@ public struct Storage: ~Copyable {
         return .completed(-EIO)
       }
     }
-    // The caller reads: there is nothing to be done for it here, or it cannot be done.
+    // The caller reads: there is nothing to do for it here, or it is impossible.
     if operation == .readInPlace { return .completed(backend.pointee.pages >= 0 ? 0 : -EOPNOTSUPP) }
     let isDelayed = faults.delayNanoseconds > 0
     if !isDelayed {
@@ -281,13 +281,13 @@ public struct Storage: ~Copyable {
     return .started
   }
 
-  /// The ring takes nothing at present: the step waits for the next submission.
+  /// The ring has no room at present: the step waits for the next submission.
   private mutating func stall(_ index: Int32) {
     steps[Int(index)].next = firstStalled
     firstStalled = index
   }
 
-  /// Whether anything is to be given to the kernel.
+  /// Whether anything must be given to the kernel.
   @inlinable @inline(__always)
   public var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
 
@@ -326,9 +326,9 @@ public struct Storage: ~Copyable {
     return backend.pointee.geometry.kind.isFile || backend.pointee.hasFaults
   }
 
-  /// What an operation on this unit costs the thread that begins it, as bytes that it moves. What is given to the
-  /// kernel counts as an eighth: the kernel copies elsewhere, but finds and pins the pages in the call that submits.
-  /// What is done in pieces is counted when it is done.
+  /// The cost of an operation on this unit for the thread that begins it, as bytes that it moves. Work for the kernel
+  /// counts as an eighth: the kernel copies elsewhere, but finds and pins the pages in the call that submits. Work in
+  /// pieces is counted when it is done.
   public func bytesMoved(_ operation: Operation, unit: Int, length: UInt64, isStarted: Bool) -> Int {
     let backend = backends.baseAddress! + unit
     let bytes = Int(truncatingIfNeeded: length)
@@ -459,14 +459,14 @@ public struct Storage: ~Copyable {
   /// The content of a completion for the floors above, see `Ring`.
   static func token(_ kind: UInt8, _ index: UInt32) -> UInt64 { UInt64(kind) << 56 | UInt64(index) }
 
-  /// Of the end of a cancellation, which is nobody's business.
+  /// The token for the end of a cancellation, which nobody waits for.
   private static let nobodysToken = token(UInt8.max, 0)
 
   /// Whether anything happened, or the kernel wants to be entered to say so. Two loads.
   @inlinable @inline(__always)
   public var hasCompletion: Bool { ring.hasCompletion }
 
-  /// The next thing that happened, if anything did.
+  /// The next event, if any.
   @inlinable @inline(__always)
   public mutating func next() -> Event? {
     guard let completion = ring.next() else { return nil }
@@ -524,7 +524,7 @@ public struct Storage: ~Copyable {
     let step = steps.baseAddress! + Int(index)
     if result < 0 { return end(index, result) }
     let count = UInt64(result)
-    // Nothing transferred and no error is the end of the file: it was cut short underneath.
+    // Nothing transferred and no error is the end of the file: it was truncated underneath.
     if count == 0 && step.pointee.remaining > 0 || count > step.pointee.remaining { return end(index, -EIO) }
     step.pointee.remaining -= count
     step.pointee.offset += count
@@ -613,7 +613,7 @@ public struct Storage: ~Copyable {
   /// done one after the other. So every lane moves as many bytes as any other, however many operations it has and
   /// however long they are.
   ///
-  /// - Returns: what came of it, and how many bytes were moved; nil when there is nothing to do.
+  /// - Returns: its result, and how many bytes were moved; nil if there is nothing to do.
   public mutating func nextPiece() -> (event: Event, bytes: Int)? {
     guard let index = lanes.front(steps) else { return nil }
     let step = steps.baseAddress! + Int(index)

@@ -25,7 +25,7 @@ public struct UnitSpecification: Sendable, Equatable {
 
   /// The location of the blocks.
   public var backing: Backing
-  /// Bytes; nil where the file or device itself says.
+  /// Size in bytes; nil if the file or device itself determines it.
   public var size: UInt64?
   /// The faults on purpose.
   public var faults: FaultPlan
@@ -85,7 +85,7 @@ public struct UnitSpecification: Sendable, Equatable {
     self.name = name
   }
 
-  /// Refuses a bare word before a colon that is none of ours: a slip of the pen would make a file of that name.
+  /// Refuses an unknown bare word before a colon: a typing error would otherwise create a file of that name.
   private static func checkWord(
     before head: Substring, hasSize: Bool, _ rest: Substring, within text: String
   ) throws(BatonError) {
@@ -104,7 +104,7 @@ public struct UnitSpecification: Sendable, Equatable {
         + "a file of that name is written './\(rest)'")
   }
 
-  /// How many letters have to be changed, added or taken away to make one word of the other.
+  /// The number of letters that must be changed, added or removed to turn one word into the other.
   private static func distance(_ one: some StringProtocol, _ other: some StringProtocol) -> Int {
     let other = Array(other)
     var row = Array(0...other.count)
@@ -120,7 +120,7 @@ public struct UnitSpecification: Sendable, Equatable {
     return row[other.count]
   }
 
-  /// A name that a client can ask for, and that does not say the number of a unit.
+  /// A name that a client can ask for, and that does not look like the number of a unit.
   private static func checkName(_ name: String, within text: String) throws(BatonError) {
     guard isName(name) else {
       throw invalid(
@@ -144,11 +144,11 @@ public struct UnitSpecification: Sendable, Equatable {
 
 /// The faults of a unit's operations, on purpose.
 public struct FaultPlan: Sendable, Equatable {
-  /// Every operation begins so much later. 0: at once.
+  /// Delay of every operation. 0: none.
   public var delayNanoseconds: UInt64 = 0
-  /// So many operations succeed, the rest fail with EIO. 0: none fails for this.
+  /// Number of operations that succeed before all others fail with EIO. 0: none fails for this.
   public var errorAfter: UInt64 = 0
-  /// Every so many operations one fails with EIO. 0: none fails for this.
+  /// One in this many operations fails with EIO. 0: none fails for this.
   public var errorEvery: UInt64 = 0
   /// One system call transfers at most so many bytes. 0: all.
   public var shortTransferBytes: UInt32 = 0
@@ -156,13 +156,13 @@ public struct FaultPlan: Sendable, Equatable {
   /// A controller that leaves waits for what is in flight: no delay may keep it from leaving for longer than this.
   public static let delayNanosecondsMax: UInt64 = 10_000_000_000
 
-  /// Nothing goes wrong.
+  /// No faults.
   public init() {}
 
   /// Whether storage can do this: a delay that ends, and pieces of whole sectors.
   public var isSound: Bool { delayNanoseconds <= Self.delayNanosecondsMax && shortTransferBytes % 512 == 0 }
 
-  /// Whether there is anything in it.
+  /// Whether there are any faults.
   public var isEmpty: Bool { self == FaultPlan() }
 
   init(parsing rules: some StringProtocol, within text: String) throws(BatonError) {

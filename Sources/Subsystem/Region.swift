@@ -21,17 +21,17 @@ public struct Region: ~Copyable {
   public let file: OwnedDescriptor
   /// The fixed part, copied and checked once.
   public let header: baton_region_header
-  /// One ownership word a function.
+  /// One ownership word per function.
   public let ownership: SharedWords
-  /// When each function was granted last, if both controllers wanted it then, in monotonic nanoseconds; 0 if not.
+  /// The time of each function's last grant, if both controllers wanted it then, in monotonic nanoseconds; 0 if not.
   /// Written by the owner before its grant, cleared by the next one. It lies in the line of the ownership word and goes
-  /// over with it. It decides nothing but how long a function is kept: one that is wrong costs time and no more.
+  /// over with it. It decides only how long a function is kept: a wrong one costs time and nothing else.
   public let grantTimes: SharedWords
   /// The members.
   public let membership: Membership<SharedWord>
-  /// One state a unit, see `UnitStateWord`.
+  /// One state per unit, see `UnitStateWord`.
   public let unitStates: SharedWords
-  /// Where it lies.
+  /// Its location.
   public let location: SubsystemLocation
 
   /// Units that one subsystem can have.
@@ -44,7 +44,7 @@ public struct Region: ~Copyable {
 }
 
 extension Region {
-  /// Makes the region of a new subsystem.
+  /// Creates the region of a new subsystem.
   static func create(
     _ units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], names: [String] = [],
     at location: SubsystemLocation, in folder: borrowing SubsystemFolder
@@ -96,7 +96,7 @@ extension Region {
     header.boot = ProcessIdentity.boot
     header.size = (header.strings_offset + header.strings_count + 4095) & ~4095
 
-    // The caller has the folder locked: what exists already is what another one has left.
+    // The caller has the folder locked: an existing file was left by another process.
     let temporary = SubsystemLocation.unfinishedRegionName
     folder.remove(temporary)
     let file = try folder.create(temporary)
@@ -206,7 +206,8 @@ extension Region {
     self.unitStates = unitStates
   }
 
-  /// Which subsystem it is whose region lies there: tells it from others of the same name. Nil: none that can be read.
+  /// The generation of the subsystem whose region lies there, which tells it from others of its name. Nil: no region
+  /// can be read.
   /// Cost: three system calls.
   public static func generation(at location: SubsystemLocation) -> UInt64? {
     let file = OwnedDescriptor(baton_open_in(AT_FDCWD, location.region, false, false))
@@ -218,7 +219,7 @@ extension Region {
     return header.generation
   }
 
-  /// Sees that a file begins as a region does, whatever may be wrong with the rest of it.
+  /// Checks that a file begins like a region, whatever may be wrong with the rest of it.
   static func recognize(_ file: borrowing OwnedDescriptor, at location: SubsystemLocation) throws(BatonError) {
     var magic: UInt64 = 0
     let count = pread(file.number, &magic, MemoryLayout<UInt64>.size, 0)
@@ -227,7 +228,7 @@ extension Region {
   }
 
   private static func foreign(_ location: SubsystemLocation) -> BatonError {
-    // In a folder that a path names anything may lie; where named subsystems lie nothing else does.
+    // A folder that is given by its path may hold anything; the folder of named subsystems holds nothing else.
     BatonError(
       .foreign, location.region, "is not the region of a subsystem",
       fix: location.home == nil
@@ -251,7 +252,7 @@ extension Region {
       && header.strings_count <= header.size && header.strings_offset + header.strings_count <= header.size
   }
 
-  /// What a unit's record says that `create` cannot have written, though the checksum may be right. Nothing of it is
+  /// A flaw of a unit's record that `create` cannot have written, though the checksum may be right. Nothing of it is
   /// checked again later.
   private static func flaw(of record: baton_unit_record, _ strings: UnsafeRawBufferPointer) -> String? {
     func string(_ offset: UInt32, _ count: UInt32) -> UnsafeRawBufferPointer? {
@@ -312,7 +313,7 @@ extension Region {
 }
 
 extension Region {
-  /// A unit as it was made.
+  /// A unit as it was created.
   public func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
     let record = record(ofUnit: unit)
     let kind = UnitGeometry.Kind(rawValue: record.kind)!
@@ -323,7 +324,7 @@ extension Region {
       let isThisBoot = header.boot != 0 && header.boot == ProcessIdentity.boot
       geometry.identity = FileFacts.Identity(device: isThisBoot ? record.device : 0, inode: record.inode)
     }
-    // Where the folder is now, and not where it was when the subsystem was made.
+    // The folder's present location, not the one at which the subsystem was created.
     let path =
       kind == .memory ? location.memory(unit: unit) : string(at: record.path_offset, count: record.path_count)
     return (geometry, path, Self.faults(record))
@@ -338,7 +339,7 @@ extension Region {
     return faults
   }
 
-  /// The name that a unit was given; empty: none.
+  /// The given name of a unit; empty: none.
   public func name(ofUnit unit: Int) -> String {
     let record = record(ofUnit: unit)
     return string(at: record.name_offset, count: record.name_count)
@@ -370,8 +371,8 @@ extension Region {
       top: self.controller(controller).journalTop)
   }
 
-  /// The pair of words in a unit's record that says which request set its state, 0 or 1: `UnitStateWord.pair` says
-  /// which of the two holds.
+  /// The pair of words in a unit's record that names the request which set its state, 0 or 1: `UnitStateWord.pair`
+  /// says which of the two is valid.
   public func unitStateSetter(_ unit: Int, pair: Int) -> UnitStateSetter {
     precondition(unit >= 0 && unit < unitCount && pair & ~1 == 0, "no such unit")
     return UnitStateSetter(
@@ -403,8 +404,8 @@ extension Region {
   /// A child that the last holder has just forked holds on to the file until it executes its program, so a seat that is
   /// taken is asked for again for a moment.
   ///
-  /// - Returns: false when a living process has it.
-  /// - Throws: `.missing` when the subsystem has been destroyed since the region was opened.
+  /// - Returns: false if a living process has it.
+  /// - Throws: `.missing` if the subsystem has been destroyed since the region was opened.
   public func takeSeat(of controller: ControllerIdentity) throws(BatonError) -> Bool {
     guard try Self.takeSeat(of: controller, in: file, at: location) else { return false }
     // A process that destroys it holds both seats until the region's file is gone.
@@ -434,12 +435,12 @@ extension Region {
   /// Attempts to take a seat, a millisecond apart.
   private static let seatAttemptsMax = 50
 
-  /// Whether nobody sits in the seat: the life that sat there last has ended. False also when the kernel does not say.
+  /// Whether the seat is free: the life that held it last has ended. False also if the kernel does not say.
   public func isSeatFree(of controller: ControllerIdentity) -> Bool {
     baton_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 0
   }
 
-  /// Whether a process other than this description's holder sits in the seat.
+  /// Whether a process other than this description's holder has the seat.
   public func isSeatTaken(of controller: ControllerIdentity) -> Bool {
     baton_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 1
   }

@@ -6,16 +6,16 @@ import Glibc
 
 /// A redundant storage subsystem: units, and the region through which two controllers serve them.
 public struct Subsystem: Sendable, Equatable {
-  /// Where it lives.
+  /// Its location.
   public let location: SubsystemLocation
 
-  /// A subsystem that exists already, by its name or folder. Looks at nothing yet.
+  /// A subsystem that already exists, by its name or folder. Opens nothing yet.
   public init(_ name: String) throws(BatonError) { self.init(at: try SubsystemLocation(name)) }
 
-  /// The same, by where it lives.
+  /// The same, by its location.
   package init(at location: SubsystemLocation) { self.location = location }
 
-  /// Makes a subsystem with these units. Nothing of it remains when it fails.
+  /// Creates a subsystem with these units. If it fails, nothing of it remains.
   ///
   /// - Throws: `BatonError` with `.busy` if one of that name exists, or an error that says what is wrong with a unit.
   public static func create(_ name: String, units: [UnitSpecification]) throws(BatonError) -> Subsystem {
@@ -24,7 +24,7 @@ public struct Subsystem: Sendable, Equatable {
     return subsystem
   }
 
-  /// The same, where this one is to live.
+  /// The same, at this location.
   package func create(_ units: [UnitSpecification]) throws(BatonError) {
     let name = location.name
     guard !units.isEmpty, units.count <= Region.unitsMax else {
@@ -49,7 +49,7 @@ public struct Subsystem: Sendable, Equatable {
     }
   }
 
-  /// Makes the files of a subsystem in its folder, which is locked.
+  /// Creates the files of a subsystem in its folder, which is locked.
   private func make(_ units: [UnitSpecification], in folder: borrowing SubsystemFolder) throws(BatonError) {
     var made: [String] = []
     var hasAnnounced = false
@@ -88,14 +88,14 @@ public struct Subsystem: Sendable, Equatable {
       folder.remove(SubsystemLocation.unfinishedUnitsName)
     } catch {
       for path in made { unlink(path) }
-      // What stood there before is not this one's.
+      // An older file there is not this subsystem's.
       if hasAnnounced { folder.remove(SubsystemLocation.unfinishedUnitsName) }
       throw error
     }
   }
 
-  /// Says which memory units are going to be made, before they are: should this process die in the middle, the next
-  /// one knows what is to be removed. Nobody else's file is among them.
+  /// Notes the memory units that will be made, before they are: if this process dies in the middle, the next one knows
+  /// what to remove. Nobody else's file is among them.
   private func announceUnits(_ units: [Int], in folder: borrowing SubsystemFolder) throws(BatonError) {
     for unit in units where folder.has(SubsystemLocation.memoryName(unit: unit)) {
       throw BatonError(
@@ -113,7 +113,7 @@ public struct Subsystem: Sendable, Equatable {
     }
   }
 
-  /// Removes what is left of a subsystem of which the making was interrupted. The folder is locked: nobody makes one.
+  /// Removes the remains of a subsystem whose creation was interrupted. The folder is locked: nobody creates one.
   private func removeUnfinished(in folder: borrowing SubsystemFolder) throws(BatonError) {
     let path = location.unfinishedUnits
     let file = try folder.open(SubsystemLocation.unfinishedUnitsName, writable: false)
@@ -127,7 +127,7 @@ public struct Subsystem: Sendable, Equatable {
       else {
         throw BatonError(.busy, path, "is in the way: it belongs to no subsystem", fix: "move it away, or remove it")
       }
-      // One that is not whole was written before anything was made.
+      // An incomplete note was written before anything was made.
       if said.hasSuffix(Self.unitsEnd) {
         for unit in said.split(separator: "\n").compactMap({ Int($0) }) where (0..<Region.unitsMax).contains(unit) {
           folder.remove(SubsystemLocation.memoryName(unit: unit))
@@ -140,10 +140,10 @@ public struct Subsystem: Sendable, Equatable {
 
   private static let unitsHeading = "memory units of a Baton subsystem that is being made:\n"
   private static let unitsEnd = "end\n"
-  /// Bytes of such a file: a line of at most 6 for each unit that there can be.
+  /// Size of such a file in bytes: a line of at most 6 for each possible unit.
   private static let unitsCountMax = UInt64(Region.unitsMax * 6 + 1024)
 
-  /// Whether nothing of that name exists; a link that leads nowhere is something, and somebody's.
+  /// Whether nothing of that name exists; a dangling link does exist, and belongs to somebody.
   private static func isNothingAt(_ path: String) -> Bool {
     var facts = stat()
     return lstat(path, &facts) != 0 && errno == ENOENT
@@ -152,10 +152,10 @@ public struct Subsystem: Sendable, Equatable {
   /// Removes a subsystem: its memory units, sockets and region, the region last, so that one that was interrupted can
   /// be done again. Files and devices behind units stay as they are, and so does whatever else lies in its folder.
   ///
-  /// Of a subsystem that goes by its name everything that lies in the region's place is taken for its region, however
-  /// damaged: nothing else lies there. In a folder that a path names it must begin as a region does.
+  /// If the subsystem is given by its name, any file in the region's place is taken for its region, however damaged:
+  /// nothing else lies there. In a folder that is given by its path, the file must begin like a region.
   ///
-  /// - Throws: `.busy` while a controller runs, `.foreign` where what lies in the region's place is none.
+  /// - Throws: `.busy` while a controller runs, `.foreign` if the file in the region's place is not a region.
   public func destroy() throws(BatonError) {
     let folder = try SubsystemFolder(opening: location)
     guard folder.has(SubsystemLocation.regionName) || folder.has(SubsystemLocation.unfinishedUnitsName) else {
@@ -189,7 +189,7 @@ public struct Subsystem: Sendable, Equatable {
     rmdir(location.directory)
   }
 
-  /// The file of the region; nothing (-1) where what lies there is no file, and no controller can have a seat in it.
+  /// The region's file; none (-1) if it is not a regular file, in which no controller can have a seat.
   private func regionToDestroy(in folder: borrowing SubsystemFolder) throws(BatonError) -> OwnedDescriptor {
     do throws(BatonError) {
       let file = try folder.open(SubsystemLocation.regionName, writable: true)
@@ -200,15 +200,15 @@ public struct Subsystem: Sendable, Equatable {
     }
   }
 
-  /// The units whose files the subsystem made in its folder: by its region, or, where that is damaged, all that could
-  /// be.
+  /// The units whose files the subsystem made in its folder: according to its region or, if that is damaged, all
+  /// possible ones.
   private var memoryUnits: [Int] {
     guard let region = try? Region(opening: location, writable: false) else { return Array(0..<Region.unitsMax) }
     return (0..<region.unitCount).filter { region.unit($0).geometry.kind == .memory }
   }
 
-  /// A path that holds wherever the opener stands. Of a device the links stay: `/dev/disk/by-id/...` goes on naming it
-  /// when the next boot has given it another number.
+  /// An absolute path. The links to a device stay: `/dev/disk/by-id/...` still names it when the next boot has given it
+  /// another number.
   private static func absolute(_ path: String, _ kind: UnitGeometry.Kind) -> String {
     if kind == .blockDevice, path.hasPrefix("/") { return path }
     guard let resolved = realpath(path, nil) else { return path }

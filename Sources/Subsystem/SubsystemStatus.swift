@@ -5,17 +5,17 @@ import BatonSharedMemory
 public struct SubsystemStatus: Sendable {
   /// One of the two controllers.
   public struct ControllerStatus: Sendable {
-    /// Which.
+    /// Its identity.
     public let identity: ControllerIdentity
     /// Whether a process holds the seat.
     public let isRunning: Bool
     /// `absent`, `starting`, `serving`, `leaving`.
     public let phase: String
-    /// `vacant`, `member`, `fenced`, `left`: what the membership word says of it.
+    /// `vacant`, `member`, `fenced`, `left`: its standing in the membership word.
     public let standing: String
     /// Its progress in standing in for its peer; see `TakeoverStage`.
     public let takeover: String
-    /// Which life.
+    /// Its life.
     public let incarnation: UInt64
     /// The process, of this life or the last.
     public let pid: UInt64
@@ -49,15 +49,15 @@ public struct SubsystemStatus: Sendable {
   public struct UnitStatus: Sendable {
     /// Its number.
     public let unit: Int
-    /// The name that it was given; empty: none.
+    /// Its given name; empty: none.
     public let name: String
     /// The file or device; empty for memory and null.
     public let path: String
     /// `file`, `blockDevice`, `memory`, `null`.
     public let kind: String
-    /// Bytes.
+    /// Size in bytes.
     public let size: UInt64
-    /// Bytes that everything is a multiple of.
+    /// Block size in bytes.
     public let blockSize: UInt64
     /// Whether the page cache is bypassed.
     public let isDirect: Bool
@@ -83,7 +83,7 @@ public struct SubsystemStatus: Sendable {
 extension Subsystem {
   /// Reads the region as it is now.
   ///
-  /// - Throws: what is wrong with the region.
+  /// - Throws: an error that says what is wrong with the region.
   public func status() throws(BatonError) -> SubsystemStatus {
     let region = try Region(opening: location, writable: false)
     var controllers: [SubsystemStatus.ControllerStatus] = []
