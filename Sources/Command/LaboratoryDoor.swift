@@ -6,7 +6,7 @@ import Glibc
 /// The way to the laboratory, the executable that measures and stresses: it lies in the folder of this one. This
 /// process becomes it, with the same command line, so that its number, its group and its exit status are the same.
 enum LaboratoryDoor {
-  /// Becomes the laboratory where the command line names one of its commands, or asks for help on one: what their
+  /// Becomes the laboratory if the command line names one of its commands, or asks for help on one: it knows their
   /// options are, it knows.
   static func passIfNamed() throws(BatonError) {
     let words = CommandLine.arguments.dropFirst()

@@ -4,8 +4,8 @@ import Glibc
 extension NBDConnection {
   /// Bytes of the page that answers are written into.
   private static var outCapacity: Int { PagePool.pageSize }
-  /// The longest answer, to GO with every piece of information; and longer than what LIST says of one export and then
-  /// in the end.
+  /// The longest answer, to GO with every piece of information; it is longer than LIST's answer for one export and its
+  /// end.
   private static var answerMax: Int { 6 * WireLength.optionReplyHeader + 64 + 2 * NBDExports.nameMax }
   /// The longest string that the protocol allows.
   private static var stringMax: UInt32 { 4096 }
@@ -17,7 +17,7 @@ extension NBDConnection {
     guard stagingEnd - stagingBegin >= WireLength.optionHeader else { return WireLength.optionHeader }
     let header = UnsafeRawPointer(memory + stagingBegin)
     let length: UInt32 = header.big(12)
-    // What is not even read is whole with its header.
+    // An option whose data is not read is complete with its header.
     guard header.big(0) == Magic.option, length <= UInt32(NBDLimits.optionMax) else { return WireLength.optionHeader }
     return WireLength.optionHeader + Int(length)
   }
@@ -52,7 +52,7 @@ extension NBDConnection {
     messages += 1
     // "The server MUST drop the TCP connection if the client sets an unknown flag."
     guard flags & ~HandshakeFlag.known == 0 else { return hangUp() }
-    // A client that does not say that it speaks the fixed style is served like one that does.
+    // A client that does not claim to speak the fixed style is served like one that does.
     needsNoZeroes = flags & HandshakeFlag.noZeroes != 0
     phase = .options
   }
@@ -119,7 +119,7 @@ extension NBDConnection {
     }
   }
 
-  /// Reads over what is in staging, as far as it is to be read over.
+  /// Skips what is in staging, as far as it must be skipped.
   mutating func skip() {
     let part = min(Int(skipping), stagingEnd - stagingBegin)
     stagingBegin += part
@@ -187,7 +187,7 @@ extension NBDConnection {
     put(Information.export)
     put(export.size)
     put(flags(of: export))
-    // Asked for or not: "a server with size constraints other than the default SHOULD advertise" them.
+    // Requested or not: "a server with size constraints other than the default SHOULD advertise" them.
     reply(number, OptionReply.info, 14)
     put(Information.blockSize)
     put(export.blockSize)

@@ -15,7 +15,7 @@ extension NBDConnection {
     let hasMoreToCome = unfinished == index
     if hasMoreToCome { unfinished = -1 }
     if phase == .broken { return release(index) }
-    // Of a write whose end will not come nothing is answered.
+    // A write whose end will not come gets no answer.
     if hasMoreToCome, phase == .draining { return release(index) }
     switch outcome {
     case .withdrawn:
@@ -24,7 +24,7 @@ extension NBDConnection {
       release(index)
       if isMidReply { abandon() } else { hangUp() }
     case .failed(let error) where hasMoreToCome:
-      // Answered when the rest has come, and has been read over: as every write that is refused.
+      // Answered when the rest has come and has been skipped, like every refused write.
       refused = index
       refusal = refusal(error, slot.pointee.flags)
       skipping = UInt32(truncatingIfNeeded: slot.pointee.remaining - UInt64(slot.pointee.piece))
@@ -52,10 +52,10 @@ extension NBDConnection {
 
   private func isInPieces(_ command: Command) -> Bool { command == .trim || command == .writeZeroes }
 
-  /// Says of a block status operation what its next bytes are, from its offset on. What is not said is allocated, as
-  /// far as the client is told.
+  /// Adds an extent to a block status operation: the state of its next bytes, from its offset on. Bytes without an
+  /// extent are reported as allocated.
   ///
-  /// - Returns: false when no more is wanted: the extent asked for is covered, or there is no room for another.
+  /// - Returns: false if no more is wanted: the requested extent is covered, or there is no room for another.
   @discardableResult
   public mutating func addExtent(_ index: Int, length: UInt64, isHole: Bool, readsZero: Bool) -> Bool {
     precondition(
@@ -84,7 +84,7 @@ extension NBDConnection {
     return slot.pointee.remaining > 0
   }
 
-  /// Where an extent of a block status lies: the first in the reply's header, the others in the slot's page.
+  /// The place of an extent of a block status: the first in the reply's header, the others in the slot's page.
   private func extent(
     _ slot: UnsafeMutablePointer<RequestSlot>, _ index: Int, _ number: Int
   ) -> UnsafeMutableRawPointer {
@@ -114,7 +114,7 @@ extension NBDConnection {
         // The header has gone, with the first piece.
         slot.pointee.headerCount = 0
       } else if hasStructuredReplies {
-        // Of a read that is not to be fragmented (DF) the only chunk, of another one a chunk for each piece.
+        // A read that must not be fragmented (DF) has one chunk; any other has a chunk for each piece.
         let isOnly = isOneMessage(slot)
         chunk(
           index, Chunk.offsetData, 8 + (isOnly ? slot.pointee.length : slot.pointee.piece),
@@ -199,7 +199,7 @@ extension NBDConnection {
     header.setBig(count, at: 16)
   }
 
-  /// Why the storage did not do it, in words. "The server SHOULD NOT return `NBD_ENOTSUP` except as documented in
+  /// The storage's reason, in words. "The server SHOULD NOT return `NBD_ENOTSUP` except as documented in
   /// response to `NBD_CMD_WRITE_ZEROES` when `NBD_CMD_FLAG_FAST_ZERO` is supported."
   private func refusal(_ error: NBDError, _ flags: UInt16) -> Refusal {
     switch error {
@@ -215,8 +215,8 @@ extension NBDConnection {
 
   // MARK: Bytes out
 
-  /// What is to be sent now, for one sendmsg(2), and one sendfile(2) where bytes of the unit follow; empty when there
-  /// is nothing, or a send is under way. The memory that it points at, and the vectors themselves, stay as they are
+  /// The bytes to send now, for one sendmsg(2), and one sendfile(2) if bytes of the unit follow; empty if there is
+  /// nothing, or a send is in flight. The memory that it points at, and the vectors themselves, stay as they are
   /// until `endSend`.
   public mutating func beginSend() -> NBDOutput {
     var output = NBDOutput()
@@ -284,7 +284,7 @@ extension NBDConnection {
     sentOfFirst = rest
   }
 
-  /// A reply, or a piece of it, has gone to its last byte: the request is over, or goes on with its next piece.
+  /// A reply, or a piece of it, has gone to its last byte: the request is complete, or continues with its next piece.
   private mutating func sent(_ index: Int) {
     let slot = slots + index
     guard hasNextPiece(slot) else {

@@ -56,7 +56,7 @@ extension NBDConnection {
 
   /// The result for the request at the beginning of staging.
   private enum Taken {
-    /// It is to be executed.
+    /// It must be executed.
     case execute(Int)
     /// It was refused, or its payload is still to come.
     case nothingToExecute
@@ -67,7 +67,7 @@ extension NBDConnection {
   private mutating func takeHeader() -> Taken {
     let header = UnsafeRawPointer(memory + stagingBegin)
     guard header.big(0) == Magic.request else {
-      // Where the next request begins nobody knows.
+      // The start of the next request is unknown.
       hangUp()
       return .nothingTaken
     }
@@ -96,11 +96,11 @@ extension NBDConnection {
       }
       let index = takeSlot()
       slot.pointee.cookie = header.big(8)
-      // Which kind of reply it gets.
+      // The kind of its reply.
       slot.pointee.command = command ?? .disconnect
       stagingBegin += WireLength.request
       if command == .write, length > 0 {
-        // Answered when all of it has come: there are clients that look for no answer before they have said all.
+        // Answered when all of it has come: some clients look for no answer before they have sent everything.
         skipping = length
         slot.pointee.state = .receiving
         refused = index
@@ -148,15 +148,15 @@ extension NBDConnection {
     }
   }
 
-  /// Answers the write whose payload has been read over, or will not come.
+  /// Answers the write whose payload has been skipped, or will not come.
   mutating func answerRefused() {
     let index = refused
     refused = -1
     answer(index, refusal)
   }
 
-  /// Says of a read that was handed out that its data stays in the unit, and is sent from there (`NBDOutput`): nothing
-  /// is to be read into its buffer.
+  /// Marks a read that was handed out: its data stays in the unit and is sent from there (`NBDOutput`), and nothing is
+  /// read into its buffer.
   public mutating func readsInPlace(_ index: Int) {
     precondition(
       index >= 0 && index < limits.requestsMax && slots[index].state == .executing && slots[index].command == .read,
@@ -236,7 +236,7 @@ extension NBDConnection {
   }
 }
 
-/// Why a request is not executed.
+/// The reason why a request is not executed.
 struct Refusal {
   let error: NBDError
   let message: StaticString

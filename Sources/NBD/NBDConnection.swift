@@ -9,25 +9,25 @@ import Glibc
 ///     results in   finish
 ///     bytes out    beginSend: which bytes go next · endSend: how many went
 ///
-/// and closes the socket when `isFinished` says so. A place for a client is made once and used for one client after
-/// the other (`begin`).
+/// and closes the socket when `isFinished` is true. A place for a client is made once and used for one client after
+/// another (`begin`).
 ///
 ///     memory: staging | pages
 ///
 /// Invariants:
-/// - at most one receive and one send are under way; what they point at neither moves nor gets another meaning before
+/// - at most one receive and one send are in flight; what they point at neither moves nor gets another meaning before
 ///   they have ended;
-/// - `staging` holds what was received and not looked at, from `stagingBegin` to `stagingEnd`, and nothing at all while
+/// - `staging` holds what was received and not yet read, from `stagingBegin` to `stagingEnd`, and nothing at all while
 ///   the rest of a payload goes straight to its pages;
 /// - a slot is free, or in one of the states of `RequestSlot.State` and in the list that belongs to it; its pages are
 ///   its own from the moment its header is taken until the last byte of its reply has gone;
 /// - a header is taken only when there are a slot and pages for it, an option only when the answer to the one before
 ///   has gone; until then it stays in staging, nothing more is received, and the client's socket fills: so no client
-///   takes up more than its memory, and nobody else notices;
+///   uses more than its memory, and nobody else notices;
 /// - a read or write that is longer than one operation holds the pages of one piece: the next piece of a write is
 ///   received when the one before has been executed, that of a read is executed when the one before has gone;
 /// - nothing that a client says is an index, a length or an address before it has been checked;
-/// - each request that `next` has handed out comes back by `finish`, whatever became of the client meanwhile.
+/// - each request that `next` has handed out comes back by `finish`, whatever happens to the client meanwhile.
 public struct NBDConnection: ~Copyable {
   private let place = HeldInPlace()
 
@@ -42,7 +42,7 @@ public struct NBDConnection: ~Copyable {
     case transmission
     /// Nothing is taken any more; what was taken is answered.
     case draining
-    /// Nothing is taken and nothing answered any more; what is under way ends.
+    /// Nothing is taken and nothing answered any more; what is in flight ends.
     case broken
   }
 
@@ -62,16 +62,16 @@ public struct NBDConnection: ~Copyable {
   // Bytes in.
   var stagingBegin = 0
   var stagingEnd = 0
-  /// Whether a receive is under way.
+  /// Whether a receive is in flight.
   public private(set) var isReceiving = false
-  /// Bytes that the receive under way may bring.
+  /// Bytes that the receive in flight may bring.
   private var receivable = 0
   /// The write whose payload is being received; -1: none.
   var incoming = -1
   /// The write that has a piece executed while more of its payload is to come: nothing is received and no request taken
   /// meanwhile; -1: none.
   var unfinished = -1
-  /// Bytes that are read over.
+  /// Bytes that are being skipped.
   var skipping: UInt32 = 0
   /// Whether the last request was a write with a payload that is not worth copying.
   var expectsLarge = false
@@ -82,14 +82,14 @@ public struct NBDConnection: ~Copyable {
   var answered = SlotList()
   /// Requests taken whose reply has not gone to the last byte: slots that are not free.
   private(set) var outstanding = 0
-  /// The write whose payload is being read over, and what it is answered then; -1: there is none.
+  /// The write whose payload is being skipped, and its answer after that; -1: there is none.
   var refused = -1
   var refusal = Refusal(.invalid, "")
   /// Operations handed out and not finished.
   public internal(set) var executing = 0
 
   // Bytes out.
-  /// Whether a send is under way.
+  /// Whether a send is in flight.
   public internal(set) var isSending = false
   /// The bytes to send before any reply: the handshake's answers, in `outPage`.
   var outBegin = 0
@@ -111,12 +111,12 @@ public struct NBDConnection: ~Copyable {
   var size: UInt64 = 0
   var blockSize: UInt32 = 0
   var isReadOnly = false
-  /// The unit that the last option, an INFO, was about, and whether it was said to be read-only; -1: it was none.
+  /// The unit of the last option, an INFO, and whether it was reported as read-only; -1: it was another option.
   var informedUnit = -1
   var informedReadOnly = false
   /// The position in the list of exports that is being sent; -1: none is.
   var listed = -1
-  /// The option that is being read over, to be refused.
+  /// The option that is being skipped, to be refused.
   var optionSkipped: UInt32 = 0
 
   /// Bytes received from this client.
@@ -183,12 +183,12 @@ public struct NBDConnection: ~Copyable {
     phase = .vacant
   }
 
-  // MARK: How it stands
+  // MARK: State
 
-  /// Whether more is taken from the client: not once either side has ended it.
+  /// Whether more is taken from the client: no longer once either side has ended the connection.
   public var takesMore: Bool { isNegotiating || phase == .transmission }
 
-  /// Whether nothing is answered any more: what is under way is to be ended.
+  /// Whether nothing is answered any more: what is in flight is to be ended.
   public var isBroken: Bool { phase == .broken }
 
   /// Whether the handshake lasts: `negotiate` takes what came.
@@ -225,26 +225,26 @@ public struct NBDConnection: ~Copyable {
   /// next piece of a request.
   public var hasUntaken: Bool { stagingEnd > stagingBegin || !continuing.isEmpty }
 
-  /// Whether nothing has been asked for and not answered to the last byte, and nothing else has come.
+  /// Whether every request has been answered to the last byte, and nothing else has come.
   public var isIdle: Bool { outstanding == 0 && incoming < 0 && stagingBegin == stagingEnd && skipping == 0 }
 
-  /// Whether one request is being executed or answered and nothing else has come: so it is with a client that asks one
-  /// thing after the other, which says nothing before it has read the reply.
+  /// Whether one request is being executed or answered and nothing else has come. This is the state of a client that
+  /// asks one thing at a time and sends nothing before it has read the reply.
   public var awaitsReply: Bool {
     outstanding == 1 && incoming < 0 && unfinished < 0 && refused < 0 && stagingBegin == stagingEnd
   }
 
-  /// Whether the send under way is short and the last thing that the client waits for. It has read all replies before,
+  /// Whether the send in flight is short and the last thing that the client waits for. It has read all replies before,
   /// or it would not have asked again: its socket has room.
   public var sendsLast: Bool {
     isSending && awaitsReply && phase == .transmission && answered.first >= 0 && sentOfFirst == 0
       && slots[Int(answered.first)].payloadCount <= Self.lastPayloadMax
   }
 
-  /// What every socket has room for that is empty: TCP begins with at least 46 KB (tcp_init_buffer_space).
+  /// Room that every empty socket has: TCP begins with at least 46 KB (tcp_init_buffer_space).
   private static var lastPayloadMax: UInt32 { 16384 }
 
-  /// Whether what is in staging is not enough to go on.
+  /// Whether staging holds too little to continue.
   var isShortOfBytes: Bool {
     let available = stagingEnd - stagingBegin
     switch phase {
@@ -300,7 +300,7 @@ public struct NBDConnection: ~Copyable {
     return UnsafeMutableBufferPointer(start: receiveVectors, count: 1)
   }
 
-  /// The receive has ended with so many bytes; 0: the client says nothing more; less: the connection is broken.
+  /// The receive has ended with so many bytes; 0: the client sends nothing more; less: the connection is broken.
   ///
   /// The caller tries again after EINTR and EAGAIN, without ending it here.
   public mutating func endReceive(_ result: Int) {
@@ -324,10 +324,10 @@ public struct NBDConnection: ~Copyable {
 
   // MARK: Ends
 
-  /// Takes nothing more from the client; answers what was taken. So it ends when the client says so or makes no
-  /// sense, and when the server leaves: what the client still has in its socket it asks elsewhere.
+  /// Takes nothing more from the client; answers what was taken. The connection ends so when the client says so or
+  /// breaks the protocol, and when the server leaves: the client submits elsewhere what is still in its socket.
   ///
-  /// A receive that is under way must still be ended: shutdown(2) ends it.
+  /// A receive that is in flight must still be ended: shutdown(2) ends it.
   public mutating func hangUp() {
     guard phase == .greeting || phase == .options || phase == .transmission else { return }
     phase = .draining
@@ -336,7 +336,7 @@ public struct NBDConnection: ~Copyable {
     freeOut()
   }
 
-  /// Takes nothing more and answers nothing more. A receive and a send that are under way must still be ended.
+  /// Takes nothing more and answers nothing more. A receive and a send that are in flight must still be ended.
   public mutating func abandon() {
     if phase == .vacant || phase == .broken { return }
     phase = .broken
@@ -351,7 +351,7 @@ public struct NBDConnection: ~Copyable {
     incoming = -1
   }
 
-  /// Pieces that are not to be executed and replies that are not to go out. Those of a send that is under way stay
+  /// Drops pieces that are not to be executed and replies that are not to go out. Those of a send in flight stay
   /// until it has ended.
   mutating func dropReplies() {
     continuing = released(continuing)
@@ -366,7 +366,7 @@ public struct NBDConnection: ~Copyable {
     freeOut()
   }
 
-  /// Releases every slot of a list; what is left of it: nothing.
+  /// Releases every slot of a list, and leaves the list empty.
   private mutating func released(_ list: SlotList) -> SlotList {
     var list = list
     while !list.isEmpty { release(list.removeFirst(slots)) }

@@ -2,7 +2,7 @@ import BatonSharedMemory
 
 /// A unit as NBD clients see it.
 public struct NBDExport: Sendable {
-  /// Bytes, a multiple of `blockSize`.
+  /// Size in bytes, a multiple of `blockSize`.
   public var size: UInt64
   /// The unit of offsets and lengths: a power of two from 512 to 65,536.
   public var blockSize: UInt32
@@ -36,10 +36,10 @@ public struct NBDExports: Sendable {
 
   /// Bytes of a name or a description, at most. The protocol asks for no more than 256.
   public static let nameMax = 255
-  /// The largest and the smallest block that the protocol can speak of and Baton has.
+  /// The largest and the smallest block size that both the protocol and Baton support.
   private static let blockSizes: ClosedRange<UInt32> = 512...65536
 
-  /// One export a unit, in order.
+  /// One export per unit, in order.
   ///
   /// - Throws: `.invalid` for a name that is too long, given twice, or means another unit.
   public init(_ exports: [NBDExport]) throws(BatonError) {
@@ -74,16 +74,16 @@ public struct NBDExports: Sendable {
     self.units = units
   }
 
-  /// How many there are.
+  /// The number of exports.
   public var count: Int { exports.count }
 
   /// The export of a unit.
   public subscript(unit: Int) -> NBDExport { exports[unit] }
 
-  /// Says whether a unit is read-only from now on.
+  /// Sets whether a unit is read-only from now on.
   public mutating func setReadOnly(_ isReadOnly: Bool, unit: Int) { exports[unit].isReadOnly = isReadOnly }
 
-  /// The name that a client is told: the one that was given, else `unitN`.
+  /// The name that clients see: the given one, else `unitN`.
   public func name(of unit: Int) -> String { exports[unit].name.isEmpty ? "unit\(unit)" : exports[unit].name }
 
   /// The unit that a client means; nil: none.
@@ -95,7 +95,7 @@ public struct NBDExports: Sendable {
     return units[name]
   }
 
-  /// The N of `unitN`, written as it would be written here.
+  /// The N of `unitN`, in its canonical form.
   private static func unitNumber(_ name: some Collection<UInt8>) -> Int? {
     guard name.starts(with: "unit".utf8) else { return nil }
     let digits = name.dropFirst(4)

@@ -1,6 +1,6 @@
 /// The limits of one client. They fix the memory of a connection, which never grows.
 public struct NBDLimits: Sendable {
-  /// Requests taken and not answered to the last byte. What comes after them stays in the client's socket.
+  /// Requests taken and not answered to the last byte. More requests stay in the client's socket.
   public var requestsMax = 256
   /// Bytes of one read or write; told to clients as the largest payload. It is what a client may assume that is told
   /// nothing (the protocol's "maximum payload").
@@ -10,7 +10,7 @@ public struct NBDLimits: Sendable {
   public var transferMax: UInt32 = 4 << 20
   /// Bytes that one operation covers which moves no data: longer trims and write zeroes are served in pieces.
   public var extentMax: UInt64 = 1 << 30
-  /// Bytes received ahead of being looked at. A payload of more than a quarter of this goes straight to its place.
+  /// Bytes received before they are read. A payload of more than a quarter of this goes straight to its place.
   public var stagingSize = 128 << 10
   /// Bytes for the data of all requests of one connection: a multiple of `PagePool.pageSize`.
   public var poolSize = 8 << 20
@@ -23,7 +23,7 @@ public struct NBDLimits: Sendable {
   public static let optionMax = 16 << 10
   /// Bytes of an option's data that are skipped, to answer that it is too big. More than that ends the connection.
   public static let optionSkipMax: UInt32 = 1 << 20
-  /// Bytes of a write that are read over, to answer that it is too long. Below 32 MiB a client means no harm (the
+  /// Bytes of a write that are skipped, to answer that it is too long. Below 32 MiB a client means no harm (the
   /// protocol), and libnbd sends up to 64 MiB. A client that sends more is disconnected.
   public static let payloadSkipMax: UInt32 = 64 << 20
   /// The memory of a connection begins at a multiple of this in its arena: the largest block of a unit.
@@ -34,7 +34,7 @@ public struct NBDLimits: Sendable {
     (stagingSize + poolSize + Self.memoryAlignment - 1) & ~(Self.memoryAlignment - 1)
   }
 
-  /// Whether they make sense together.
+  /// Whether they are consistent.
   var isSound: Bool {
     (1...Self.requestsPossible).contains(requestsMax) && stagingSize >= 2 * Self.optionMax
       && stagingSize % Self.memoryAlignment == 0 && poolSize % PagePool.pageSize == 0

@@ -4,11 +4,11 @@ import Glibc
 public struct NBDOperation: Sendable, Equatable {
   /// The requested operation.
   public enum Kind: UInt8, Sendable {
-    /// Blocks of the unit into the buffer.
+    /// Moves blocks of the unit into the buffer.
     case read
-    /// Blocks of the buffer onto the unit.
+    /// Moves blocks of the buffer to the unit.
     case write
-    /// Everything answered before, through whichever connection, onto stable storage.
+    /// Moves everything answered before, through any connection, to stable storage.
     case flush
     /// The blocks' contents are no longer needed.
     case trim
@@ -32,11 +32,11 @@ public struct NBDOperation: Sendable, Equatable {
   public let length: UInt64
   /// Bytes from the start of the connection's memory, for reads and writes: a multiple of the unit's block size.
   public let buffer: Int
-  /// Whether the answer waits for stable storage (FUA). Never for what changes nothing.
+  /// Whether the answer waits for stable storage (FUA). Never for operations that change nothing.
   public let isDurable: Bool
   /// Write zeroes: the blocks must stay allocated (NO_HOLE).
   public let keepsAllocation: Bool
-  /// Write zeroes: to be refused with `.notSupported` where it would take as long as a write (FAST_ZERO).
+  /// Write zeroes: refuse with `.notSupported` if it would take as long as a write (FAST_ZERO).
   public let mustBeFast: Bool
 }
 
@@ -65,7 +65,7 @@ public enum NBDOutcome: Sendable, Equatable {
   case done
   /// Not done, or done in part.
   case failed(NBDError)
-  /// Not done, and not to be answered: the server goes, and the client is to ask another one. Ends the connection.
+  /// Not done, and not to be answered: the server leaves, and the client must ask another. Ends the connection.
   case withdrawn
 }
 
@@ -73,7 +73,7 @@ public enum NBDOutcome: Sendable, Equatable {
 struct RequestSlot {
   enum State: UInt8 {
     case free
-    /// A write whose payload is being received, or read over.
+    /// A write whose payload is being received, or skipped.
     case receiving
     /// Handed out by `next`, until `finish`.
     case executing
@@ -101,12 +101,12 @@ struct RequestSlot {
   var length: UInt32 = 0
   /// Of the present piece of a write's payload.
   var received: UInt32 = 0
-  /// Bytes of the piece of a read or write that is under way.
+  /// Bytes of the piece of a read or write that is in flight.
   var piece: UInt32 = 0
   /// Bytes that follow the reply's header, from `payload` on, or those of the unit.
   var payloadCount: UInt32 = 0
   var cookie: UInt64 = 0
-  /// Where the piece begins that is under way, and what is left from there on.
+  /// The start of the piece that is in flight, and what is left from there on.
   var offset: UInt64 = 0
   var remaining: UInt64 = 0
   var payload: UnsafeRawPointer?
@@ -135,7 +135,7 @@ struct SlotList {
     if last < 0 { last = first }
   }
 
-  /// Takes the first one out, or returns -1.
+  /// Removes and returns the first one, or returns -1.
   @inline(__always)
   mutating func removeFirst(_ slots: UnsafeMutablePointer<RequestSlot>) -> Int {
     if first < 0 { return -1 }

@@ -8,7 +8,7 @@ package struct PagePool: ~Copyable {
   package static let pageSize = 4096
 
   private let words: UnsafeMutablePointer<UInt64>
-  /// Pages that there are.
+  /// Number of pages.
   package let count: Int
   /// Pages that are not in use.
   package private(set) var free: Int
@@ -17,7 +17,7 @@ package struct PagePool: ~Copyable {
 
   private var wordCount: Int { (count + 63) / 64 }
 
-  /// That many pages, none in use.
+  /// A pool of so many pages, none in use.
   package init(count: Int) {
     precondition(count > 0, "a pool without pages")
     self.count = count
@@ -28,7 +28,7 @@ package struct PagePool: ~Copyable {
 
   deinit { words.deallocate() }
 
-  /// None in use any more.
+  /// Frees all pages.
   package mutating func clear() {
     words.initialize(repeating: 0, count: wordCount)
     // Bits behind the last page are never free.
@@ -39,7 +39,7 @@ package struct PagePool: ~Copyable {
 
   /// Takes a run of pages whose first one is a multiple of `alignment`.
   ///
-  /// - Returns: the first page, or -1 when there is no such run at present.
+  /// - Returns: the first page, or -1 if there is no such run at present.
   package mutating func take(_ pages: Int, alignment: Int = 1) -> Int {
     precondition(pages > 0 && alignment > 0, "a run of no pages")
     if pages > free { return -1 }
@@ -63,7 +63,7 @@ package struct PagePool: ~Copyable {
     return -1
   }
 
-  /// Gives a run back.
+  /// Frees a run.
   package mutating func giveBack(_ first: Int, _ pages: Int) {
     mark(first, pages, isUsed: false)
     free += pages

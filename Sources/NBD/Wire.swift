@@ -3,7 +3,7 @@
 
 /// Magic numbers.
 enum Magic {
-  /// `NBDMAGIC`: the first thing that a server says.
+  /// `NBDMAGIC`: the first bytes of a server.
   static let greeting: UInt64 = 0x4e42_444d_4147_4943
   /// `IHAVEOPT`: the newstyle handshake, and each option.
   static let option: UInt64 = 0x4948_4156_454f_5054
@@ -13,7 +13,7 @@ enum Magic {
   static let structuredReply: UInt32 = 0x668e_33ef
 }
 
-/// Lengths of what has a fixed one, in bytes.
+/// Fixed lengths, in bytes.
 enum WireLength {
   static let clientFlags = 4
   static let optionHeader = 16
@@ -108,7 +108,7 @@ enum CommandFlag {
   static let requestOne: UInt16 = 1 << 3
   static let fastZero: UInt16 = 1 << 4
 
-  /// Those that are documented for a command. FUA is valid for each, "even by ignoring the bit".
+  /// The flags that are documented for a command. FUA is valid for each, "even by ignoring the bit".
   static func valid(for command: Command, hasStructuredReplies: Bool) -> UInt16 {
     switch command {
     case .read: hasStructuredReplies ? fua | df : fua
@@ -144,13 +144,13 @@ public enum NBDError: UInt32, Sendable {
   case notPermitted = 1
   /// The storage failed.
   case inputOutput = 5
-  /// A request that makes no sense.
+  /// An invalid request.
   case invalid = 22
   /// Past the end of the export, or the storage is full.
   case noSpace = 28
   /// Longer than the server takes.
   case overflow = 75
-  /// A fast way was asked for and there is none.
+  /// A fast way was requested, and none exists.
   case notSupported = 95
   /// The server shuts down.
   case shutDown = 108
@@ -173,6 +173,6 @@ extension UnsafeMutableRawPointer {
 }
 
 extension StaticString {
-  /// Its bytes, which lie in the program for as long as it runs.
+  /// Its bytes, which stay in memory for as long as the program runs.
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: utf8Start, count: utf8CodeUnitCount) }
 }

@@ -24,7 +24,7 @@ struct AddressFile {
     }
   }
 
-  /// Says it, whole or not at all.
+  /// Writes it, whole or not at all.
   func write(_ addresses: [NBDAddress]) throws(BatonError) {
     let unfinished = "\(path).new"
     unlink(unfinished)
@@ -38,6 +38,6 @@ struct AddressFile {
     }
   }
 
-  /// Nobody is to listen there any more.
+  /// Removes it: nobody is to listen there any more.
   func remove() { unlink(path) }
 }

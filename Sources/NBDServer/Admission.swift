@@ -19,7 +19,7 @@ struct PeerAddress: Equatable {
   enum Found {
     case tcp(PeerAddress)
     case unix
-    /// Nobody any more.
+    /// No client any more.
     case none
   }
 

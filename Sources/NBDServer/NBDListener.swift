@@ -5,7 +5,7 @@ import Glibc
 /// A socket that clients come to: this controller's own or, while it stands in, its peer's.
 struct NBDListener {
   let socket: CInt
-  /// Whether it is the other controller's.
+  /// Whether it is the peer's.
   let isPeers: Bool
   /// Whether clients come over TCP.
   let isTCP: Bool
@@ -45,14 +45,14 @@ struct NBDListener {
 struct ListenerAcquisition {
   /// Whether all have been acquired.
   var isDone = false
-  /// A connection to the other controller's control socket, on which it was asked; -1: none.
+  /// A connection to the peer's control socket, on which the peer was asked; -1: none.
   var asked: CInt = -1
   var askedAt: UInt64 = 0
   /// Whether the ring waits for the answer.
   var isWaiting = false
   /// When the next step is due.
   var due: UInt64 = 0
-  /// When an address was found to be somebody's for the first time.
+  /// When an address was first found to be in use.
   var busySince: UInt64 = 0
 
   mutating func endAsking() {

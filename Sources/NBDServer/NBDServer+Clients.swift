@@ -7,23 +7,23 @@ import BatonSubsystem
 import CBatonShims
 import Glibc
 
-// Clients: what they send into requests, answers into what they are sent, places given and taken.
+// Clients: turns what they send into requests and answers into replies, and gives them places.
 extension NBDServer {
-  /// From this many bytes moved on a client's memory is given back when it goes; what fewer have touched the next one
-  /// uses.
+  /// If a client has moved at least so many bytes, its memory is returned when it goes; with fewer, the next client
+  /// uses the touched pages.
   private static var bytesKept: UInt64 { 1 << 20 }
 
-  /// From this many bytes on a read of a unit in memory is sent from where it lies. The calls that this takes for each
-  /// reply, and the pieces in which the client finds it, cost as much as it takes to copy so much; of a request that is
-  /// alone no other reply could go with it, and it is less.
+  /// A read of at least so many bytes from a unit in memory is sent from where it lies. The calls for each such reply,
+  /// and the pieces in which the client receives it, cost as much as copying so much. For a request that is alone the
+  /// limit is lower, because no other reply could go with it.
   private static var inPlaceMin: UInt64 { 32_768 }
   private static var inPlaceMinAlone: UInt64 { 4096 }
-  /// Bytes that one client is sent in one turn in calls of its own: others are not to wait for it.
+  /// Bytes that one client is sent per turn in calls of its own: others must not wait for it.
   private static var sentAtOnceMax: Int { 1 << 20 }
-  /// Bytes that are copied where a socket is full.
+  /// Bytes that are copied if a socket is full.
   private static var pieceSize: Int { 4096 }
 
-  /// Receives in which a socket that is to be closed is emptied, more than a socket's buffer holds.
+  /// Receives that empty a socket before it is closed: more than a socket's buffer holds.
   private static var readsOverMax: Int { 64 }
 
   /// The place is to be tended before this turn ends.
@@ -38,7 +38,7 @@ extension NBDServer {
   /// Takes what the controller has answered.
   mutating func takeAnswers() -> Bool {
     if host.pointee.outstanding == 0 {
-      // It looks after its connection when it is asked.
+      // It tends its connection when it is polled.
       if !host.pointee.isAttached(to: identity) { _ = host.pointee.next() }
       return false
     }
@@ -68,7 +68,7 @@ extension NBDServer {
     }
   }
 
-  /// Looks at every place that something has happened to.
+  /// Tends every place that has an event.
   mutating func serveDirty(_ controller: inout Controller) -> Bool {
     var hasWorked = false
     let count = dirtyCount
@@ -114,7 +114,7 @@ extension NBDServer {
     return hasWorked
   }
 
-  /// Hands an operation to the controller, or ends it at once where there is nothing to do.
+  /// Hands an operation to the controller, or ends it at once if there is nothing to do.
   private mutating func start(_ operation: NBDOperation, _ place: Int, _ controller: inout Controller) {
     requestsCounted += 1
     let unit = UInt32(truncatingIfNeeded: operation.unit)
@@ -125,7 +125,7 @@ extension NBDServer {
       connections[place].readsInPlace(operation.slot)
     case .read:
       request = Request(.read, unit: unit, offset: operation.offset, length: operation.length)
-      // What the buffer held may be another client's.
+      // The buffer's old content may be another client's.
       if controller.readsNothing(unit: operation.unit) {
         memset(arena + place * options.limits.memorySize + operation.buffer, 0, Int(operation.length))
       }
@@ -136,14 +136,14 @@ extension NBDServer {
       request = Request(
         operation.keepsAllocation ? .fillZeroes : .writeZeroes, unit: unit, offset: operation.offset,
         length: operation.length, mustBeFast: operation.mustBeFast)
-    // Advice, and there is nothing to be done about it: the data is where it is fastest.
+    // Advice, and there is nothing to do: the data is where it is fastest.
     case .cache: return connections[place].finish(operation.slot, .done)
     case .blockStatus: return askForExtents(operation, place, &controller)
     }
     request.buffer = UInt64(place * options.limits.memorySize + operation.buffer)
     request.isDurable = operation.isDurable
     let cookie = UInt64(place) << 16 | UInt64(operation.slot)
-    // There was room; so the controller takes nothing any more.
+    // There was room, so the controller takes nothing any more.
     if !host.pointee.submit(request, to: identity, cookie: cookie) {
       connections[place].finish(operation.slot, .withdrawn)
     }
@@ -155,7 +155,7 @@ extension NBDServer {
     return sendsPages && operation.length >= least && controller.fileInMemory(unit: operation.unit) >= 0
   }
 
-  /// Bytes in and bytes out: gives the ring what is to be received and sent.
+  /// Bytes in and bytes out: gives the ring the receives and sends that are due.
   private mutating func move(_ place: Int, _ controller: inout Controller) -> Bool {
     let connection = connections + place
     let state = places + place
@@ -195,7 +195,7 @@ extension NBDServer {
     return hasWorked
   }
 
-  /// Takes what is to be sent next from the connection.
+  /// Takes the next bytes to send from the connection.
   private func prepareSend(_ place: Int) {
     let output = connections[place].beginSend()
     if output.isEmpty { return }
@@ -206,9 +206,9 @@ extension NBDServer {
   }
 
   /// Sends what is owed. Some of it in calls of its own, which do not wait: the last reply that a client waits for,
-  /// which then goes without a submission and its end; and what is sent from where it lies, which the ring would have
-  /// a thread do (io_splice, io_uring/splice.c). The rest, and what the socket has no room for, the ring sends, and
-  /// waits.
+  /// which then costs no submission and no completion; and data that is sent from where it lies, for which the ring
+  /// would use a thread (io_splice, io_uring/splice.c). The ring sends the rest, and what the socket has no room for,
+  /// and waits.
   private mutating func send(_ place: Int, _ controller: inout Controller) -> Bool {
     let connection = connections + place
     let state = places + place
@@ -246,13 +246,13 @@ extension NBDServer {
         isLeft = true
       }
     }
-    // What has gone has made room: for a request that waits where it was received, and for the next piece of a reply,
+    // The sent bytes have made room: for a request that waits where it was received, and for the next piece of a reply,
     // nothing else happens any more.
     if isLeft || sent > 0 && connection.pointee.hasUntaken { markDirty(place) }
     return true
   }
 
-  /// The socket takes nothing at present. Copies a little of what is to be sent from where it lies, for a send that
+  /// The socket is full at present. Copies a little of the data that is to be sent from where it lies, for a send that
   /// waits until there is room: a poll would end at once, again and again, for a client that has closed its direction
   /// (POLLRDHUP, which io_uring always adds).
   private func copyPiece(_ place: Int, _ controller: borrowing Controller) {
@@ -260,7 +260,7 @@ extension NBDServer {
     let file = controller.fileInMemory(unit: connections[place].unit)
     let count = pread(file, output.buffer, min(output.count, Self.pieceSize), off_t(output.offset))
     guard count > 0, let vectors = output.vectors.baseAddress else {
-      // The file has been cut short underneath.
+      // The file has been truncated underneath.
       places[place].owesSend = false
       return connections[place].endSend(-Int(EIO))
     }
@@ -269,7 +269,7 @@ extension NBDServer {
     places[place].output.count = 0
   }
 
-  /// The connection ends: what only waits for the client is ended.
+  /// The connection ends: operations that only wait for the client are ended.
   private mutating func endMovement(_ place: Int) {
     let connection = connections + place
     let state = places + place
@@ -302,7 +302,7 @@ extension NBDServer {
     case .none: return .refused
     }
     if let peer, count(of: peer) >= options.peerConnectionsMax {
-      // The others of its address make room, nobody else.
+      // Other clients of its address make room, and no others.
       return makeRoom(now, of: peer) ? .waits : .refused
     }
     guard hasPlace(isTCP: peer != nil), let place = (0..<options.connectionsMax).first(where: { places[$0].socket < 0 })
@@ -330,7 +330,7 @@ extension NBDServer {
 
   // MARK: Sharing places
 
-  /// Whether a client of that kind finds a place: one that came over TCP leaves the owner's share alone.
+  /// Whether a client of that kind finds a place: TCP clients cannot use the owner's share.
   func hasPlace(isTCP: Bool) -> Bool {
     guard occupied < options.connectionsMax else { return false }
     return !isTCP || (0..<options.connectionsMax).count { isTCPClient($0) } < options.tcpConnectionsMax
@@ -350,7 +350,7 @@ extension NBDServer {
       if let peer, places[place].peer != peer { continue }
       let moved = connections[place].bytesReceived &+ connections[place].bytesSent
       let silence = moved == places[place].progress ? now &- min(places[place].progressAt, now) : 0
-      // An address that has more than its share has it among its own: one that is idle at present is enough.
+      // An address that exceeds its share gives up one of its own clients: one that is idle at present is enough.
       let idleMin = peer == nil ? options.idleNanosecondsMin : 0
       let least = connections[place].isIdle ? idleMin : options.stalledNanosecondsMin
       guard connections[place].takesMore, !connections[place].isWorking, silence >= least else { continue }
@@ -362,7 +362,7 @@ extension NBDServer {
 
   /// Disconnects a client so that another one finds a place, unless one is being disconnected.
   ///
-  /// - Returns: false when nobody can be.
+  /// - Returns: false if no client can be disconnected.
   private mutating func makeRoom(_ now: UInt64, of peer: PeerAddress? = nil) -> Bool {
     let isUnderWay = (0..<options.connectionsMax).contains {
       isTCPClient($0) && places[$0].makesRoom && (peer == nil || places[$0].peer == peer)
@@ -382,7 +382,7 @@ extension NBDServer {
     if !connections[place].isBroken { readOver(place) }
     close(places[place].socket)
     if connections[place].bytesReceived + connections[place].bytesSent > Self.bytesKept {
-      // Where the kernel does not do it the pages stay: they are bounded.
+      // If the kernel does not do it the pages stay: they are bounded.
       _ = baton_remove_pages(arena + place * options.limits.memorySize, options.limits.memorySize)
     }
     connections[place].end()
@@ -390,12 +390,12 @@ extension NBDServer {
     occupied -= 1
     controller.setFrontEndConnections(occupied)
     options.logger.debug("controller \(identity): NBD client \(place) went, \(occupied) clients")
-    // Somebody may wait for the place.
+    // Another client may wait for the place.
     mustTend = true
   }
 
-  /// Reads over what the client has sent and nobody takes any more. To close a socket in which something has not been
-  /// read resets the connection, and what is still on its way to the client is lost (RFC 9293, 3.10.4).
+  /// Reads and drops what the client has sent and nobody takes any more. Closing a socket with unread data resets the
+  /// connection, and data that is still on its way to the client is lost (RFC 9293, 3.10.4).
   private func readOver(_ place: Int) {
     // Nobody else uses its memory any more.
     let memory = arena + place * options.limits.memorySize
@@ -405,8 +405,8 @@ extension NBDServer {
     }
   }
 
-  /// Ends those that keep others waiting: handshakes that do not come to their end, half messages, replies that nobody
-  /// reads at the end. A client that is idle between two requests may be so for ever.
+  /// Ends connections that keep others waiting: unfinished handshakes, half messages, last replies that nobody
+  /// reads. A client that is idle between two requests may be so for ever.
   mutating func tendClients(at now: UInt64) {
     for place in 0..<options.connectionsMax where places[place].socket >= 0 {
       let connection = connections + place
@@ -415,7 +415,7 @@ extension NBDServer {
         places[place].progress = progress
         places[place].progressAt = now
       }
-      // What the storage takes its time for is no silence of the client's, nor is the time before it was to end.
+      // The storage's time is not the client's silence, nor is the time before the connection was to end.
       if !connection.pointee.takesMore, places[place].workedAt == 0 || connection.pointee.isWorking {
         places[place].workedAt = now
       }
@@ -448,7 +448,7 @@ extension NBDServer {
       }
     } else if now &- leavingSince > options.farewellNanosecondsMax {
       for place in 0..<options.connectionsMax where places[place].socket >= 0 {
-        // What the storage took longer for has the same time to go.
+        // Replies that the storage delayed have the same time to go out.
         if connections[place].isWorking || now &- min(places[place].workedAt, now) <= options.farewellNanosecondsMax {
           continue
         }

@@ -19,7 +19,7 @@ struct ExtentDesk: ~Copyable {
   /// The thread's answers. They outlive the server, whose thread may still be asking.
   private final class Tray: Sendable {
     let answers = Mutex<[Answer]>([])
-    /// Negative: none could be had, and nothing is ever asked.
+    /// Negative: it could not be created, and nothing is ever asked.
     let bell: CInt
 
     init() { bell = baton_bell() }
@@ -39,14 +39,14 @@ struct ExtentDesk: ~Copyable {
   /// Whether the ring waits for the bell.
   var isWaiting = false
 
-  /// Questions that may wait, over all clients. Beyond them all is said to be data, which is never wrong.
+  /// Questions that may wait, over all clients. Beyond them everything is reported as data, which is never wrong.
   private static var questionsMax: Int { 256 }
 
   var bell: CInt { tray.bell }
 
   /// Asks.
   ///
-  /// - Returns: false when it cannot be asked at present.
+  /// - Returns: false if it cannot be asked at present.
   mutating func ask(_ query: ExtentQuery, extentsMax: Int, place: Int, slot: Int) -> Bool {
     let tray = tray
     let job: SideThread.Job = {
@@ -92,7 +92,7 @@ extension NBDServer {
   mutating func waitForExtents(_ controller: inout Controller) {
     if extents.asked == 0 || extents.isWaiting { return }
     extents.isWaiting = controller.waitToRead(extents.bell, kind: Kind.extents, index: 0)
-    // The ring takes nothing at present.
+    // The ring has no room at present.
     if !extents.isWaiting { mustTend = true }
   }
 

@@ -8,7 +8,7 @@ import Glibc
 // controller serves in its place. The peer holds each of them all the time, so the kernel lets clients wait, whichever
 // controller dies: for a moment nobody accepts at the address, but its listening socket never closes.
 extension NBDServer {
-  /// How long the other controller may take to answer before an address is tried without it.
+  /// How long the peer may take to answer before an address is tried without it.
   private static var askNanosecondsMax: UInt64 { 1_000_000_000 }
   private static var askAgainNanoseconds: UInt64 { 20_000_000 }
   /// After an accept that failed: descriptors or memory are short.
@@ -30,9 +30,9 @@ extension NBDServer {
     waitForExtents(&controller)
   }
 
-  // MARK: Coming to them
+  // MARK: Acquiring them
 
-  /// One step: asks the other controller, or binds what it does not have.
+  /// One step: asks the peer, or binds the sockets that it does not have.
   private mutating func acquire(_ controller: inout Controller, _ now: UInt64) {
     if acquisition.asked >= 0 {
       if takeAnswer() {
@@ -48,7 +48,7 @@ extension NBDServer {
     }
     if now < acquisition.due { return }
     acquisition.due = now + Self.askAgainNanoseconds
-    // Bound by now, or there is none to be bound.
+    // Bound by now, or there is none to bind.
     if missing.isEmpty { return bind(wasAnswered: false, &controller, now) }
     do throws(BatonError) {
       let socket = try ControlMessage.connect(
@@ -74,7 +74,7 @@ extension NBDServer {
     return options.addresses.filter { !there.contains($0.description) }
   }
 
-  /// Reads what the other controller answers. True when that was all.
+  /// Reads the peer's answer. True when it is complete.
   private mutating func takeAnswer() -> Bool {
     while true {
       var message = baton_listener_message()
@@ -86,7 +86,7 @@ extension NBDServer {
       guard count == MemoryLayout<baton_listener_message>.size, message.magic == baton_host_magic,
         message.kind == UInt32(BATON_ATTACH_LISTENER)
       else {
-        // It went, or refuses: asked again.
+        // The peer has gone, or refuses: ask again.
         acquisition.endAsking()
         return false
       }
@@ -107,7 +107,7 @@ extension NBDServer {
         options.logger.info("controller \(identity): NBD clients come to \(address)")
       } catch {
         if acquisition.busySince == 0 { acquisition.busySince = now }
-        // The kernel may still be taking an earlier life's socket apart; the other controller may have it.
+        // The kernel may still be taking an earlier life's socket apart, or the peer may have it.
         let isPatient = error.code == .busy && now &- acquisition.busySince < options.busyNanosecondsMax
         if isPatient || error.code == .busy && !wasAnswered { return }
         failure = error
@@ -125,7 +125,7 @@ extension NBDServer {
     }
   }
 
-  /// Listens where the other controller used to, when it is gone and nobody has its sockets: this controller was killed
+  /// Listens where the peer used to, if the peer is gone and nobody has its sockets because this controller was killed
   /// while it stood in. Once for each time that it stands in.
   private mutating func listenForPeer(_ controller: inout Controller) {
     guard controller.standsIn, acquisition.isDone else {
@@ -140,7 +140,7 @@ extension NBDServer {
       do throws(BatonError) {
         controller.keepPeersListener(try address.listen())
       } catch {
-        // Somebody else listens there by now.
+        // Another process listens there by now.
         options.logger.info("controller \(identity): not in place of controller \(identity.peer): \(error)")
       }
     }
@@ -148,7 +148,7 @@ extension NBDServer {
 
   // MARK: Handing them over
 
-  /// Gives the other controller's present life this one's listening sockets, once.
+  /// Gives the peer's present life this controller's listening sockets, once.
   private mutating func handOver(to life: UInt64) {
     if life == handedTo { return }
     if life == 0 {
@@ -171,7 +171,7 @@ extension NBDServer {
       }
       handedTo = life
     } catch {
-      // Tried again in a moment; should it be gone, there is nobody to hand anything to.
+      // Tried again in a moment; if the peer has gone, there is nobody to hand anything to.
       options.logger.debug("controller \(identity): \(error)")
     }
   }
@@ -203,7 +203,7 @@ extension NBDServer {
 
   // MARK: Accepting
 
-  /// Accepts where clients are to be taken, and ends it where they are not.
+  /// Accepts where clients may come, and stops accepting where they may not.
   private mutating func arm(_ controller: inout Controller, _ now: UInt64) {
     let isReady = controller.isServing && host.pointee.isAttached(to: identity) && acquisition.isDone
     for index in listeners.indices where listeners[index].isOpen {
@@ -223,7 +223,7 @@ extension NBDServer {
         listeners[index].isCancelled = controller.cancel(kind: Kind.accept, index: number)
       }
     }
-    // Asked for again at once: it is a matter of the other turns of this loop.
+    // Asked for again at once; this costs only further turns of this loop.
     if controller.isServing, !host.pointee.isAttached(to: identity) { mustTend = true }
   }
 

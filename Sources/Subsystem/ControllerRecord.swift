@@ -50,7 +50,7 @@ public struct ControllerRecord {
   public var parked: SharedSleepWord { SharedSleepWord(word(\.parked)) }
   /// The controller's position as writer of its link ring.
   public var linkSent: SharedWord { word(\.link_sent) }
-  /// Its position as reader of the other's.
+  /// Its position as reader of its peer's.
   public var linkReceived: SharedWord { word(\.link_received) }
 
   /// What the controller has counted.

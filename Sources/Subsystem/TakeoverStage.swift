@@ -2,20 +2,20 @@
 public enum TakeoverStage: UInt64, Sendable, CustomStringConvertible {
   /// The peer is a member, or may become one.
   case none = 0
-  /// It holds the fence and has killed the other; nothing that rests on the exit is served until that is seen.
+  /// It holds the fence and has killed its peer; nothing that depends on the exit is served until that is seen.
   case awaitsExit = 1
-  /// It serves in the other's place; some requests of the other's journal wait for the kernel to let go of the unit.
+  /// It serves in its peer's place; some requests of the peer's journal wait for the kernel to release the unit.
   case recovers = 2
-  /// It serves in the other's place, and nothing of the other's waits.
+  /// It serves in its peer's place, and none of the peer's requests waits.
   case standsIn = 3
 
   /// For people.
   public var description: String {
     switch self {
     case .none: "none"
-    case .awaitsExit: "waits for the other's exit"
-    case .recovers: "recovers what the other had in flight"
-    case .standsIn: "stands in for the other"
+    case .awaitsExit: "waits for the peer's exit"
+    case .recovers: "recovers what the peer had in flight"
+    case .standsIn: "stands in for the peer"
     }
   }
 }

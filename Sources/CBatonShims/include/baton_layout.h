@@ -47,14 +47,14 @@ struct baton_controller_record {
   uint64_t phase;        // word: incarnation << 8 | phase
   uint64_t pid;          // word
   uint64_t start_time;   // word: of the process, clock ticks since boot (/proc/PID/stat field 22): a pid can return
-  uint64_t takeover;     // word: how far this controller is with serving in the other's place
+  uint64_t takeover;     // word: this controller's progress in standing in for its peer
   uint64_t journal_top;  // word: entries of its journal from here on were never used in this life or an earlier one
   uint64_t unused_0[3];
   uint64_t parked;       // word, a line of its own: whether the controller sleeps, see SleepWord
   uint64_t unused_1[7];
   uint64_t link_sent;    // word: the position of this controller as writer of its link ring
   uint64_t unused_2[7];
-  uint64_t link_received;  // word: its position as reader of the other's
+  uint64_t link_received;  // word: its position as reader of its peer's
   uint64_t unused_3[7];
   uint64_t beat;         // word, a line of its own: grows with the turns of the loop, and within long ones
   uint64_t turned_at;    // word: when the loop last read the clock, monotonic nanoseconds; at least once a second

@@ -52,7 +52,7 @@ struct DemoCommand: ParsableCommand {
     let outcome = Result {
       try tell(of: subsystem, file, loadSize: loadSize, scratch.path, interruption, since: started)
     }
-    // The controllers are gone, whether they left or were killed.
+    // The controllers have gone: they left or were killed.
     try temporary.destroy()
     try outcome.get()
   }

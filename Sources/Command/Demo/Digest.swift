@@ -9,12 +9,12 @@ struct Digest: ~Copyable {
   private let writer: OwnedDescriptor
 
   private static let subject = "sha256sum"
-  /// The longest that it may take over what it was given last.
+  /// The longest time that it may take for its last input.
   private static let secondsMax = 60.0
 
-  /// Of nothing yet.
+  /// A digest of no input yet.
   ///
-  /// - Throws: when sha256sum cannot be started; coreutils has it.
+  /// - Throws: if sha256sum, which is part of coreutils, cannot be started.
   init() throws(BatonError) {
     // A socket: a process that writes into a pipe that nobody reads is killed for it.
     var ends: (CInt, CInt) = (-1, -1)
@@ -30,7 +30,7 @@ struct Digest: ~Copyable {
     self.writer = writer
   }
 
-  /// Goes on with these bytes.
+  /// Adds these bytes.
   mutating func update(_ bytes: UnsafeRawBufferPointer) throws(BatonError) {
     var sent = 0
     while sent < bytes.count {
@@ -42,7 +42,7 @@ struct Digest: ~Copyable {
     }
   }
 
-  /// The hash of all of it, in hexadecimal digits. To be asked once, at the end.
+  /// The hash of all input, in hexadecimal digits. Call it once, at the end.
   mutating func finish() throws(BatonError) -> String {
     if shutdown(writer.number, CInt(SHUT_WR)) != 0 {
       throw BatonError(result: -Int(errno), Self.subject, doing: "telling it that this was all")

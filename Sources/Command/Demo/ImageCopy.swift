@@ -80,7 +80,7 @@ struct ImageCopy: ~Copyable {
 
   /// Reads the image back, each piece through the controller that did not write it (or, `swapped`, that did).
   ///
-  /// - Returns: the SHA-256 of what was read.
+  /// - Returns: the SHA-256 of the data that was read.
   /// - Throws: `VerificationFailure`, naming unit and block, at the first difference.
   mutating func read(_ image: borrowing ImageFile, swapped: Bool = false, _ report: (Double) throws -> Void) throws
     -> String
@@ -89,7 +89,7 @@ struct ImageCopy: ~Copyable {
     let source = image.base
     let count = image.count
     let pieceSize = pieceSize
-    // Pieces come in any order; the hash wants them in theirs.
+    // Pieces come in any order; the hash needs them in theirs.
     var hashed = 0
     var arrived: [Int: [UInt8]] = [:]
     try transfer(pieces(image), report) { piece, _, _ in
@@ -126,7 +126,7 @@ struct ImageCopy: ~Copyable {
     )
   }
 
-  /// Keeps `depth` pieces under way until all have been.
+  /// Keeps `depth` pieces in flight until all are done.
   private mutating func transfer(
     _ total: Int, _ report: (Double) throws -> Void,
     prepare: (Int, UnsafeMutableRawPointer, Int) -> (Operation, ControllerIdentity),

@@ -6,8 +6,8 @@ import BatonCommandKit
 /// - a life that has served is followed by the next one at once: its end says nothing about the next start;
 /// - a life that ends before it served is followed by the next one after a delay that doubles, up to `delayMax`, and
 ///   never stops being tried while any process has ever served;
-/// - while none has ever served, a process whose start failed by itself waits for what becomes of its peers. If all of
-///   them have failed, the supervisor gives up: nothing that it could wait for is known to get better;
+/// - while none has ever served, a process whose start failed by itself waits for its peers. If all of them have
+///   failed, the supervisor gives up: waiting is not known to help;
 /// - a process that somebody else ended while it started has not failed by itself, but only `killedStartsMax` times in
 ///   a row.
 struct RestartRule {
@@ -35,15 +35,15 @@ struct RestartRule {
 
   private var seats: [Seat]
 
-  /// Nanoseconds: next to nothing for clients that wait, and enough that a process that dies at once does not fill the
-  /// machine, because the delay doubles from here.
+  /// Nanoseconds: almost nothing for clients that wait, but enough that a process that dies at once does not overload
+  /// the machine, because the delay doubles from here.
   static let delayMin: UInt64 = 1_000_000
   /// Nanoseconds: a process that could start again is never away for longer.
   static let delayMax: UInt64 = 10_000_000_000
   /// Starts in a row that were ended by a signal before they count as failed: a crash at each start is a failure too.
   static let killedStartsMax = 5
 
-  /// For that many processes, of which none has been started.
+  /// A rule for so many processes, of which none has been started.
   init(seats count: Int) { seats = Array(repeating: Seat(), count: count) }
 
   /// A life has begun.
@@ -63,7 +63,7 @@ struct RestartRule {
   /// Whether any life of any process has served.
   var hasServed: Bool { seats.contains(where: \.hasServed) }
 
-  /// Whether each process has shown whether it can serve, and one can.
+  /// Whether it is known of each process whether it can serve, and at least one can.
   var isSettled: Bool { hasServed && seats.allSatisfy { $0.hasServed || $0.failures > 0 } }
 
   /// The present life has ended, or could not be started (`nil`).
@@ -71,7 +71,7 @@ struct RestartRule {
     if seats[seat].serves { return .again(after: Self.delayMin) }
     seats[seat].failures += 1
     switch ending {
-    // Somebody told it to leave, or killed it.
+    // Another process told it to leave, or killed it.
     case .exited(0), .signalled: seats[seat].isHopeless = seats[seat].failures >= Self.killedStartsMax
     case .exited, nil: seats[seat].isHopeless = true
     }

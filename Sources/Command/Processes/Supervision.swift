@@ -8,7 +8,7 @@ import Glibc
 /// this process is told to end.
 ///
 /// Invariants:
-/// - the end of one controller, and whatever keeps it from starting again, costs its peer nothing;
+/// - the end of one controller, and anything that keeps it from starting again, costs its peer nothing;
 /// - a life counts as one that serves when the controller itself says so, through a pipe (`ServingNotice`): the
 ///   subsystem's folder may be gone by then;
 /// - every process that was started is ended on every way out.
@@ -19,7 +19,7 @@ struct Supervision: ~Copyable {
     let words: [String]
     /// Nil: it does not run.
     var process: ControllerProcess?
-    /// Can be read once it has ended; nil where the kernel gives none.
+    /// A descriptor that can be read once it has ended; nil if the kernel gives none.
     var handle: OwnedDescriptor?
     /// The end of the pipe on which it says that it serves; nil: it has, or does not run.
     var notice: OwnedDescriptor?
@@ -33,14 +33,14 @@ struct Supervision: ~Copyable {
     }
 
     var isRunning: Bool { process != nil }
-    /// Whether it has said that it serves: nil as long as it has not; false when it cannot say so any more.
+    /// Whether it has said that it serves: nil as long as it has not; false if it can no longer say so.
     var hasAnnounced: Bool? {
       switch notice {
       case .some(let notice): ServingNotice.read(notice)
       case nil: nil
       }
     }
-    /// The numbers of what there is to wait for.
+    /// The descriptors to wait for.
     var descriptors: [CInt] { [handle?.number, notice?.number].compactMap { $0 } }
   }
 
@@ -50,13 +50,13 @@ struct Supervision: ~Copyable {
   private var rule: RestartRule
   private let interruption: Interruption
   private var isEnding = false
-  /// Why this ends before it was told to.
+  /// The reason if this ends before it was told to.
   private var failure: (any Error)?
 
   /// The interval at which the loop checks a process that has no handle.
   private static let lookMilliseconds: CInt = 20
 
-  /// Of the controllers of a subsystem, as it is now, with the words of each one's command line.
+  /// A supervision of a subsystem's controllers, with the words of each one's command line.
   init(
     _ subsystem: Subsystem, _ identities: [ControllerIdentity], words: (ControllerIdentity) -> [String]
   ) throws(BatonError) {
@@ -71,7 +71,7 @@ struct Supervision: ~Copyable {
   /// Until this process has been told to end and all controllers have left. `isSettled` is called once, when a
   /// controller serves and it is known of the others whether they do.
   ///
-  /// - Throws: what keeps every controller from serving, if anything does.
+  /// - Throws: the reason that keeps every controller from serving, if any.
   consuming func run(whenSettled isSettled: () -> Void = {}) throws {
     var wasSettled = false
     while true {
@@ -105,7 +105,7 @@ struct Supervision: ~Copyable {
     let dues = seats.compactMap { seat in seat.isRunning ? nil : seat.due }
     var milliseconds: CInt = -1
     if let due = dues.min() { milliseconds = due > now ? CInt((due - now) / 1_000_000) + 1 : 0 }
-    // Where there is no handle the loop looks every so often.
+    // Without a handle the loop looks at intervals.
     if seats.contains(where: { $0.isRunning && $0.handle == nil }) {
       milliseconds = milliseconds < 0 ? Self.lookMilliseconds : min(milliseconds, Self.lookMilliseconds)
     }
@@ -157,7 +157,7 @@ struct Supervision: ~Copyable {
       if failure == nil, ending != .exited(0), !ending.isByTerminationSignal { failure = ExitCode(ending.code) }
       return
     }
-    // What was wrong, the controller has said.
+    // The controller has reported the error.
     decide(index, ending, ExitCode(ending.code))
   }
 

@@ -14,7 +14,7 @@ struct ControllerCommand: ParsableCommand {
     if supervise { try runSupervised() } else { try controller.run() }
   }
 
-  /// The same command line as a child process of this one.
+  /// Runs the same command line as a child process of this one.
   private func runSupervised() throws {
     let words = CommandLine.arguments.dropFirst(2).filter { $0 != "--supervise" }
     try Supervision(Subsystem(controller.name), [controller.identity]) { _ in Array(words) }.run()

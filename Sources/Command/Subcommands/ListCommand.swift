@@ -78,7 +78,7 @@ private struct FoundSubsystem {
   static func all() throws(BatonError) -> [FoundSubsystem] {
     let home = SubsystemLocation.home
     guard let directory = opendir(home) else {
-      // Nobody has made one yet.
+      // No subsystem has been created yet.
       if errno == ENOENT { return [] }
       throw BatonError(result: -Int(errno), home, doing: "reading the folder of the subsystems")
     }
@@ -91,7 +91,7 @@ private struct FoundSubsystem {
     return names.sorted().compactMap { FoundSubsystem($0) }
   }
 
-  /// Nil where there is none of that name, or another user's.
+  /// Nil if none has that name, or if it is another user's.
   private init?(_ name: String) {
     guard !name.hasPrefix("."), let subsystem = try? Subsystem(name) else { return nil }
     var facts = stat()
@@ -136,15 +136,15 @@ private struct FoundSubsystem {
       maker: mark?.maker, makerLives: mark?.isHeld)
   }
 
-  /// Removes it where its maker is gone.
+  /// Removes it if its maker is gone.
   ///
-  /// - Returns: false where somebody else has done so meanwhile.
+  /// - Returns: false if another process has done so meanwhile.
   /// - Throws: `.busy` while a controller runs.
   func prune() throws(BatonError) -> Bool {
     let folder = subsystem.location.directory
     guard let lock = TemporaryMark.take(in: folder) else { return false }
     defer { _ = lock }
-    // Without a region it had been half removed already.
+    // Without a region it had already been half removed.
     if !subsystem.location.isKnownToHaveNoRegion { try subsystem.destroy() }
     if let scratch = mark?.scratch { ScratchDirectory.removeLeftOver(scratch) }
     TemporaryMark.remove(from: folder)
@@ -164,12 +164,12 @@ private struct ListReport: Encodable {
   struct Entry: Encodable {
     let subsystem: String
     let directory: String
-    /// Null, with what follows from it, where the region cannot be read, for the reason in `problem`.
+    /// Null, like the fields derived from it, if the region cannot be read, for the reason in `problem`.
     @OrNull var controllers: [Controller]?
     @OrNull var problem: String?
     @OrNull var unitCount: Int?
     @OrNull var size: UInt64?
-    /// Whether a command made it for itself.
+    /// Whether a command created it for itself.
     let temporary: Bool
     @OrNull var maker: String?
     @OrNull var makerLives: Bool?

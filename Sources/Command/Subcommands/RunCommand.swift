@@ -42,7 +42,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Seed of the random order.") var seed: UInt64 = 1
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
 
-  /// How long an interrupted run waits for what is outstanding.
+  /// How long an interrupted run waits for outstanding requests.
   private static let farewellNanoseconds: UInt64 = 2_000_000_000
 
   func validate() throws {
@@ -97,7 +97,7 @@ struct RunCommand: ParsableCommand {
       }
       progress.end()
     }
-    // Another one of that name has counted other changes.
+    // Another subsystem of that name has counted other changes.
     let after = try? subsystem.status()
     let terms = after.flatMap { $0.generation == before.generation ? $0.terms &- before.terms : nil }
     let ending = ending(result, failure, interrupt.signal, isShared: isShared)
@@ -109,7 +109,7 @@ struct RunCommand: ParsableCommand {
     if ending.status != 0 { throw ExitCode(ending.status) }
   }
 
-  /// A controller that was asked for by name serves this host, and both do where none was.
+  /// Checks that the controller that was named serves this host, or both if none was named.
   private func checkPaths(_ workload: borrowing Workload) throws(BatonError) {
     for identity in ControllerIdentity.allCases where !workload.isAttached(to: identity) {
       let start = "start it with 'baton controller \(name) \(identity)'"
@@ -132,7 +132,7 @@ struct RunCommand: ParsableCommand {
     return moment.isServed ? text : text + ", no controller serves"
   }
 
-  /// The gravest of what happened.
+  /// The most serious of the errors.
   private func ending(_ result: WorkloadResult, _ failure: BatonError?, _ signal: CInt, isShared: Bool) -> Ending {
     if let mismatch = result.mismatch {
       let hint = isShared ? "; other hosts were attached, and --verify must be alone on a unit" : ""
@@ -188,9 +188,9 @@ struct RunCommand: ParsableCommand {
 /// Ends a workload on a signal: the first signal lets it finish its outstanding requests, within a time; the second
 /// ends it at once.
 private struct Interrupt {
-  /// How long what is outstanding may take, in nanoseconds.
+  /// How long outstanding requests may take, in nanoseconds.
   let farewell: UInt64
-  /// The one that came first; 0: none.
+  /// The first signal; 0: none.
   private(set) var signal: CInt = 0
   private var since: UInt64 = 0
 

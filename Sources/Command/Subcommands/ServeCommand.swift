@@ -57,7 +57,7 @@ struct ServeCommand: ParsableCommand {
     try pair.run { report(status, subsystem) }
   }
 
-  /// Sees that nobody answers at an address before the controllers do: it would be taken for one of them.
+  /// Checks that nobody answers at an address before the controllers do: it would be taken for one of them.
   private func checkAddresses(_ subsystem: Subsystem) throws(BatonError) {
     var seen: [NBDAddress] = []
     for address in ControllerIdentity.allCases.flatMap({ addresses(of: $0, subsystem) }) {

@@ -17,7 +17,7 @@ enum UnitWords {
     while index < words.count {
       let word = words[index]
       if word == "--" { break }
-      // What has no value is for the parser to refuse.
+      // The parser refuses an option without a value.
       let isPair = word == "--unit" && index + 1 < words.count && !words[index + 1].hasPrefix("-")
       let count = isPair ? 2 : 1
       if !isPair && !word.hasPrefix("--unit=") {
@@ -33,7 +33,7 @@ enum UnitWords {
     return (kept + words[index...], aside)
   }
 
-  /// Runs `body`, where what the caller asked for may make no sense: that is an error of the command line.
+  /// Runs `body`, whose invalid arguments are errors of the command line.
   static func asUsage<Result>(_ body: () throws -> Result) throws -> Result {
     do {
       return try body()

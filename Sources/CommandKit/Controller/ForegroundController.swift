@@ -21,18 +21,18 @@ package struct ForegroundController: ParsableArguments {
 
   package init() {}
 
-  /// Runs it, until a signal asks it to end. `adjust` sees the options that it is to have.
+  /// Runs it, until a signal asks it to end. `adjust` can change its options.
   package func run(adjusting adjust: (inout ControllerOptions) -> Void = { _ in }) throws {
     let supervisor = try notice.open()
     try parent.follow()
-    // Kept until the controller's loop looks at them: one that came between the start and that look would end it
-    // without its leaving.
+    // Signals are kept until the controller's loop looks at them: one that came between the start and that look would
+    // end the process before the controller could leave.
     let interruption = try Interruption()
     defer { _ = interruption }
     var options = behaviour.options
     adjust(&options)
     let log = QueuedLog(StandardErrorLog(label: "baton", hasTimes: logTimes))
-    // The log's reader has a moment at the end, and no more.
+    // The log's reader gets a moment at the end, and no more.
     defer { log.flush() }
     options.logger = Logger(label: "baton", factory: { _ in log })
     options.logger.logLevel = logLevel

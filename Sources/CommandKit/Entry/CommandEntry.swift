@@ -5,8 +5,7 @@ import Glibc
 
 /// The beginning and the end of every executable of Baton.
 package enum CommandEntry {
-  /// Runs the command that the words name. Where something else is to come first, such as becoming another program, it
-  /// is `prologue`.
+  /// Runs the command that the words name. `prologue` runs before it, for example to become another program.
   ///
   /// Exit codes: 0 success, 1 an error with a message, 2 wrong data or answers, 3 a missed goal
   /// (`bench --fail-on-miss`), 4 no controller or no subsystem any more (`run`), 64 an invalid command line, 128 and a
@@ -15,9 +14,9 @@ package enum CommandEntry {
     _ root: Root.Type, _ words: [String], after prologue: () throws -> Void = {}
   ) {
     occupyStandardDescriptors()
-    // A pipe that nobody reads ends the command, not the process by signal half way through its cleaning up.
+    // A pipe that nobody reads ends the command with an error, not with a signal half way through its cleaning up.
     signal(SIGPIPE, SIG_IGN)
-    // Swift's runtime takes SIGQUIT for a crash: it prints registers for seconds, and the command goes on meanwhile.
+    // Swift's runtime takes SIGQUIT for a crash: it prints registers for seconds, and the command continues meanwhile.
     baton_end_at_quit()
     // Nor does a limit on the size of files: a write beyond it returns an error.
     signal(SIGXFSZ, SIG_IGN)

@@ -5,13 +5,13 @@ enum Suggestion {
     let lowered = Array(word.lowercased())
     let measured = words.map { (word: $0, distance: distance(lowered, Array($0))) }
     guard let best = measured.min(by: { $0.distance < $1.distance }) else { return nil }
-    // A beginning is meant however much is missing; else a third of the letters may be wrong.
+    // A prefix counts however much is missing; otherwise a third of the letters may be wrong.
     if let longer = words.first(where: { word.count >= 2 && $0.hasPrefix(word.lowercased()) }) { return longer }
     return best.distance <= max(1, best.word.count / 3) ? best.word : nil
   }
 
-  /// Letters to add, to remove, to replace, or to swap with their neighbours, until one is the other (optimal string
-  /// alignment).
+  /// The number of letters to add, remove, replace or swap with their neighbours to turn one word into the other
+  /// (optimal string alignment).
   private static func distance(_ one: [Character], _ other: [Character]) -> Int {
     var rows = [Array(0...other.count)]
     for (i, letter) in one.enumerated() {

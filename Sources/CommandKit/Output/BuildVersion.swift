@@ -4,8 +4,8 @@ import CBatonShims
 package enum BuildVersion {
   package static let number = "0.1.0"
 
-  /// The commit that it was built from, `-modified` where the tree differed from it; nil where the build did not say.
-  /// `tools/release` says it.
+  /// The commit that it was built from, `-modified` if the tree differed from it; nil if the build did not set it, as
+  /// `tools/release` does.
   package static var commit: String? {
     let commit = String(cString: baton_commit())
     return commit.isEmpty ? nil : commit

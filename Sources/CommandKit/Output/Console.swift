@@ -9,8 +9,8 @@ package enum Console {
   /// The destination of output.
   package enum Stream: CInt { case output = 1, error = 2 }
 
-  /// Columns of the terminal that a stream goes to, nil where it goes to none. COLUMNS says it where it is set, then
-  /// the terminal itself; one that does not know has as many as most.
+  /// Columns of the terminal that a stream goes to, nil if it goes to none: from COLUMNS if that is set, else from the
+  /// terminal itself; a terminal that does not know has as many as most.
   package static func columns(of stream: Stream) -> Int? {
     guard isatty(stream.rawValue) != 0 else { return nil }
     if let said = getenv("COLUMNS").flatMap({ Int(String(cString: $0)) }), said > 0 { return said }
@@ -26,7 +26,7 @@ package enum Console {
     printAsItIs(lines.map { fold($0, within: columns) }.joined(separator: "\n"))
   }
 
-  /// A result for programs: as it is, wherever it goes.
+  /// A result for programs: unchanged, wherever it goes.
   package static func printAsItIs(_ text: String) {
     let failure = write(text + "\n", to: STDOUT_FILENO)
     if failure != 0, failure != EPIPE { outputFailure.store(failure, ordering: .relaxed) }
@@ -62,7 +62,7 @@ package enum Console {
     return (lines + [present]).joined(separator: "\n")
   }
 
-  /// A line on standard error, or as much of it as is taken in time: a reader who has stopped reading, such as a paused
+  /// A line on standard error, or as much of it as is taken in time: a reader that has stopped, such as a paused
   /// pager, must not keep a supervisor from starting a controller again, or a command from ending.
   package static func error(_ line: String) {
     var bytes = Array((line + "\n").utf8)[...]
@@ -90,7 +90,7 @@ package enum Console {
 
   private static let outputFailure = Atomic<CInt>(0)
 
-  /// Fails when something of the results could not be written. A reader who has enough and goes is no failure.
+  /// Fails if part of the results could not be written. A reader that has enough and goes is not a failure.
   package static func checkOutput() throws(BatonError) {
     let failure = outputFailure.load(ordering: .relaxed)
     if failure != 0 { throw BatonError(result: -Int(failure), "standard output", doing: "writing the result") }
@@ -98,7 +98,7 @@ package enum Console {
 
   /// Writes all of it, or as much as the other end takes.
   ///
-  /// - Returns: 0, or the errno of what was in the way.
+  /// - Returns: 0, or the errno of the failure.
   @discardableResult
   package static func write(_ text: String, to descriptor: CInt) -> CInt {
     var bytes = Array(text.utf8)[...]

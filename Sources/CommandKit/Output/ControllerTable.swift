@@ -2,7 +2,7 @@ import Baton
 
 /// A table of the two controllers, for people.
 package enum ControllerTable {
-  /// Both controllers with what they have counted, and how far one is with serving in the other's place.
+  /// Both controllers with their counters, and the progress of one that stands in for its peer.
   package static func text(_ status: SubsystemStatus) -> String {
     var controllers = Table(
       "controller", "state", "turned", "member", "pid", "life", "hosts", "requests", "direct", "transferred", "terms",

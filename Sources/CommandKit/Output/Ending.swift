@@ -1,7 +1,7 @@
-/// Why a command that measures or checks ended, and the exit status that says so.
+/// The reason why a command that measures or checks ended, and its exit status.
 package struct Ending: Encodable, Equatable, Sendable {
   package enum Reason: String, Encodable {
-    /// All was done, and right.
+    /// Everything was done, and correct.
     case complete
     /// A signal asked it to end.
     case interrupted
@@ -9,11 +9,11 @@ package struct Ending: Encodable, Equatable, Sendable {
     case violation
     /// Requests ended with errors.
     case errors
-    /// A goal was missed, and that was to be a failure.
+    /// A goal was missed, with `--fail-on-miss`.
     case missed
-    /// Nobody serves any more, or the subsystem is gone.
+    /// No controller serves any more, or the subsystem is gone.
     case lost
-    /// Something else was in the way.
+    /// Another error.
     case failed
   }
 

@@ -8,7 +8,7 @@ import Glibc
 package struct ChildProcess: ~Copyable {
   package let pid: pid_t
   private let subject: String
-  /// How it ended, once that has been seen.
+  /// The way in which it ended, once that has been seen.
   package private(set) var ending: ProcessEnding?
 
   /// Starts a program, found as a shell finds it. It begins with no signal blocked, whatever this process holds back,
@@ -57,14 +57,14 @@ package struct ChildProcess: ~Copyable {
   /// system call.
   package func send(_ signal: CInt) { if ending == nil { _ = kill(pid, signal) } }
 
-  /// What has become of it since the last look, if anything. One system call.
+  /// Its change since the last look, if any. One system call.
   package mutating func look() -> ProcessChange? {
     if ending != nil { return nil }
     var status: CInt = 0
     return waitpid(pid, &status, WNOHANG | WUNTRACED) == pid ? change(status) : nil
   }
 
-  /// Waits until something becomes of it, however long that takes. There must be something left: it has not ended.
+  /// Waits for its next change, however long that takes. It must not have ended.
   package mutating func awaitChange() throws(BatonError) -> ProcessChange {
     precondition(ending == nil, "a process whose end was seen")
     var status: CInt = 0

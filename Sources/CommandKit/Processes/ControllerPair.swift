@@ -11,7 +11,7 @@ package struct ControllerPair: ~Copyable {
   private var a: ControllerProcess
   private var b: ControllerProcess
 
-  /// Starts both, with their words after what each needs, and waits until they serve. What they log goes to `log`.
+  /// Starts both, with these words after those that each needs, and waits until they serve. They log to `log`.
   package init(
     of subsystem: Subsystem, by program: BatonProgram, log: String,
     arguments: (ControllerIdentity) -> [String] = { _ in [] }
@@ -37,17 +37,17 @@ package struct ControllerPair: ~Copyable {
     identity == .a ? try a.handle() : try b.handle()
   }
 
-  /// Ends one as a crash would. One system call.
+  /// Ends one like a crash. One system call.
   package func kill(_ identity: ControllerIdentity) {
     if identity == .a { a.send(SIGKILL) } else { b.send(SIGKILL) }
   }
 
-  /// Waits until one that was killed is gone.
+  /// Waits until a killed one has gone.
   package mutating func waitUntilGone(_ identity: ControllerIdentity) throws(BatonError) {
     if identity == .a { try a.waitUntilGone() } else { try b.waitUntilGone() }
   }
 
-  /// Starts the next life of one that was killed, when it is gone.
+  /// Starts the next life of a killed one, when it has gone.
   package mutating func restart(_ identity: ControllerIdentity) throws(BatonError) {
     try waitUntilGone(identity)
     let next = try ControllerProcess(

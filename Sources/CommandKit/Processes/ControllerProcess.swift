@@ -10,7 +10,7 @@ package struct ControllerProcess: ~Copyable {
   /// Milliseconds that a controller may take to start, and to leave.
   private static let patienceMilliseconds = 20_000
 
-  /// Starts `controller NAME x` of a program. What it logs goes to `log`. `wrapper` is a program that becomes that one,
+  /// Starts `controller NAME x` of a program. It logs to `log`. `wrapper` is a program that becomes that one,
   /// with its words.
   package init(
     _ identity: ControllerIdentity, of subsystem: Subsystem, by program: BatonProgram, arguments: [String] = [],
@@ -37,7 +37,7 @@ package struct ControllerProcess: ~Copyable {
   /// Sends it a signal; nothing once its end has been seen. One system call.
   package func send(_ signal: CInt) { process.send(signal) }
 
-  /// What has become of it since the last look, if anything. One system call.
+  /// Its change since the last look, if any. One system call.
   package mutating func look() -> ProcessChange? { process.look() }
 
   /// A descriptor that can be read once it has ended.
@@ -73,7 +73,7 @@ package struct ControllerProcess: ~Copyable {
     throw BatonError(.system, "controller \(identity)", "did not leave in time")
   }
 
-  /// Waits until it is gone, after it was killed.
+  /// Waits until it has gone, after it was killed.
   package mutating func waitUntilGone() throws(BatonError) {
     for _ in 0..<Self.patienceMilliseconds {
       if ending() != nil { return }

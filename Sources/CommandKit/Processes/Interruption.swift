@@ -6,7 +6,7 @@ import Glibc
 /// The signals that ask a process to end (SIGINT, SIGTERM, SIGQUIT and SIGHUP), polled by the command, so that it can
 /// clean up before it ends. A SIGHUP that is ignored (nohup(1)) stays so.
 ///
-/// From here on they are held back until the process ends: a second one is not to end it in the middle of that.
+/// From here on they are held back until the process ends: a second one must not end it while it cleans up.
 package struct Interruption: ~Copyable {
   private let signals: OwnedDescriptor
 

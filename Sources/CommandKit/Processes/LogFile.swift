@@ -1,8 +1,8 @@
 import Glibc
 
-/// What processes have logged to a file.
+/// A file that processes log to.
 package enum LogFile {
-  /// What it says last, for messages; empty where it says nothing or cannot be read.
+  /// Its last line, for messages; empty if it has none or cannot be read.
   package static func lastLine(of path: String) -> String {
     guard let file = fopen(path, "r") else { return "" }
     defer { fclose(file) }

@@ -5,7 +5,7 @@ package enum ProcessEnding: Equatable, CustomStringConvertible {
   case exited(CInt)
   case signalled(CInt)
 
-  /// From what waitpid(2) said; nil where the process was stopped only.
+  /// From the status of waitpid(2); nil if the process was only stopped.
   package init?(waitStatus status: CInt) {
     // WIFSTOPPED, WIFEXITED and their like are macros: 0x7f in the low bits is a stop, 0 an exit.
     switch status & 0x7f {
@@ -15,10 +15,10 @@ package enum ProcessEnding: Equatable, CustomStringConvertible {
     }
   }
 
-  /// Whether a signal that asks a process to end was the end of it.
+  /// Whether a signal that asks a process to end has ended it.
   package var isByTerminationSignal: Bool { [SIGTERM, SIGINT, SIGQUIT, SIGHUP].contains { self == .signalled($0) } }
 
-  /// As a shell has it: the exit status, or 128 and the signal.
+  /// The status that a shell reports: the exit status, or 128 and the signal.
   package var code: CInt {
     switch self {
     case .exited(let status): status

@@ -4,7 +4,7 @@ import Glibc
 
 /// The output of another program.
 package enum ProgramOutput {
-  /// Runs a program to its end, with nothing to read, and gives back all that it printed. It is killed after so many
+  /// Runs a program to its end, without input, and returns all that it printed. It is killed after so many
   /// seconds; that, and any exit status but 0, is an error with the last line that it printed.
   package static func of(
     _ program: String, _ words: [String], within seconds: Double, subject: String
@@ -14,13 +14,13 @@ package enum ProgramOutput {
   }
 }
 
-/// Another program that runs, and is killed when nobody wants it any more.
+/// Another program that runs, and is killed when nobody needs it any more.
 package struct RunningProgram: ~Copyable {
   private var process: ChildProcess
   private let reader: OwnedDescriptor
   private let subject: String
 
-  /// More than any of them has to say.
+  /// More than any of them prints.
   private static let bytesMax = 1 << 20
 
   /// Starts one, found as a shell finds it. It reads what comes through the descriptor `input`; without one there is
@@ -52,7 +52,7 @@ package struct RunningProgram: ~Copyable {
   }
 
   /// All that it printed, when it has ended. It is killed after so many seconds; that, and any exit status but 0, is an
-  /// error with the last line that it printed. To be asked once.
+  /// error with the last line that it printed. Call it once.
   package mutating func output(within seconds: Double) throws(BatonError) -> String {
     precondition(process.ending == nil, "a program that has been waited for")
     let deadline = monotonicNanoseconds() + UInt64(seconds * 1e9)
@@ -70,7 +70,7 @@ package struct RunningProgram: ~Copyable {
     }
   }
 
-  /// All that comes until the other end is closed. What was wrong, if something was.
+  /// All bytes until the other end is closed, and the error, if any.
   private static func read(_ descriptor: CInt, until deadline: UInt64, into text: inout [UInt8]) -> String? {
     var buffer = [UInt8](repeating: 0, count: 65536)
     while text.count < bytesMax {

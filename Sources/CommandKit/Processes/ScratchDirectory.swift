@@ -8,7 +8,7 @@ package struct ScratchDirectory: ~Copyable {
   /// Whether it stays.
   package var isKept = false
 
-  /// In `parent`, which should lie on a real file system: O_DIRECT and late I/O are part of the story.
+  /// In `parent`, which should lie on a real file system: O_DIRECT and late I/O need one.
   package init(in parent: String, name: String) throws(BatonError) {
     var template = Array("\(parent)/baton-\(name)-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
@@ -25,7 +25,7 @@ package struct ScratchDirectory: ~Copyable {
     }
   }
 
-  /// Where such files go when nobody says: TMPDIR, else /var/tmp, which lies on a disk where /tmp may not.
+  /// The default place of such files: TMPDIR, else /var/tmp, which lies on a disk where /tmp may not.
   package static var parent: String {
     if let named = getenv("TMPDIR"), named.pointee != 0 { return String(cString: named) }
     return "/var/tmp"
@@ -33,7 +33,7 @@ package struct ScratchDirectory: ~Copyable {
 
   deinit { if !isKept { Self.remove(path) } }
 
-  /// Removes one, with what lies in it. Folders in it stay, and it with them: nothing here makes any.
+  /// Removes one with its files. If it has folders in it, which nothing here makes, they stay, and it stays with them.
   package static func remove(_ path: String) {
     if let directory = opendir(path) {
       while let entry = readdir(directory) {

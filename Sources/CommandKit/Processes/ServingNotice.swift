@@ -3,8 +3,8 @@ import Baton
 import BatonSharedMemory
 import Glibc
 
-/// How a controller tells its supervisor that it serves: one byte through a pipe, once. And of which subsystem it is to
-/// be a controller: while the supervisor lives, another one of the same name may take the folder.
+/// Tells a supervisor that its controller serves: one byte through a pipe, once. It also tells the controller which
+/// subsystem to serve: while the supervisor lives, another one of the same name may take the folder.
 package struct ServingNotice: ParsableArguments {
   @Option(help: .hidden) package var announce: Int32?
   @Option(help: .hidden) package var generation: UInt64?
@@ -41,14 +41,14 @@ package struct ServingNotice: ParsableArguments {
     for end in ends where fcntl(end, F_SETFD, FD_CLOEXEC) != 0 {
       throw BatonError(result: -Int(errno), "controller", doing: "keeping a pipe to this process")
     }
-    // The supervisor looks whether something has come, and never waits for it.
+    // The supervisor checks whether a byte has come, and never waits for it.
     if fcntl(pipe.reader.number, F_SETFL, O_NONBLOCK) != 0 {
       throw BatonError(result: -Int(errno), "controller", doing: "making a pipe non-blocking")
     }
     return pipe
   }
 
-  /// Whether the controller serves: nil as long as it has not said so; false when it cannot say so any more.
+  /// Whether the controller serves: nil as long as it has not said so; false if it can no longer say so.
   package static func read(_ reader: borrowing OwnedDescriptor) -> Bool? {
     var byte: UInt8 = 0
     let count = Glibc.read(reader.number, &byte, 1)
@@ -58,7 +58,7 @@ package struct ServingNotice: ParsableArguments {
 
   // MARK: The controller's side
 
-  /// The pipe, where there is one. To be called before anything else is opened, which could get its number.
+  /// The pipe, if there is one. Call it before anything else is opened, which could get its number.
   package func open() throws(BatonError) -> OwnedDescriptor {
     guard let announce else { return OwnedDescriptor(-1) }
     var facts = stat()
@@ -69,7 +69,7 @@ package struct ServingNotice: ParsableArguments {
     return OwnedDescriptor(announce)
   }
 
-  /// Sees that the subsystem is the one that the supervisor serves.
+  /// Checks that the subsystem is the one that the supervisor serves.
   package func check(_ subsystem: Subsystem) throws(BatonError) {
     guard let generation, try subsystem.status().generation != generation else { return }
     throw BatonError(
@@ -77,7 +77,7 @@ package struct ServingNotice: ParsableArguments {
       fix: "end its supervisor, and start it again to serve the new one")
   }
 
-  /// Says it. A supervisor that is gone ends this process by itself (`ParentOptions`).
+  /// Sends the notice. A supervisor that is gone ends this process by itself (`ParentOptions`).
   package static func send(_ writer: borrowing OwnedDescriptor) {
     if writer.number < 0 { return }
     var byte: UInt8 = 1

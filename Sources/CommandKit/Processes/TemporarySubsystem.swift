@@ -35,7 +35,7 @@ package struct TemporarySubsystem: ~Copyable {
   }
 }
 
-/// The file that says that a subsystem is temporary.
+/// The file that marks a subsystem as temporary.
 package struct TemporaryMark {
   /// The command that made the subsystem, and its process.
   package let maker: String
@@ -47,10 +47,10 @@ package struct TemporaryMark {
   private static let name = "temporary"
   private static let makerLabel = "made by: "
   private static let scratchLabel = "\nscratch files: "
-  /// More than a path has.
+  /// More than the length of a path.
   private static let bytesMax = 8192
 
-  /// Makes one, locked from the beginning: it gets its name when it is.
+  /// Makes one that is locked from the beginning: it gets its name afterwards.
   package static func make(in folder: String, command: String, scratch: String?) throws(BatonError) -> OwnedDescriptor {
     let path = "\(folder)/\(name)"
     let unfinished = "\(path).new"
@@ -77,25 +77,25 @@ package struct TemporaryMark {
   }
 
   /// Takes the mark of a maker that is gone, so that nobody else prunes at the same time; nil: there is none, its maker
-  /// lives, or somebody else has it.
+  /// lives, or another process has it.
   package static func take(in folder: String) -> OwnedDescriptor? {
     guard let file = open(folder), text(file) != nil, flock(file.number, LOCK_EX | LOCK_NB) == 0 else { return nil }
     return file
   }
 
-  /// Removes it with its folder, where nothing else lies there.
+  /// Removes it with its folder, if nothing else lies there.
   package static func remove(from folder: String) {
     unlink("\(folder)/\(name)")
     rmdir(folder)
   }
 
-  /// Not blocking: it could be a pipe in its place; and no link that leads elsewhere.
+  /// Opens it without blocking, because it could be a pipe, and not through a link, which could lead elsewhere.
   private static func open(_ folder: String) -> OwnedDescriptor? {
     let number = Glibc.open("\(folder)/\(name)", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     return number < 0 ? nil : OwnedDescriptor(number)
   }
 
-  /// What it says; nil where it is no mark of this user's own.
+  /// Its text; nil if it is not a mark of this user.
   private static func text(_ file: borrowing OwnedDescriptor) -> String? {
     var facts = stat()
     guard fstat(file.number, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG, facts.st_uid == getuid() else {

@@ -6,7 +6,7 @@ extension ControllerIdentity: ExpressibleByArgument {
   /// From the command line's word.
   public init?(argument: String) { self.init(argument) }
 
-  /// The words that there are, and not the raw values.
+  /// The accepted words, not the raw values.
   public static var allValueStrings: [String] { allCases.map { "\($0)" } }
 }
 

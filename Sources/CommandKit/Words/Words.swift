@@ -3,7 +3,7 @@ import Baton
 import BatonSharedMemory
 import Logging
 
-// Values on the command line: what is accepted, and what is said of anything else.
+// Values on the command line: the accepted forms, and the errors for all others.
 
 /// A number of bytes: `4k`.
 package struct ByteSize: ExpressibleByArgument {
@@ -15,7 +15,7 @@ package struct ByteSize: ExpressibleByArgument {
     self.bytes = bytes
   }
 
-  /// - Throws: what is accepted.
+  /// - Throws: an error that lists what is accepted.
   package init(parsing word: String) throws {
     guard let bytes = ByteCount.parse(word) else {
       throw ValidationError("'\(word)' is not a size; use a whole number of bytes, K, M, G or T, such as 4096 or 4k")
@@ -26,11 +26,11 @@ package struct ByteSize: ExpressibleByArgument {
   package var defaultValueDescription: String { "\(bytes)" }
 }
 
-/// A stretch of time.
+/// A duration.
 package enum RunTime {
   /// Seconds, from `10`, `0.5`, `10s`, `500ms`, `2m` or `1h`.
   ///
-  /// - Throws: what is accepted.
+  /// - Throws: an error that lists what is accepted.
   package static func seconds(parsing word: String) throws -> Double {
     let units: [(suffix: String, seconds: Double)] = [
       ("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1), ("m", 60), ("h", 3600), ("", 1),
@@ -52,7 +52,7 @@ extension WaitStrategy: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
   /// As it is typed.
   public var defaultValueDescription: String { name }
-  /// The words that there are.
+  /// The accepted words.
   public static var allValueStrings: [String] { [WaitStrategy.spin, .standard, .park].map(\.name) }
 }
 
@@ -68,7 +68,7 @@ extension ResidencyPolicy: ExpressibleByArgument {
     }
   }
 
-  /// - Throws: what is accepted.
+  /// - Throws: an error that lists what is accepted.
   package static func parse(_ word: String) throws -> ResidencyPolicy {
     guard let policy = ResidencyPolicy(argument: word) else {
       throw ValidationError("'\(word)' is not a residency; use adaptive, pending, or a time such as 200us or 5ms")
@@ -86,7 +86,7 @@ extension ResidencyPolicy: ExpressibleByArgument {
   }
 }
 
-/// A time within which the other controller answers a doorbell: `1s`, `20ms`.
+/// The time within which the peer must answer a doorbell: `1s`, `20ms`.
 package struct Deadline: ExpressibleByArgument {
   package let nanoseconds: UInt64
   package static let standard = Deadline(nanoseconds: ControllerOptions().deadlineNanoseconds)
@@ -101,7 +101,7 @@ package struct Deadline: ExpressibleByArgument {
     self.nanoseconds = nanoseconds
   }
 
-  /// - Throws: what is accepted.
+  /// - Throws: an error that lists what is accepted.
   package static func parse(_ word: String) throws -> Deadline {
     guard let deadline = Deadline(argument: word) else {
       throw ValidationError(

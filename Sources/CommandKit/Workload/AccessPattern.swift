@@ -7,7 +7,7 @@ package enum AccessPattern: String, ExpressibleByArgument, CaseIterable {
 
   package var isRandom: Bool { rawValue.hasPrefix("rand") }
 
-  /// Whether a request reads, when `percent` of a mixture do.
+  /// Whether a request reads, if `percent` of a mixture do.
   package func reads(_ random: inout SplitMix64, percent: Int) -> Bool {
     switch self {
     case .read, .randread: true

@@ -4,7 +4,7 @@ import Glibc
 
 /// A file of noise: no storage makes it smaller, and no two stretches of it are alike.
 package enum NoiseFile {
-  /// Makes it at `path`, or writes over the one there. Which noise follows from the seed.
+  /// Creates it at `path`, or overwrites an existing file. The noise follows from the seed.
   package static func make(at path: String, count: UInt64, seed: UInt64) throws(BatonError) {
     guard let file = fopen(path, "wb") else {
       throw BatonError(result: -Int(errno), path, doing: "making the scratch image")

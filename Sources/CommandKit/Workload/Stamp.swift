@@ -67,8 +67,8 @@ package struct Stamp: Equatable {
     case foreign(String)
   }
 
-  /// What `count` bytes that belong to this unit and block hold: one element when all sectors hold the same, else one
-  /// for each sector. Reads them once over when they are whole.
+  /// The contents of `count` bytes that belong to this unit and block: one element if all sectors hold the same, else
+  /// one for each sector. Reads them only once if they are whole.
   package static func contents(
     unit: UInt32, block: UInt64, at address: UnsafeRawPointer, count: Int
   ) -> [Content] {
@@ -107,7 +107,7 @@ package struct Stamp: Equatable {
     return (0..<count / 8).allSatisfy { words[$0] == 0 }
   }
 
-  /// Units from this one on are none: stamps of buffers that no request uses.
+  /// From this number on units do not exist: stamps of buffers that no request uses.
   package static let guardUnit: UInt32 = 0xffff_0000
 
   private func describe(_ words: UnsafePointer<UInt64>, _ sector: Int) -> String {

@@ -44,13 +44,12 @@ package struct WorkloadResult {
   package var rerouted: UInt64 = 0
   package var latencies = Latencies()
   package var pause: Pause?
-  /// Why there was nobody left to ask: the subsystem is gone, or nobody serves it. All figures are those until then.
+  /// The reason why no controller was left: the subsystem is gone, or nobody serves it. All figures are until then.
   package var loss: BatonError?
   /// Requests without an answer when it ended.
   package var unanswered = 0
 
-  /// What was in the way: that nobody was left, or the most frequent of the errors that requests ended with; nil: none
-  /// did.
+  /// The error that ended it: no controller was left, or the most frequent error of the requests; nil: none.
   package var failure: BatonError? {
     if let loss { return loss }
     guard let (status, count) = errors.max(by: { $0.value < $1.value }) else { return nil }
@@ -83,24 +82,24 @@ package struct WorkloadMoment {
   package let requests: UInt64
   package let nanoseconds: UInt64
   package let outstanding: Int
-  /// Whether any controller has this host.
+  /// Whether this host is attached to any controller.
   package let isServed: Bool
 }
 
-/// Whether there is still somebody to wait for.
+/// Whether there is still a controller to wait for.
 private struct AnswerWait {
-  /// When the last answer came.
+  /// The time of the last answer.
   var answeredAt = monotonicNanoseconds()
-  /// Since when neither controller has this host; 0: one has.
+  /// The time since which this host is attached to neither controller; 0: it is attached.
   private var desertedAt: UInt64 = 0
 
-  /// Longer than a controller takes to be started again on a busy machine.
+  /// Longer than the restart of a controller on a busy machine.
   static let desertedNanosecondsMax: UInt64 = 5_000_000_000
   /// Longer than the slowest disks take, a takeover included.
   static let silentNanosecondsMax: UInt64 = 30_000_000_000
 
-  /// What to say when there is nobody to wait for any more. Where a host `isFinishing`, its time is over, and it wants
-  /// nothing but the last answers.
+  /// The error when there is no controller to wait for any more. If a host `isFinishing`, its time is over, and it
+  /// waits only for the last answers.
   mutating func exhaustion(_ host: borrowing Host, at now: UInt64, isFinishing: Bool) -> BatonError? {
     if let loss = host.subsystemLoss { return loss }
     if host.isAttached(to: .a) || host.isAttached(to: .b) {
@@ -145,12 +144,12 @@ package struct Workload: ~Copyable {
   private var cursor: UInt64 = 0
   private var number: UInt64 = 0
   private var diedAt: UInt64 = 0
-  /// Blocks that `verifyAll` has found right.
+  /// Blocks that `verifyAll` has found correct.
   package private(set) var blocksVerified: UInt64 = 0
 
   private struct Issued {
     var controller = ControllerIdentity.a
-    /// Outstanding at a controller when that died.
+    /// Requests that were outstanding at a controller when it died.
     var isWaiting = false
     var block = 0
     var target = 0
@@ -188,14 +187,14 @@ package struct Workload: ~Copyable {
     totalBlocks = UInt64(total)
   }
 
-  /// Whether a controller has this host.
+  /// Whether this host is attached to a controller.
   package func isAttached(to controller: ControllerIdentity) -> Bool { host.isAttached(to: controller) }
 
-  /// Submits and completes until the time or the count is over, then waits for what is outstanding. Ends early where
-  /// `report` says so, which is called now and then, where data is wrong, and where nobody is left to ask: what came
-  /// until then is the result in any case.
+  /// Submits and completes until the time or the count is over, then waits for outstanding requests. It ends early if
+  /// `report`, which is called now and then, says so, if data is wrong, or if no controller is left. The result is what
+  /// came until then in any case.
   ///
-  /// `kill` is called as often and names the controller that it has just killed, if it has.
+  /// `kill` is called as often, and returns the controller that it has just killed, if any.
   package mutating func run(
     _ report: (WorkloadMoment) -> WorkloadStep = { _ in .goOn },
     killing kill: (UInt64) throws -> ControllerIdentity? = { _ in nil }
@@ -278,7 +277,7 @@ package struct Workload: ~Copyable {
     result.pause = pause
   }
 
-  /// False when no request could be made now.
+  /// False if no request could be made now.
   private mutating func submitNext(_ now: UInt64) -> Bool {
     guard let block = chooseBlock() else { return false }
     let entry = freeEntries[freeEntries.count - 1]
@@ -308,7 +307,7 @@ package struct Workload: ~Copyable {
     return true
   }
 
-  /// A block that no outstanding request has; nil when none is found at once.
+  /// A block that no outstanding request has; nil if none is found at once.
   private mutating func chooseBlock() -> Int? {
     for _ in 0..<64 {
       let block: Int
@@ -339,7 +338,7 @@ package struct Workload: ~Copyable {
     if plan.verifies { busy.remove(request.block) }
     guard completion.status == .success else {
       result.errors[completion.status, default: 0] += 1
-      // What a failed write left is unknown.
+      // The block's content after a failed write is unknown.
       if plan.verifies, !request.isRead { written[request.block] = nil }
       return
     }
@@ -355,7 +354,7 @@ package struct Workload: ~Copyable {
     }
   }
 
-  /// Whether a block that was read is what was written there last.
+  /// Whether a block that was read holds what was written there last.
   @discardableResult
   private mutating func check(_ request: Issued, _ entry: Int) -> Bool {
     let unit = plan.targets[request.target].unit
@@ -376,8 +375,8 @@ package struct Workload: ~Copyable {
   /// checks it. `report` is called now and then, and may end it early.
   ///
   /// - Returns: blocks checked.
-  /// - Throws: `VerificationFailure` where one is not as it was written, `BatonError` where one cannot be read or
-  ///   nobody is left to ask.
+  /// - Throws: `VerificationFailure` if one is not as it was written, `BatonError` if one cannot be read or no
+  ///   controller is left.
   @discardableResult
   package mutating func verifyAll(_ report: () -> WorkloadStep = { .goOn }) throws -> UInt64 {
     precondition(plan.verifies, "nothing was stamped")
