@@ -7,39 +7,39 @@ public protocol ScannedLines {
   func flag(_ slot: Int) -> RequestFlag
   /// The request that stands in a line, by relaxed loads.
   func copy(_ slot: Int) -> RequestCopy
-  /// What is loaded before this is loaded before what is loaded after it.
+  /// A fence: loads before it come before loads after it.
   func fence()
 }
 
-/// Where a channel stands, read from its lines alone: by a controller that takes the channel over, or by a new life.
+/// The position in a channel, read from its lines alone: by a controller that takes the channel over, or by a new life.
 ///
-/// The lines are no chain, because a line whose request is over may be in use again; but each carries its number, and
+/// The lines are not a chain, because a line whose request is complete may be in use again; but each is numbered, and
 /// the newest request names the line of the next one, or says that it may come in its own line.
 ///
-/// Invariants that the scan rests on:
+/// Invariants that the scan relies on:
 /// - a line that is submitted does not change until it is answered, and only the reader answers;
 /// - a host numbers its requests in order, and submits one before it begins to write the next one into a line.
 ///
-/// The host may go on submitting meanwhile. What is newer than the newest request that the scan settles on is left to
-/// the polls that follow. An answered line may be under rewriting: its flag still carries the old number, and its
+/// The host may continue to submit meanwhile. Requests newer than the newest one that the scan settles on are left to
+/// the polls that follow. An answered line may be being rewritten: its flag still carries the old number, and its
 /// fields are those of a later request. If that request is not the very next one, then the one before it has been
 /// submitted elsewhere by now, and the second pass sees that: the scan is made again. It settles at the second attempt,
 /// because the newest request is then one that nobody answers meanwhile.
 @frozen
 public struct ChannelPosition: Equatable {
-  /// The number of the newest request; 0 where the host has never submitted one.
+  /// The number of the newest request; 0 if the host has never submitted one.
   public var newest: UInt64 = 0
   /// The line where the next request will be, unless it is in `staying`.
   public var next = 0
   /// The newest request's line, if the next one may be in it again; else the same as `next`.
   public var staying = 0
 
-  /// Where a channel stands in which nothing was ever submitted.
+  /// The position in a channel to which nothing was ever submitted.
   public init() {}
 
   /// The result of a scan.
   public enum Outcome: Equatable {
-    /// With so many requests that wait for an answer. They stand at the beginning of the table, oldest first.
+    /// So many requests wait for an answer. They are at the beginning of the table, oldest first.
     case settled(ChannelPosition, unanswered: Int)
     /// The lines contradict each other: the host breaks the protocol.
     case contradictory
@@ -92,7 +92,7 @@ public struct ChannelPosition: Equatable {
     return .contradictory
   }
 
-  /// The newest request, and whether its line can be relied upon: it is submitted, so nobody writes it meanwhile.
+  /// The newest request, and whether its line is stable: it is submitted, so nobody writes it meanwhile.
   private static func newest<Lines: ScannedLines>(in lines: Lines, count: Int) -> (ChannelPosition, isStable: Bool) {
     var position = ChannelPosition()
     var hasOne = false

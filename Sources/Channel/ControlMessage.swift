@@ -23,8 +23,8 @@ public enum ControlMessage {
     return socket
   }
 
-  /// Host or peer: asks to be attached, handing `descriptor` over (-1: none). `generation` is that of the subsystem
-  /// which a host has been attached to before (0: it has not): another one of its name must not have its requests.
+  /// Host or peer: asks to be attached, passing `descriptor` (-1: none). `generation` is that of the subsystem to which
+  /// the host was attached before (0: none): another subsystem of that name must not get its requests.
   public static func sendAttach(
     over socket: borrowing OwnedDescriptor, kind: UInt32, descriptor: CInt, generation: UInt64 = 0
   ) throws(BatonError) {
@@ -38,7 +38,7 @@ public enum ControlMessage {
       "control socket", doing: "sending the attach request")
   }
 
-  /// Controller: hands over one of so many listening sockets (-1: says that there are no more). Negative: -errno.
+  /// Controller: passes one of so many listening sockets (-1: there are no more). Negative: -errno.
   public static func sendListener(over socket: CInt, _ descriptor: CInt, number: Int, count: Int) -> Int {
     var message = baton_listener_message()
     message.magic = baton_host_magic
@@ -49,11 +49,11 @@ public enum ControlMessage {
     return baton_socket_send(socket, &message, MemoryLayout<baton_listener_message>.size, descriptor)
   }
 
-  /// Receives one record into `message`, and in `passed` the descriptors that came with it: they are the caller's from
+  /// Receives one record into `message`, and into `passed` the descriptors that came with it; the caller owns them from
   /// then on. Cost: two system calls, three when there are descriptors.
   ///
-  /// - Returns: bytes, 0 at the end, or -errno. -EMFILE: the record carries descriptors and this process may not have
-  ///   so many more. It stays unread.
+  /// - Returns: bytes, 0 at the end, or -errno. -EMFILE: the record carries more descriptors than this process may
+  ///   open. It stays unread.
   public static func receive<Message: BitwiseCopyable>(
     over socket: CInt, _ message: inout Message, passed: inout [CInt]
   ) -> Int {
@@ -67,8 +67,8 @@ public enum ControlMessage {
     }
   }
 
-  /// The same where nothing is expected to come with the record: whatever does is closed at once. Not for a loop that
-  /// must not wait, unless the sender is known.
+  /// The same if no descriptors are expected: those that come are closed at once. Not for a loop that must not wait,
+  /// unless the sender is known.
   public static func receive<Message: BitwiseCopyable>(over socket: CInt, _ message: inout Message) -> Int {
     var passed: [CInt] = []
     let result = receive(over: socket, &message, passed: &passed)
@@ -76,9 +76,9 @@ public enum ControlMessage {
     return result
   }
 
-  /// One byte. A full socket is not an error: what would be said has been said already.
+  /// Sends one byte. A full socket is not an error: the message has been sent already.
   ///
-  /// - Returns: false when the other side is gone.
+  /// - Returns: false if the other side is gone.
   @discardableResult
   public static func send(byte: CInt, over socket: CInt) -> Bool {
     var value = UInt8(truncatingIfNeeded: byte)
@@ -92,7 +92,7 @@ public enum ControlMessage {
     return baton_socket_send(socket, &reply, MemoryLayout<baton_attach_reply>.size, -1) > 0
   }
 
-  /// A reply that refuses, for this reason; `kind` is what a program can tell it by.
+  /// A reply that refuses, for this reason; `kind` identifies the reason for programs.
   public static func refusal(_ reason: String, kind: Int = BATON_REFUSED) -> baton_attach_reply {
     var reply = baton_attach_reply()
     reply.magic = baton_host_magic

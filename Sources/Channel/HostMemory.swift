@@ -9,7 +9,7 @@ import Glibc
 ///
 /// A sealed memfd that the host makes and hands to both controllers; no other host ever sees it. Sealed, because a
 /// host that shrank it would kill the controllers with SIGBUS; on small pages, because huge ones can run out.
-/// Controllers copy and check the header when they attach, and go by their copy.
+/// Controllers copy and check the header when they attach, and use only their copy.
 public struct HostMemory: ~Copyable {
   private let mapping: Mapping
   /// The memfd, in the host that made it; -1 in a controller.
@@ -19,14 +19,14 @@ public struct HostMemory: ~Copyable {
   /// Bytes of it that had no pages when it was attached. The first process that touches them is charged for them.
   public let bytesWithoutPages: UInt64
 
-  /// The most that one host's arena may have.
+  /// The largest arena of one host.
   public static let arenaMax: UInt64 = 1 << 36
 
-  /// Makes the memory of a new host, with all its pages: they are this process's, and not those of a controller that
-  /// reads into them first. `isSparse` leaves the arena's to be taken when they are used: for a host in a controller's
-  /// own process.
+  /// Creates the memory of a new host, with all its pages: they are charged to this process, and not to a controller
+  /// that reads into them first. `isSparse` leaves the arena's pages to be allocated at first use: for a host in a
+  /// controller's own process.
   ///
-  /// `descriptor` is what to hand over. Cost: a page is made zero in some 0.2 microseconds.
+  /// `descriptor` is the one to pass on. Cost: a page is made zero in some 0.2 microseconds.
   public init(linesPerChannel: Int, arenaSize: UInt64, isSparse: Bool = false) throws(BatonError) {
     let subject = "host memory"
     guard linesPerChannel >= Int(BATON_LINES_MIN), linesPerChannel <= Int(BATON_LINES_MAX),
@@ -58,11 +58,11 @@ public struct HostMemory: ~Copyable {
     self.init(mapping, header, descriptor, bytesWithoutPages: 0)
   }
 
-  /// Attaches the memory that a host handed over, after checking everything that could hurt.
+  /// Attaches the memory that a host passed, after checking everything that could do harm.
   public init(attaching descriptor: borrowing OwnedDescriptor) throws(BatonError) {
     let subject = "host memory"
-    // First, because it asks nobody but the kernel: any other question about a descriptor of somebody else's, such as
-    // fstat(2) of a file in user space, can be answered late.
+    // First, because it asks only the kernel: any other question about a foreign descriptor, such as fstat(2) of a file
+    // in user space, can be answered late.
     let sealed = baton_is_sealed_against_shrink(descriptor.number)
     guard sealed == 1 else {
       throw BatonError(
@@ -117,7 +117,7 @@ public struct HostMemory: ~Copyable {
     self.descriptor = descriptor
   }
 
-  /// Gives the pages away, to be unmapped where that may take its time: `Mapping(adopting:count:)` takes them back.
+  /// Gives the pages away, to be unmapped where that may take time: `Mapping(adopting:count:)` takes them back.
   public consuming func releasePages() -> (base: UnsafeMutableRawPointer, count: Int) {
     let count = mapping.count
     return (mapping.release(), count)

@@ -2,7 +2,7 @@ import BatonOwnership
 import BatonSharedMemory
 import CBatonShims
 
-/// The flag of a request line: whose turn it is, for which request, and how that ended.
+/// The flag of a request line: whose turn it is, the request's number, and its result.
 ///
 /// Invariants:
 /// - a line is free, submitted, or answered; only the host submits, only a controller answers;
@@ -16,7 +16,7 @@ import CBatonShims
 ///     +-----------------------------------------------+----------+----------+-----+
 ///
 /// Numbers wrap around after 2^48 requests, 65 days at 50 million per second. Two numbers of one channel are less than
-/// `BATON_LINES_MAX` apart, so which of the two is newer can always be told (`isNewer`).
+/// `BATON_LINES_MAX` apart, so the newer of the two can always be told (`isNewer`).
 @frozen
 public struct RequestFlag: Equatable {
   /// The word as it lies in the line.
@@ -154,7 +154,7 @@ public struct RequestLine {
     flag.storeReleasing(submission.rawValue)
   }
 
-  /// Host: the request that stands here. Nil when somebody wrote over it what is none.
+  /// Host: the request in this line. Nil if somebody has overwritten it with something else.
   public var request: Request? {
     guard let operation = Operation(rawValue: fields.pointee.operation) else { return nil }
     return Request(
@@ -163,7 +163,7 @@ public struct RequestLine {
       mustBeFast: fields.pointee.flags & 0x80 != 0)
   }
 
-  /// Controller: copies the request out, once; what it does rests on the copy, never on the line, which a hostile
+  /// Controller: copies the request out, once; everything after that uses the copy, never the line, which a hostile
   /// host may change meanwhile.
   @inlinable @inline(__always)
   public func copy() -> RequestCopy {
@@ -183,7 +183,7 @@ public struct RequestLine {
     flag.storeReleasing(answered.rawValue)
   }
 
-  /// Host: what came with the answer. Only after the flag said that it is answered.
+  /// Host: the values of the answer. Call it only after the flag said that it is answered.
   @inlinable @inline(__always)
   public var response: (value: UInt64, service: Service) {
     (fields.pointee.value, Service(rawValue: fields.pointee.service))
@@ -210,12 +210,12 @@ public struct RequestCopy {
     self.buffer = buffer
   }
 
-  /// A request that stands elsewhere than in a line, to be checked like one of a line.
+  /// A request from elsewhere than a line, to be checked like one of a line.
   public init(operation: UInt8, unit: UInt32, offset: UInt64, length: UInt64, buffer: UInt64) {
     self.init(head: UInt64(operation) | UInt64(unit) << 32, offset: offset, length: length, buffer: buffer)
   }
 
-  /// An `Operation`, or nothing known.
+  /// An `Operation`, or an unknown number.
   @inlinable @inline(__always)
   public var operation: UInt8 { UInt8(truncatingIfNeeded: head) }
 

@@ -323,7 +323,7 @@ extension NBDConnection {
   }
 }
 
-/// Reads an option's data from its beginning on. Nil where it ends too early.
+/// Reads an option's data from its beginning on. Nil if it ends too early.
 struct OptionReader {
   private var rest: UnsafeRawBufferPointer
 

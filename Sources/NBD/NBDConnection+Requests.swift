@@ -2,7 +2,7 @@ import Glibc
 
 // Requests: taken from staging one after the other, and handed out as operations.
 extension NBDConnection {
-  /// The next operation for the storage; nil when there is none at present. Each must come back by `finish`.
+  /// The next operation for the storage; nil if there is none at present. Each must come back by `finish`.
   ///
   /// Call it while there is room for an operation: what is not taken stays where it is. Cost: of a write that came
   /// through staging one copy of its payload.

@@ -17,7 +17,7 @@ public struct Arbiter<Word: AtomicWord> {
   @inlinable
   public init(for controller: ControllerIdentity) { me = controller }
 
-  /// A swap that failed this often was not lost to the other controller's legal steps: the word is damaged.
+  /// A swap that failed so many times did not lose to the peer's legal steps: the word is damaged.
   @usableFromInline static var attemptsMax: Int { 1000 }
 
   /// The result of a request.
@@ -29,7 +29,7 @@ public struct Arbiter<Word: AtomicWord> {
     case waiting(asked: Bool)
   }
 
-  /// Asks for the function: claims it where it is vacant, else requests it of its owner.
+  /// Asks for the function: claims it if it is vacant, else requests it from its owner.
   @inlinable
   public func request(_ word: Word) -> Outcome {
     var current = OwnershipWord(rawValue: word.loadAcquiring())
@@ -59,39 +59,39 @@ public struct Arbiter<Word: AtomicWord> {
   ///
   /// The caller has stopped admitting requests for the function and has none in flight.
   ///
-  /// - Returns: false when there is nothing to grant: this controller is not the owner, or nobody asks.
+  /// - Returns: false if there is nothing to grant: this controller is not the owner, or the peer does not ask.
   @inlinable @inline(__always)
   public func grant(_ word: Word, asking: Bool) -> Bool {
     transition(word) { $0.granted(by: me, asking: asking) }
   }
 
-  /// Takes a standing request back.
+  /// Withdraws a standing request.
   ///
-  /// - Returns: false when none stands: it has been granted meanwhile, or was never made.
+  /// - Returns: false if none stands: it has been granted meanwhile, or was never made.
   @inlinable
   public func withdraw(_ word: Word) -> Bool {
     transition(word) { $0.withdrawn(by: me) }
   }
 
-  /// Gives the function up where nobody asks for it.
+  /// Vacates the function if the peer does not ask for it.
   ///
-  /// - Returns: false when somebody asks (grant it), or this controller is not the owner.
+  /// - Returns: false if the peer asks (grant it), or if this controller is not the owner.
   @inlinable
   public func vacate(_ word: Word) -> Bool {
     transition(word) { $0.vacated(by: me) }
   }
 
-  /// Takes over what the peer owns. The caller holds the fence over the peer and has seen its exit.
+  /// Takes over a function that the peer owns. The caller holds the fence over the peer and has seen its exit.
   ///
-  /// - Returns: false when the peer owns nothing here.
+  /// - Returns: false if the peer owns nothing here.
   @inlinable
   public func takeOver(_ word: Word) -> Bool {
     transition(word) { $0.takenOver(by: me) }
   }
 
-  /// Forgets what the peer asked for. The caller holds the fence over the peer and has seen its exit.
+  /// Dismisses a request of the peer. The caller holds the fence over the peer and has seen its exit.
   ///
-  /// - Returns: false when it asked for nothing here.
+  /// - Returns: false if it asked for nothing here.
   @inlinable
   public func dismiss(_ word: Word) -> Bool {
     transition(word) { $0.dismissed(by: me) }

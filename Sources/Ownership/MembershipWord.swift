@@ -36,8 +36,8 @@ import BatonSharedMemory
 ///     x fenced(i) or left(i), y member     release     y     x vacant(i)
 ///     x vacant(i), y member                keep        y     x left(i)
 ///
-/// *Resume* asks that the life of y that stands in the word has ended, *displace* that it has not answered within the
-/// deadline: the caller has looked. *Release* asks that nothing is left to do for the other.
+/// *Resume* requires that the life of y in the word has ended, *displace* that it has not answered within the deadline:
+/// the caller has checked. *Release* requires that nothing is left to do for the peer.
 @frozen
 public struct MembershipWord: Equatable, Sendable {
   /// What a controller is to its peer.
@@ -62,7 +62,7 @@ public struct MembershipWord: Equatable, Sendable {
 
   /// The initial state of a subsystem: no controller has ever run.
   public static let initial = MembershipWord(rawValue: 0)
-  /// Incarnations end here.
+  /// The largest incarnation.
   public static let incarnationMax: UInt64 = 1 << 29 - 1
 
   @inlinable @inline(__always)
@@ -87,7 +87,7 @@ public struct MembershipWord: Equatable, Sendable {
   @inlinable @inline(__always)
   public func incarnation(_ controller: ControllerIdentity) -> UInt64 { half(controller) >> 3 }
 
-  /// Whether that life of the controller is a member. What a controller asks of itself before each submission.
+  /// Whether that life of the controller is a member. A controller checks this before each submission.
   @inlinable @inline(__always)
   public func isMember(_ controller: ControllerIdentity, _ incarnation: UInt64) -> Bool {
     half(controller) == UInt64(Self.memberHalf(incarnation))
@@ -108,7 +108,7 @@ public struct MembershipWord: Equatable, Sendable {
     incarnation > self.incarnation(controller) && incarnation <= Self.incarnationMax
   }
 
-  /// A new life of `controller` joins a member. Nil where that is no legal step.
+  /// A new life of `controller` joins a member. Nil if that is no legal step.
   public func joined(by controller: ControllerIdentity, _ incarnation: UInt64) -> MembershipWord? {
     guard standing(controller) == .vacant, standing(controller.peer) == .member, mayBegin(controller, incarnation)
     else { return nil }
@@ -117,7 +117,7 @@ public struct MembershipWord: Equatable, Sendable {
 
   /// A new life of `controller` begins where the peer is no living member: it recovers what both have left.
   ///
-  /// The caller has seen that the peer's life that stands here has ended, where it stands here as a member.
+  /// The caller has seen the end of the peer's life in the word, if it is a member there.
   public func resumed(by controller: ControllerIdentity, _ incarnation: UInt64) -> MembershipWord? {
     guard mayBegin(controller, incarnation) else { return nil }
     let peer = controller.peer
@@ -126,14 +126,14 @@ public struct MembershipWord: Equatable, Sendable {
       .setting(peer, wasThere ? .fenced : .left, self.incarnation(peer))
   }
 
-  /// `controller`, a member, gets the fence over the peer, a member. Nil where that is no legal step.
+  /// `controller`, a member, gets the fence over the peer, a member. Nil if that is no legal step.
   public func fenced(by controller: ControllerIdentity) -> MembershipWord? {
     let peer = controller.peer
     guard standing(controller) == .member, standing(peer) == .member else { return nil }
     return setting(peer, .fenced, incarnation(peer))
   }
 
-  /// A new life of `controller` takes the place of a peer that is a member and does not answer. Nil where that is no
+  /// A new life of `controller` takes the place of a peer that is a member and does not answer. Nil if that is no
   /// legal step.
   public func displaced(by controller: ControllerIdentity, _ incarnation: UInt64) -> MembershipWord? {
     let peer = controller.peer
@@ -141,7 +141,7 @@ public struct MembershipWord: Equatable, Sendable {
     return setting(controller, .member, incarnation).setting(peer, .fenced, self.incarnation(peer))
   }
 
-  /// `controller` leaves in good order. Nil where it is no member.
+  /// `controller` leaves in good order. Nil if it is no member.
   ///
   /// `isSettled` says that it has recovered everything of a peer that it stands in for; where it has not, the peer
   /// stays fenced, and the next controller that starts recovers it.
@@ -153,14 +153,14 @@ public struct MembershipWord: Equatable, Sendable {
     return staysAsItIs ? next : next.setting(peer, .left, incarnation(peer))
   }
 
-  /// `controller` no longer stands in for the peer, which may join. Nil where it does not.
+  /// `controller` no longer stands in for the peer, which may join. Nil if it does not.
   public func released(by controller: ControllerIdentity) -> MembershipWord? {
     let peer = controller.peer
     guard standing(controller) == .member, standing(peer) == .fenced || standing(peer) == .left else { return nil }
     return setting(peer, .vacant, incarnation(peer))
   }
 
-  /// `controller` stands in for the peer again, which was to join and has not. Nil where that is no legal step.
+  /// `controller` stands in for the peer again, which was to join and has not. Nil if that is no legal step.
   public func kept(by controller: ControllerIdentity) -> MembershipWord? {
     let peer = controller.peer
     guard standing(controller) == .member, standing(peer) == .vacant else { return nil }
@@ -200,8 +200,8 @@ public struct Membership<Word: AtomicWord> {
 }
 
 extension Membership where Word == SharedWord {
-  /// One controller's half of the word, for a look that costs one load and one comparison. Little-endian, as every
-  /// machine is that this runs on; the halves change in compare-and-swaps of the whole only.
+  /// One controller's half of the word, for a look that costs one load and one comparison. Little-endian, like every
+  /// machine that this runs on; the halves change only in compare-and-swaps of the whole word.
   public func half(_ controller: ControllerIdentity) -> SharedFutexWord {
     SharedFutexWord(word.address + (controller == .a ? 0 : 4))
   }

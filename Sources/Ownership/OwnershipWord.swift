@@ -82,21 +82,21 @@ public struct OwnershipWord: Equatable {
     rawValue & 0xfff8 == 0 && (owner != nil || rawValue & 6 == 0)
   }
 
-  /// vacant → owned by `controller`, next term. Nil where that is no legal step.
+  /// vacant → owned by `controller`, next term. Nil if that is no legal step.
   @inlinable @inline(__always)
   public func claimed(by controller: ControllerIdentity) -> OwnershipWord? {
     guard owner == nil else { return nil }
     return OwnershipWord(owner: controller, requested: false, term: term &+ 1)
   }
 
-  /// owned by the peer → the same, requested by `controller`. Nil where that is no legal step.
+  /// owned by the peer → the same, requested by `controller`. Nil if that is no legal step.
   @inlinable @inline(__always)
   public func requested(by controller: ControllerIdentity) -> OwnershipWord? {
     guard isOwned(by: controller.peer), !isRequested else { return nil }
     return OwnershipWord(rawValue: rawValue | 4)
   }
 
-  /// The reverse of `requested`. Nil where `controller` has no request standing.
+  /// The reverse of `requested`. Nil if `controller` has no request standing.
   @inlinable @inline(__always)
   public func withdrawn(by controller: ControllerIdentity) -> OwnershipWord? {
     guard isOwned(by: controller.peer), isRequested else { return nil }

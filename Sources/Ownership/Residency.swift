@@ -6,11 +6,11 @@ public enum ResidencyPolicy: Sendable, Equatable {
   case pendingOnly
   /// For that many nanoseconds.
   case fixed(nanoseconds: UInt64)
-  /// For `factor` times what a change of owner costs here, up to a bound: so that the changes cost at most
-  /// 1 / (1 + factor) of the time, whatever the storage and the waiting are like.
+  /// For `factor` times the cost of a change of owner, up to a bound: so the changes cost at most 1 / (1 + factor) of
+  /// the time, whatever the storage and the waiting strategy are.
   case adaptive(factor: UInt64, nanosecondsMax: UInt64)
 
-  /// Four times the cost of a change of owner, 2 ms at most.
+  /// Four times the cost of a change of owner, at most 2 ms.
   public static let standard = ResidencyPolicy.adaptive(factor: 4, nanosecondsMax: 2_000_000)
 }
 
@@ -24,7 +24,7 @@ public struct Residency {
   private var since: UInt64 = 0
   /// When the owner stopped admitting, with something still in flight; 0 when there was nothing.
   private var drainingSince: UInt64 = 0
-  /// How long the present term was under way to here: granted, and not noticed yet.
+  /// How long the present term took to arrive: granted, but not noticed yet.
   private var arrivingNanoseconds: UInt64 = 0
   /// The cost of a change of owner and back: a moving average over the last ones, in nanoseconds.
   public private(set) var handoffNanoseconds: UInt64 = 0
@@ -32,13 +32,13 @@ public struct Residency {
   /// No change of owner is cheaper than its lines moved and a turn of both loops.
   private static var handoffNanosecondsMin: UInt64 { 500 }
 
-  /// A function that has not moved yet.
+  /// The residency of a function that has not moved yet.
   public init() {}
 
   /// Whether the peer wanted the function too when the term began.
   public var isContended: Bool { since != 0 }
 
-  /// A term begins here. `grantedAt` is when the peer granted it, in monotonic nanoseconds, or 0 where that is not
+  /// A term begins here. `grantedAt` is when the peer granted it, in monotonic nanoseconds, or 0 if that is not
   /// known: until now nobody could serve. Where both controllers run on cores of their own that is a fraction of a
   /// microsecond; where this one had to be woken, or waited for a core, it is what the change of owner costs.
   public mutating func began(contended: Bool, grantedAt: UInt64) {
@@ -61,9 +61,9 @@ public struct Residency {
   /// The owner stops admitting; `isBusy` says whether something is in flight that it must wait for.
   public mutating func draining(_ isBusy: Bool) { drainingSince = isBusy ? monotonicNanoseconds() : 0 }
 
-  /// The function has been granted away. What arriving and draining cost on this side they will cost on the other:
-  /// the change of owner and back costs twice that. A quarter of the newest, three of the past: follows the load in a
-  /// few turns.
+  /// The function has been granted away. Arriving and draining will cost the peer as much as this side, so the change
+  /// of owner and back costs twice that. The average takes one quarter of the newest cost and three of the past: it
+  /// follows the load in a few turns.
   public mutating func ended() {
     let drained = drainingSince == 0 ? 0 : monotonicNanoseconds() &- drainingSince
     handoffNanoseconds = (handoffNanoseconds &* 3 &+ (drained &+ arrivingNanoseconds) &* 2) / 4

@@ -21,7 +21,7 @@ public struct FileFacts {
 
   /// Of a block device its number, with an inode of 0; of anything else its file system's device and its number there.
   public struct Identity: Hashable, Sendable {
-    /// The device; 0 where it is not known.
+    /// The device; 0 if it is not known.
     public var device: UInt64
     /// The inode; 0 for a block device.
     public var inode: UInt64
@@ -51,7 +51,7 @@ public struct FileFacts {
     self.init(facts)
   }
 
-  /// Of a path, or nil where there is nothing.
+  /// Of a path, or nil if there is nothing.
   public init?(path: String) {
     var facts = stat()
     if stat(path, &facts) != 0 { return nil }
@@ -76,7 +76,7 @@ public struct FileFacts {
 }
 
 extension FileFacts {
-  /// Why another user could have put it there, or could change it; nil where only `user` and root can.
+  /// Why another user could have put it there, or could change it; nil if only `user` and root can.
   ///
   /// - Parameter isSharedFolder: a folder that others may add to, as long as they cannot take away what is not theirs
   ///   (the sticky bit, and an owner that can be trusted: `/tmp`, `/dev/shm`).

@@ -38,7 +38,7 @@ public struct HintRing<Memory: AtomicMemory> {
 
   /// Sends a hint. Cost: one line moved.
   ///
-  /// - Returns: false when the ring is full: the hint is lost.
+  /// - Returns: false if the ring is full: the hint is lost.
   @inlinable @inline(__always)
   public mutating func send(_ message: UInt64) -> Bool {
     precondition(message != 0, "zero means an empty slot")

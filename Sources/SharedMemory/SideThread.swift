@@ -24,7 +24,7 @@ public final class SideThread: Sendable {
 
   /// Hands a job over. Cost: an allocation and a lock, and a system call when the thread sleeps.
   ///
-  /// - Returns: false when the thread holds as many jobs as it may, or cannot be started. The job is not run then.
+  /// - Returns: false if the thread holds as many jobs as it may, or cannot be started. The job is not run then.
   public func offer(_ job: @escaping Job) -> Bool { core.offer(job) }
 
   /// Jobs that were handed over and have not ended.
@@ -32,7 +32,7 @@ public final class SideThread: Sendable {
 
   /// Waits until every job has ended, for a bounded time. For the end of a process, not for a loop.
   ///
-  /// - Returns: false when some job has not ended by then.
+  /// - Returns: false if some job has not ended by then.
   @discardableResult
   public func waitUntilIdle(milliseconds: Int) -> Bool {
     for _ in 0..<milliseconds {

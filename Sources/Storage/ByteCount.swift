@@ -1,6 +1,6 @@
 /// Bytes and durations as people write them on a command line.
 public enum ByteCount {
-  /// `4096`, `4k`, `64M`, `1G`, `2T`: powers of 1024; `4KiB` is `4k`. Nil where it is none of these or does not fit.
+  /// `4096`, `4k`, `64M`, `1G`, `2T`: powers of 1024; `4KiB` is `4k`. Nil if it is none of these or does not fit.
   public static func parse(_ written: some StringProtocol) -> UInt64? {
     // As `describe` has it. Not kB, which is 1000 bytes to many.
     let isBinary = written.count > 2 && written.lowercased().hasSuffix("ib")
@@ -29,7 +29,7 @@ public enum ByteCount {
     return "\(bytes) B"
   }
 
-  /// `5ms`, `20us`, `1s`, `300ns` in nanoseconds. Nil where it is none of these.
+  /// `5ms`, `20us`, `1s`, `300ns` in nanoseconds. Nil if it is none of these.
   public static func parseNanoseconds(_ text: some StringProtocol) -> UInt64? {
     for (suffix, factor) in [("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)]
       as [(String, UInt64)]

@@ -84,7 +84,7 @@ public struct Ring: ~Copyable {
 
   /// A blank entry; the caller prepares it and sets its token last. Submits what is prepared when the queue is full.
   ///
-  /// - Returns: nil when the kernel takes nothing at present: completions must be taken first.
+  /// - Returns: nil if the kernel takes nothing at present: completions must be taken first.
   @inlinable @inline(__always)
   public func entry() -> UnsafeMutablePointer<baton_uring_sqe>? {
     var sqe = io_uring_get_sqe(ring)

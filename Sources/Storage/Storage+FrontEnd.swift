@@ -13,7 +13,7 @@ extension Storage {
   /// know, nothing has come yet, and it is not tried before something has: an attempt for nothing costs as much as one
   /// that brings something.
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func receive(
     _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, isEmpty: Bool, kind: UInt8, index: UInt32
   ) -> Bool {
@@ -30,7 +30,7 @@ extension Storage {
 
   /// Sends what `message` points at, as much as the socket takes (sendmsg(2)). All of it stays until the event.
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func send(
     _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
   ) -> Bool {
@@ -42,7 +42,7 @@ extension Storage {
 
   /// Accepts one connection (accept4(2)): the event's result is its descriptor, closed at exec.
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
     io_uring_prep_accept(sqe, listener, nil, nil, CInt(SOCK_CLOEXEC.rawValue))
@@ -51,7 +51,7 @@ extension Storage {
 
   /// Waits once until a descriptor can be read.
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
     io_uring_prep_poll_add(sqe, descriptor, UInt32(POLLIN))

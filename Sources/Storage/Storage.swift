@@ -411,7 +411,7 @@ public struct Storage: ~Copyable {
 
   /// Asks to be told whenever `descriptor` can be read: `Event.ready` with this kind (not 0) and index.
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
     precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
     guard let sqe = entry() else { return false }
@@ -424,7 +424,7 @@ public struct Storage: ~Copyable {
   /// `Event.ready` with this kind (not 0) and index. Its result is -EINVAL where the kernel cannot do this (before
   /// 6.7).
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func watchFutex(
     _ address: UnsafeMutableRawPointer, while expected: UInt32, kind: UInt8, index: UInt32
   ) -> Bool {
@@ -437,7 +437,7 @@ public struct Storage: ~Copyable {
 
   /// Ends a watch. Needed before the descriptor is closed: the ring holds on to the file until then.
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
     io_uring_prep_poll_remove(sqe, Self.token(kind, index))
@@ -448,7 +448,7 @@ public struct Storage: ~Copyable {
   /// Ends a watch of a futex word, or an operation of a front end: its event comes, with -ECANCELED or with what it
   /// brought before. The word may be unmapped meanwhile: the kernel looks at it when the watch begins and not again.
   ///
-  /// - Returns: false when the ring takes nothing at present.
+  /// - Returns: false if the ring takes nothing at present.
   public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
     guard let sqe = entry() else { return false }
     io_uring_prep_cancel64(sqe, Self.token(kind, index), 0)
@@ -585,7 +585,7 @@ public struct Storage: ~Copyable {
   /// Why nothing of it lands late, whichever process is killed or frozen in the middle of it: docs/takeover.md, "I/O in
   /// the controller's own thread".
   ///
-  /// - Returns: false when it is something else, or not all of it was done: the ring then does all of it, and finds out
+  /// - Returns: false if it is something else, or not all of it was done: the ring then does all of it, and finds out
   ///   why.
   private static func copy(
     _ operation: Operation, _ backend: Backend, _ offset: UInt64, _ length: UInt64, _ address: UnsafeMutableRawPointer?

@@ -38,7 +38,7 @@ public struct LifeLock {
   /// Sync point "death": the kernel's mark, and this acquire, by which everything that the thread wrote is seen.
   public var isMarkedDead: Bool { word.loadAcquiring() & Self.ownerDied != 0 }
 
-  /// Says that somebody waits, so that the kernel wakes. Returns the value to wait on; nil when nobody holds it, or it
+  /// Says that somebody waits, so that the kernel wakes. Returns the value to wait on; nil if nobody holds it, or it
   /// is marked already.
   public func announceWaiter() -> UInt32? {
     let value = word.loadRelaxed()

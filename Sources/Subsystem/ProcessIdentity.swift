@@ -4,7 +4,7 @@ import Glibc
 
 /// The identity of a process: a pid alone can be reused, a pid with its start time cannot.
 public enum ProcessIdentity {
-  /// In which boot of the machine this is: the kernel's random number of it (random(4)), mixed to 64 bits; 0 where it
+  /// In which boot of the machine this is: the kernel's random number of it (random(4)), mixed to 64 bits; 0 if it
   /// cannot be read.
   public static let boot: UInt64 = {
     let path = "/proc/sys/kernel/random/boot_id"
@@ -15,7 +15,7 @@ public enum ProcessIdentity {
     return text.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
   }()
 
-  /// When this process began, in clock ticks since boot: field 22 of /proc/self/stat (proc(5)). 0 where it cannot
+  /// When this process began, in clock ticks since boot: field 22 of /proc/self/stat (proc(5)). 0 if it cannot
   /// be read.
   public static var startTicks: UInt64 { startTicks(of: "self") }
 

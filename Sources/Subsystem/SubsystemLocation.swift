@@ -8,7 +8,7 @@ public struct SubsystemLocation: Sendable, Equatable {
   public let name: String
   /// The folder.
   public let directory: String
-  /// The folder that it lies in by its name; nil where it was named by a path.
+  /// The folder that it lies in by its name; nil if it was named by a path.
   let home: Home?
 
   /// The folder of named subsystems.

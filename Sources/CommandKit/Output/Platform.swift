@@ -46,7 +46,7 @@ package struct Platform: Encodable {
 
   private init(commit: String?) { self.commit = commit }
 
-  /// A file's text without the end of its last line, or nil where it cannot be read or is empty.
+  /// A file's text without the end of its last line, or nil if it cannot be read or is empty.
   ///
   /// Read to its end: files below /proc come in pieces, and Foundation takes a short one for the last.
   package static func contents(_ path: String) -> String? {
