@@ -40,7 +40,7 @@ struct HostCrowd: ~Copyable {
 
   /// One request of each host, one after the other.
   func performEach(_ request: Request, on controller: ControllerIdentity) throws(BatonError) {
-    for index in 0..<count { try TakeoverRig.expectSuccess(hosts[index].perform(request, on: controller)) }
+    for index in 0..<count { try hosts[index].perform(request, on: controller).expectSuccess() }
   }
 
   /// Waits until every host has noticed that controller a is gone.

@@ -93,7 +93,7 @@ struct NullReader: ~Copyable, Requester {
   @inline(__always)
   mutating func next() throws(BatonError) -> UInt64? {
     guard let completion = host.next() else { return nil }
-    try TakeoverRig.expectSuccess(completion)
+    try completion.expectSuccess()
     return completion.cookie
   }
 }

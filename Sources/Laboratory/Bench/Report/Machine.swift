@@ -42,8 +42,8 @@ extension BenchReport {
 }
 
 extension BenchReport.Machine {
-  /// This machine, with two processes pinned to those CPUs.
-  init(pinned: [Int]) {
+  /// This machine, with two processes pinned to those CPUs, and with that version of fio.
+  init(pinned: [Int], fio: String?) {
     let platform = Platform.present
     vendor = platform.vendor
     cpu = platform.cpu
@@ -65,7 +65,7 @@ extension BenchReport.Machine {
     governor = Platform.contents("\(system)/cpu/cpu\(pinned.first ?? 0)/cpufreq/scaling_governor")
     clockSource = Platform.contents("\(system)/clocksource/clocksource0/current_clocksource")
     timerNanoseconds = Self.timerCost()
-    fio = Fio.version
+    self.fio = fio
   }
 
   /// The median of batches, each the mean of so many readings of the clock.

@@ -157,7 +157,7 @@ private struct ScaleRig: ~Copyable {
         submitted += 1
       }
       if let completion = hosts[0].next() {
-        try TakeoverRig.expectSuccess(completion)
+        try completion.expectSuccess()
         answered += 1
       } else {
         a.poll()
@@ -182,7 +182,7 @@ private struct ScaleRig: ~Copyable {
           try patience.missed()
           continue
         }
-        try TakeoverRig.expectSuccess(completion)
+        try completion.expectSuccess()
         break
       }
     }
@@ -206,7 +206,7 @@ private struct ScaleRig: ~Copyable {
           try patience.missed()
           continue
         }
-        try TakeoverRig.expectSuccess(completion)
+        try completion.expectSuccess()
         if !completion.service.isTransferred {
           throw BatonError(.system, "unit \(unit)", "was served by controller \(other) without a change of owner")
         }
@@ -231,7 +231,7 @@ private struct IdlePair: ~Copyable {
       for unit in 0..<units {
         let completion = try hosts[unit % count].perform(
           Request(.read, unit: UInt32(unit), length: 4096), on: controller)
-        try TakeoverRig.expectSuccess(completion)
+        try completion.expectSuccess()
       }
     }
     self.controllers = controllers

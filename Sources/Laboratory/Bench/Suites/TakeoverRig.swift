@@ -102,7 +102,7 @@ struct TakeoverRig: ~Copyable {
       var isIdle = true
       while let completion = hosts[0].next() {
         isIdle = false
-        try Self.expectSuccess(completion)
+        try completion.expectSuccess()
         if completion.service.controller == .b, death.firstAnswer == 0 { death.firstAnswer = lookout.microseconds }
         if completion.cookie == Self.probe { continue }
         death.lastAnswer = lookout.microseconds
@@ -146,7 +146,7 @@ struct TakeoverRig: ~Copyable {
       }
       if answers >= Self.loadAnswers, lookout.microseconds * 1e3 > Double(Self.loadNanoseconds) { return }
       while let completion = hosts[0].next() {
-        try Self.expectSuccess(completion)
+        try completion.expectSuccess()
         free.append(Int(completion.cookie))
         answers += 1
       }
@@ -178,7 +178,7 @@ struct TakeoverRig: ~Copyable {
       var isIdle = true
       while let completion = hosts[0].next() {
         isIdle = false
-        try Self.expectSuccess(completion)
+        try completion.expectSuccess()
         answered += 1
       }
       if isIdle { try lookout.pause() }
@@ -194,12 +194,5 @@ struct TakeoverRig: ~Copyable {
   private static func read(_ offset: UInt64, unit: Int = 0, buffer: Int = 0) -> Request {
     Request(
       .read, unit: UInt32(unit), offset: offset, length: UInt64(KilledWork.transferSize), buffer: UInt64(buffer))
-  }
-
-  /// Anything but success ends the measurement.
-  static func expectSuccess(_ completion: Completion) throws(BatonError) {
-    if completion.status == .success { return }
-    throw BatonError(
-      .system, "a request to controller \(completion.service.controller)", "was answered: \(completion.status)")
   }
 }

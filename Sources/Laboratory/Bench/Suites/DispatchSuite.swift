@@ -145,7 +145,7 @@ extension Bench {
           let start = monotonicNanoseconds()
           for _ in 0..<turns {
             let submittedAt = monotonicNanoseconds()
-            try TakeoverRig.expectSuccess(host.perform(NullReader.request, on: .a))
+            try host.perform(NullReader.request, on: .a).expectSuccess()
             single.record(monotonicNanoseconds() - submittedAt)
           }
           if round > 0 { latencies.add(single) }
@@ -218,7 +218,7 @@ private struct TransferRig: ~Copyable {
   ) throws -> Service {
     while true {
       if let completion = host.next() {
-        try TakeoverRig.expectSuccess(completion)
+        try completion.expectSuccess()
         guard completion.service.controller == controller else {
           throw BatonError(.system, "controller \(controller)", "was asked, and its peer answered")
         }

@@ -125,7 +125,7 @@ struct BenchWorkerCommand: ParsableCommand {
       }
       if let completion = host.next() {
         answers += 1
-        try TakeoverRig.expectSuccess(completion)
+        try completion.expectSuccess()
       } else {
         host.wait(nanoseconds: hostWaitNanoseconds)
       }
