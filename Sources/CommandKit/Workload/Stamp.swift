@@ -86,18 +86,18 @@ package struct Stamp: Equatable {
     let words = address.assumingMemoryBound(to: UInt64.self)
     if isZero(address, count: sectorSize) { return .zeroes }
     if words[0] == 0, words[1] == 0, words[2] == 0 { return .torn("begins with zeroes and does not end so") }
-    if words[0] != magic { return .foreign("carries no stamp") }
+    if words[0] != magic { return .foreign("holds no stamp") }
     if words[1] != UInt64(unit) || words[2] != block {
       return .foreign(
         words[1] >= UInt64(guardUnit)
-          ? "carries what a host's buffer held when no request used it"
+          ? "holds the idle-buffer pattern, not data"
           : "belongs to unit \(words[1]) block \(words[2]) (write \(words[3]))")
     }
-    guard let sequence = UInt32(exactly: words[3]) else { return .foreign("is spoilt") }
+    guard let sequence = UInt32(exactly: words[3]) else { return .foreign("is damaged") }
     let stamp = Stamp(unit: unit, block: block, sequence: sequence)
     let key = stamp.key(sector)
     for index in 4..<wordsPerSector where words[index] != key &* UInt64(index) {
-      return .torn("is spoilt within write \(sequence)")
+      return .torn("is damaged within write \(sequence)")
     }
     return .write(sequence)
   }
@@ -112,11 +112,11 @@ package struct Stamp: Equatable {
 
   private func describe(_ words: UnsafePointer<UInt64>, _ sector: Int) -> String {
     let wanted = "write \(sequence)"
-    if words[0] != Self.magic { return "sector \(sector) carries no stamp where \(wanted) was answered" }
+    if words[0] != Self.magic { return "sector \(sector): expected \(wanted), found no stamp" }
     if words[1] != UInt64(unit) || words[2] != block {
       return "sector \(sector) belongs to unit \(words[1]) block \(words[2])"
     }
-    if words[3] != UInt64(sequence) { return "sector \(sector) carries write \(words[3]) where \(wanted) was answered" }
-    return "sector \(sector) of \(wanted) is spoilt"
+    if words[3] != UInt64(sequence) { return "sector \(sector): expected \(wanted), found write \(words[3])" }
+    return "sector \(sector) of \(wanted) is damaged"
   }
 }

@@ -1,6 +1,6 @@
 import BatonCommandKit
 
-/// What one block may hold, from what was submitted and answered: the judge of every read in `baton stress`.
+/// The possible contents of one block, from what was submitted and answered: it judges every read in `baton stress`.
 ///
 /// The rule. Moments are those at which the hosts, all on one thread, submitted a request or saw its answer.
 /// - A write takes effect once, at one moment between its submission and its answer. A controller that executes a
@@ -11,7 +11,7 @@ import BatonCommandKit
 /// - So a read finds write A wrongly when another write B had certainly taken effect before the read was submitted,
 ///   and A had taken effect before a moment at which the block came to hold B or still held it. Then A comes before B,
 ///   and is found after it. Any other write that was submitted is right.
-/// - Blocks are no atoms: each sector of 512 bytes is judged by itself, and a read that overlaps writes may find
+/// - Blocks are not atomic: each sector of 512 bytes is judged by itself, and a read that overlaps writes may find
 ///   sectors of several. Only a read that found one write in all sectors says when the write has taken effect.
 /// - Direct I/O does not tear sectors. The page cache and tmpfs do, while they are written: there a read that overlaps
 ///   a write may find a sector of parts.
@@ -42,15 +42,15 @@ struct BlockHistory {
 
   /// Writes that a read may still find, oldest first.
   private var writes: [Write]
-  /// When the reads under way were submitted, oldest first.
+  /// The submission times of the reads in flight, oldest first.
   private var reads: [UInt64] = []
   /// The last write's number; 0 is the zeroes of the beginning.
   private(set) var sequence: UInt32 = 0
-  /// Writes, discards and zeroings under way.
+  /// Writes, discards and zeroings in flight.
   private(set) var writesOutstanding = 0
   /// The correct contents for the last read that was wrong.
   private(set) var expectation: String?
-  /// Reads under way.
+  /// Reads in flight.
   var readsOutstanding: Int { reads.count }
 
   private let tearsSectors: Bool
@@ -125,7 +125,7 @@ struct BlockHistory {
     }
   }
 
-  /// Why it cannot be found.
+  /// The reason why it cannot be found.
   private func against(_ write: Write?, _ submittedAt: UInt64) -> String {
     let barrier = write.flatMap { refutation(of: $0, submittedAt) } ?? barrier(before: submittedAt)
     guard let barrier else { return ", which was overwritten" }
@@ -162,7 +162,7 @@ struct BlockHistory {
   /// The youngest write that is known to have taken effect before that moment.
   private func barrier(before moment: UInt64) -> Write? { writes.last { $0.knownAt < moment } }
 
-  /// Forgets what no read under way or to come can rightly find.
+  /// Forgets what no read, in flight or to come, can rightly find.
   private mutating func prune(_ now: UInt64) {
     guard writes.count > 1,
       let index = writes.lastIndex(where: { $0.knownAt < (reads.first ?? now &+ 1) })

@@ -11,9 +11,9 @@ final class ControllerSeat {
   private var process: ControllerProcess?
   /// The point at which the present life will stop itself, until it has.
   private(set) var stopOrder: StopOrder?
-  /// Whether it stands at that point, stopped by itself.
+  /// Whether it has stopped itself at that point.
   private(set) var isAtPoint = false
-  /// Since when the driver has it frozen.
+  /// The time since which the driver keeps it frozen.
   private(set) var frozenAt: UInt64?
   /// Whether this life was ever stopped, by itself or by the driver: then the peer may have killed it.
   private(set) var wasStopped = false
@@ -56,7 +56,7 @@ final class ControllerSeat {
     lives += 1
   }
 
-  /// SIGKILL. False where there is nobody.
+  /// SIGKILL. False if no process exists.
   func kill() -> Bool {
     guard isAlive else { return false }
     wasKilled = true
@@ -64,7 +64,7 @@ final class ControllerSeat {
     return true
   }
 
-  /// SIGSTOP. False where there is nobody who runs.
+  /// SIGSTOP. False if no process runs.
   func freeze(at now: UInt64) -> Bool {
     guard isRunning else { return false }
     frozenAt = now
@@ -83,7 +83,7 @@ final class ControllerSeat {
     return true
   }
 
-  /// SIGTERM. False where nobody runs.
+  /// SIGTERM. False if no process runs.
   func terminate() -> Bool {
     guard isAlive else { return false }
     wasTerminated = true

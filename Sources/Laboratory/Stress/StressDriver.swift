@@ -28,7 +28,7 @@ struct StressFaults {
   var firstAnswers: [FaultKind: Latencies] = [:]
   /// From a fault to the last answer of what was outstanding.
   var lastAnswers: [FaultKind: Latencies] = [:]
-  /// Faults that came before the one before was over: not measured.
+  /// Faults that overlapped the one before: not measured.
   var overlapped: UInt64 = 0
   /// Lives started.
   var starts: UInt64 = 0
@@ -49,7 +49,7 @@ struct StressFaults {
 /// Does the faults of a schedule to two controllers, one step after the other, without ever waiting: `turn` does what
 /// can be done now.
 ///
-/// Looks at everything that becomes of the controllers, and accuses where nothing that was done explains it.
+/// Watches everything that happens to the controllers, and accuses them if no fault explains it.
 final class StressDriver {
   private let controllers: StressControllers
   private let ledger: StressLedger
@@ -153,7 +153,7 @@ final class StressDriver {
     position = 0
   }
 
-  /// Goes on with the end of the present fault.
+  /// Continues with the end of the present fault.
   private func skipToEnd() {
     position = max(position, end - 1)
   }
@@ -262,7 +262,7 @@ final class StressDriver {
     claim = (controller, nanoseconds, now + schedule.patience)
   }
 
-  /// Something else happens: what was claimed of a controller that is alive has held.
+  /// Something else happens: the claim about a controller that is alive has held.
   private func settleClaim() {
     guard claim != nil else { return }
     faults.pausesSurvived += 1
@@ -333,7 +333,7 @@ final class StressDriver {
     return false
   }
 
-  // MARK: What becomes of the controllers
+  // MARK: What happens to the controllers
 
   private func notice(_ change: SeatChange, _ seat: ControllerSeat, _ now: UInt64) throws {
     let claim = claim

@@ -4,8 +4,8 @@ import BatonSharedMemory
 import BatonSubsystem
 import Glibc
 
-/// What a failed run leaves: the folder of its scratch files with all that is known of the failure. Units lie where the
-/// region says, so that `baton status FOLDER` and `baton controller FOLDER a` work.
+/// The remains of a failed run: the folder of its scratch files with all that is known of the failure. Units lie where
+/// the region says, so that `baton status FOLDER` and `baton controller FOLDER a` work.
 ///
 ///     what         what was wrong, and what there is in this folder
 ///     again        a script that repeats the same faults, in the same order, with the same pauses

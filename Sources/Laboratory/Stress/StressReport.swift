@@ -96,8 +96,8 @@ struct StressReport: Encodable {
     if faults > 0 {
       lines += [
         table.text, "",
-        "first, last        from the fault to the first answer at every host, and to the last one of what was "
-          + "outstanding",
+        "first, last        from the fault to the first answer at every host, and to the last answer to an "
+          + "outstanding request",
       ]
     }
     lines += [
@@ -107,8 +107,8 @@ struct StressReport: Encodable {
         }.joined(separator: ", "),
       "checked            \(Figure.count(readsVerified)) blocks that were read"
         + (mixedReads > 0 ? ", \(Figure.count(mixedReads)) of them while they were written" : ""),
-      "controllers        \(Figure.count(starts)) lives; \(Figure.count(overlapped)) faults came before the last one "
-        + "was over",
+      "controllers        \(Figure.count(starts)) lives; "
+        + "\(Figure.count(overlapped)) \(overlapped == 1 ? "fault" : "faults") overlapped",
     ]
     if plannedErrors > 0 { lines.append("planned errors     \(Figure.count(plannedErrors))") }
     if pausesSurvived + killedInTime > 0 {
