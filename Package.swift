@@ -14,7 +14,7 @@ let strict: [SwiftSetting] = [
 /// The library's floors, without its front ends.
 let lowerFloors: [Target.Dependency] = [
   "BatonHost", "BatonController", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
-  "BatonSharedMemory", "CBatonShims",
+  "BatonRing", "BatonSharedMemory", "BatonSystem", "CBatonShims",
 ]
 
 /// All of them, for the targets on top.
@@ -46,42 +46,52 @@ let package = Package(
       providers: [.apt(["liburing-dev"])]),
     .target(name: "CBatonShims", path: "Sources/CBatonShims"),
 
+    // The system: errors, descriptors, files, processes, clocks, threads.
+    .target(
+      name: "BatonSystem", dependencies: ["CBatonShims"], path: "Sources/System", swiftSettings: strict),
     // Shared memory: mapping, atomics facade, hint ring, waking.
     .target(
       name: "BatonSharedMemory",
-      dependencies: ["CBatonShims"],
+      dependencies: ["BatonSystem", "CBatonShims"],
       path: "Sources/SharedMemory", swiftSettings: strict),
     // Ownership: the word, the arbiter, residency.
     .target(
-      name: "BatonOwnership", dependencies: ["BatonSharedMemory"],
+      name: "BatonOwnership", dependencies: ["BatonSystem", "BatonSharedMemory"],
       path: "Sources/Ownership", swiftSettings: strict),
-    // Storage: the io_uring ring and the backends.
+    // The ring: io_uring, whom each completion is for, watches, sockets.
     .target(
-      name: "BatonStorage", dependencies: ["BatonSharedMemory", "CLiburing", "CBatonShims"],
+      name: "BatonRing", dependencies: ["BatonSystem", "CLiburing", "CBatonShims"], path: "Sources/Ring",
+      swiftSettings: strict),
+    // Storage: units, one file for each kind of backend.
+    .target(
+      name: "BatonStorage",
+      dependencies: ["BatonRing", "BatonSharedMemory", "BatonSystem", "CLiburing", "CBatonShims"],
       path: "Sources/Storage", swiftSettings: strict),
     // Subsystem: the controllers' region, units, the link.
     .target(
       name: "BatonSubsystem",
-      dependencies: ["BatonSharedMemory", "BatonOwnership", "BatonStorage", "CBatonShims"],
+      dependencies: ["BatonSystem", "BatonSharedMemory", "BatonOwnership", "BatonRing", "BatonStorage", "CBatonShims"],
       path: "Sources/Subsystem", swiftSettings: strict),
     // NBD: the protocol of one client's connection, without its socket.
     .target(
-      name: "BatonNBD", dependencies: ["BatonSharedMemory"], path: "Sources/NBD", swiftSettings: strict),
+      name: "BatonNBD", dependencies: ["BatonSystem", "BatonSharedMemory"], path: "Sources/NBD", swiftSettings: strict),
     // Channel: what a host and a controller share and nobody else.
     .target(
-      name: "BatonChannel", dependencies: ["BatonSharedMemory", "BatonOwnership", "CBatonShims"],
+      name: "BatonChannel", dependencies: ["BatonSystem", "BatonSharedMemory", "BatonOwnership", "CBatonShims"],
       path: "Sources/Channel", swiftSettings: strict),
     .target(
       name: "BatonController",
       dependencies: [
-        "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CLiburing",
+        "BatonSystem", "BatonSharedMemory", "BatonOwnership", "BatonRing", "BatonStorage", "BatonSubsystem",
+        "BatonChannel", "CLiburing",
         "CBatonShims", .product(name: "Logging", package: "swift-log"),
       ],
       path: "Sources/Controller", swiftSettings: strict),
     .target(
       name: "BatonHost",
       dependencies: [
-        "BatonSharedMemory", "BatonOwnership", "BatonStorage", "BatonSubsystem", "BatonChannel", "CBatonShims",
+        "BatonSystem", "BatonSharedMemory", "BatonOwnership", "BatonRing", "BatonStorage", "BatonSubsystem",
+        "BatonChannel", "CBatonShims",
       ],
       path: "Sources/Host", swiftSettings: strict),
 
@@ -112,16 +122,23 @@ let package = Package(
     // Tests: one target a floor, and one for the floors together. What several of them use lies in a target of its
     // own.
     .target(
-      name: "BatonTestSupport", dependencies: ["BatonSharedMemory", "CBatonShims"], path: "Tests/Support",
+      name: "BatonTestSupport", dependencies: ["BatonSystem", "BatonSharedMemory", "CBatonShims"],
+      path: "Tests/Support",
       swiftSettings: strict),
     .testTarget(
-      name: "SharedMemoryTests", dependencies: ["BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
+      name: "SharedMemoryTests", dependencies: ["BatonSystem", "BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
       path: "Tests/SharedMemory", swiftSettings: strict),
     .testTarget(
-      name: "OwnershipTests", dependencies: ["BatonOwnership", "BatonSharedMemory", "BatonTestSupport"],
+      name: "OwnershipTests", dependencies: ["BatonOwnership", "BatonSystem", "BatonSharedMemory", "BatonTestSupport"],
       path: "Tests/Ownership", swiftSettings: strict),
     .testTarget(
-      name: "StorageTests", dependencies: ["BatonStorage", "BatonSharedMemory", "CBatonShims", "BatonTestSupport"],
+      name: "RingTests", dependencies: ["BatonRing", "BatonSharedMemory", "BatonSystem", "BatonTestSupport"],
+      path: "Tests/Ring", swiftSettings: strict),
+    .testTarget(
+      name: "StorageTests",
+      dependencies: [
+        "BatonStorage", "BatonRing", "BatonSystem", "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
+      ],
       path: "Tests/Storage", swiftSettings: strict),
     .testTarget(
       name: "NBDTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/NBD",
@@ -129,7 +146,8 @@ let package = Package(
     .testTarget(
       name: "SubsystemTests",
       dependencies: [
-        "BatonSubsystem", "BatonStorage", "BatonOwnership", "BatonSharedMemory", "CBatonShims", "BatonTestSupport",
+        "BatonSubsystem", "BatonStorage", "BatonRing", "BatonOwnership", "BatonSystem", "BatonSharedMemory",
+        "CBatonShims", "BatonTestSupport",
       ],
       path: "Tests/Subsystem", swiftSettings: strict),
     .testTarget(

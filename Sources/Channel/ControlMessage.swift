@@ -1,5 +1,5 @@
 import BatonOwnership
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

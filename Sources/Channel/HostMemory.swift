@@ -1,5 +1,6 @@
 import BatonOwnership
 import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

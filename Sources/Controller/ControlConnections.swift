@@ -1,5 +1,5 @@
 import BatonChannel
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

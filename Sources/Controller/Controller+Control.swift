@@ -1,23 +1,16 @@
 import BatonChannel
 import BatonOwnership
+import BatonRing
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 import Logging
 
 // Control: hosts that attach and go, the peer's doorbell, signals.
 extension Controller {
-  enum Watch {
-    static let listener: UInt8 = 1
-    static let connection: UInt8 = 2
-    static let signals: UInt8 = 3
-    static let peer: UInt8 = 4
-    static let life: UInt8 = 5
-    static let doorbell: UInt8 = 6
-  }
-
   /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
   private static var messagesMax: Int { 1024 }
   /// Connections accepted in one turn: attaching a host takes long beside a request, and everybody else waits.
@@ -32,24 +25,25 @@ extension Controller {
   }
 
   mutating func watchControl() {
-    _ = storage.watch(control.listener.number, kind: Watch.listener, index: 0)
+    _ = ring.watch(control.listener.number, for: .listener, index: 0)
     submit()
   }
 
   /// Stops gracefully when this descriptor (see `baton_termination_signals`) has a signal.
   mutating func watchSignals(_ descriptor: CInt) {
     control.signals = descriptor
-    _ = storage.watch(descriptor, kind: Watch.signals, index: 0)
+    _ = ring.watch(descriptor, for: .signals, index: 0)
     submit()
   }
 
   @inline(never)
-  mutating func controlReady(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool) {
-    switch kind {
-    case Watch.listener:
+  mutating func controlReady(_ completion: RingEvent) {
+    let (index, result, hasMore) = (completion.token.index, completion.result, completion.hasMore)
+    switch completion.token.owner {
+    case .listener:
       if hasJoined { acceptConnections() }
       if !hasMore { watchControl() }
-    case Watch.signals:
+    case .signals:
       var signal = baton_read_signal(control.signals)
       while signal > 0 {
         options.logger.info("controller \(identity): signal \(signal), leaving")
@@ -57,25 +51,25 @@ extension Controller {
         signal = baton_read_signal(control.signals)
       }
       if !hasMore { watchSignals(control.signals) }
-    case Watch.connection:
+    case .connection:
       guard let connection = control.index(of: index) else { return }
       receiveMessages(connection)
       if !hasMore, control.index(of: index) != nil,
-        !storage.watch(control.connections[connection].descriptor, kind: Watch.connection, index: index)
+        !ring.watch(control.connections[connection].descriptor, for: .connection, index: index)
       {
         disconnect(connection, "its socket cannot be watched")
       }
-    case Watch.peer:
+    case .peerProcess:
       // Of an earlier life's descriptor nobody wants to know any more.
       if index == peer.token { peerEnded() }
-    case Watch.life:
+    case .peerLife:
       // Woken, or not what it was. The kernel cannot (-EINVAL, and whatever else): then the pidfd is what tells.
       if index == peer.token, result == 0 || result == -EAGAIN {
         peer.isLifeWatched = false
         peerEnded()
       }
-    case Watch.doorbell: doorbellRang(Int(index), result)
-    default: break
+    case .doorbell: doorbellRang(Int(index), result)
+    case .storage, .nobody, .clientReceive, .clientSend, .clientAccept, .handedListeners, .extents: break
     }
   }
 
@@ -135,7 +129,7 @@ extension Controller {
         control.disposal.end(socket: descriptor)
         continue
       }
-      guard storage.watch(descriptor, kind: Watch.connection, index: control.token(connection)) else {
+      guard ring.watch(descriptor, for: .connection, index: control.token(connection)) else {
         // What cannot be watched would never be heard again.
         control.close(connection)
         continue
@@ -443,7 +437,7 @@ extension Controller {
   mutating func disconnect(_ connection: Int, _ reason: String?) {
     if let reason { note(.connection, .warning, "disconnects a host: \(reason)") }
     let kind = control.connections[connection].kind
-    _ = storage.unwatch(kind: Watch.connection, index: control.token(connection))
+    _ = ring.unwatch(.connection, index: control.token(connection))
     control.close(connection)
     if case .host(let place) = kind {
       setPhase(.closing, ofPlace: place)

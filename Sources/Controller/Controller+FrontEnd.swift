@@ -1,24 +1,16 @@
 import BatonOwnership
+import BatonRing
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
+import BatonSystem
 import Glibc
 
-/// Something that a front end had done on the controller's ring has ended.
-public struct FrontEndEvent: Sendable {
-  /// What it was, in the front end's words: one of `Storage.frontEndKinds`.
-  public let kind: UInt8
-  /// Which.
-  public let index: UInt32
-  /// What the kernel said: a count, a descriptor, or -errno.
-  public let result: Int32
-}
-
-/// Events that wait for the front end: taken from the ring in the controller's turn, and handled in the front end's.
+/// Completions of a front end's operations that wait for it: taken from the ring in the controller's turn, and handled in the front end's.
 ///
 /// While there is no room for another one nothing is taken from the ring, which holds on to them.
 struct FrontEndEvents: ~Copyable {
-  private let events: UnsafeMutablePointer<FrontEndEvent>
+  private let events: UnsafeMutablePointer<RingEvent>
   private var head = 0
   private var tail = 0
   /// Connections that the front end has: a controller that leaves waits for them to be ended.
@@ -39,12 +31,12 @@ struct FrontEndEvents: ~Copyable {
     @inline(__always) get { tail &- head < Self.capacity }
   }
 
-  mutating func append(_ event: FrontEndEvent) {
+  mutating func append(_ event: RingEvent) {
     (events + tail & (Self.capacity - 1)).initialize(to: event)
     tail &+= 1
   }
 
-  mutating func next() -> FrontEndEvent? {
+  mutating func next() -> RingEvent? {
     if head == tail { return nil }
     defer { head &+= 1 }
     return events[head & (Self.capacity - 1)]
@@ -54,36 +46,7 @@ struct FrontEndEvents: ~Copyable {
 // What a front end in the controller's own process and thread needs of it. Its requests it submits as a host does.
 extension Controller {
   /// The next operation of the front end that has ended.
-  public mutating func nextFrontEndEvent() -> FrontEndEvent? { frontEnd.next() }
-
-  /// Begins a receive, see `Storage.receive`; it goes to the kernel at the end of the next turn, with all the others.
-  public mutating func receive(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, isEmpty: Bool, kind: UInt8, index: UInt32
-  ) -> Bool {
-    storage.receive(descriptor, message, isEmpty: isEmpty, kind: kind, index: index)
-  }
-
-  /// Begins a send, see `Storage.send`.
-  public mutating func send(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
-  ) -> Bool {
-    storage.send(descriptor, message, kind: kind, index: index)
-  }
-
-  /// Begins to accept one connection, see `Storage.accept`.
-  public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
-    storage.accept(listener, kind: kind, index: index)
-  }
-
-  /// Begins to wait for a descriptor, see `Storage.waitToRead`.
-  public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    storage.waitToRead(descriptor, kind: kind, index: index)
-  }
-
-  /// Ends an operation of the front end, see `Storage.cancel`.
-  public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
-    storage.cancel(kind: kind, index: index)
-  }
+  public mutating func nextFrontEndEvent() -> RingEvent? { frontEnd.next() }
 
   // MARK: How it stands
 

@@ -1,6 +1,8 @@
 import BatonOwnership
+import BatonRing
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 
@@ -41,12 +43,12 @@ extension Controller {
     // The word speaks of this life from the moment that it has resumed or displaced the other one.
     let hasEntered = membership.current.incarnation(identity) == incarnation
     let hasWorked = hasEntered ? resume(at: now) : join(at: now)
-    if storage.mustSubmit { submit() }
+    if mustSubmit { submit() }
     return hasWorked
   }
 
   mutating func waitToJoin() {
-    storage.ring.wait(nanoseconds: Self.joinLookNanoseconds)
+    ring.wait(nanoseconds: Self.joinLookNanoseconds)
   }
 
   /// Tries to become a member. True when something has changed.
@@ -153,7 +155,7 @@ extension Controller {
       return
     }
     peer.descriptor = descriptor
-    if storage.watch(descriptor, kind: Watch.peer, index: peer.token) { submit() }
+    if ring.watch(descriptor, for: .peerProcess, index: peer.token) { submit() }
   }
 
   /// Waits for the mark on the life lock, which comes long before the pidfd tells. The lock is taken some time after
@@ -161,7 +163,7 @@ extension Controller {
   private mutating func watchPeersLife() {
     guard !peer.isLifeWatched, peer.descriptor >= 0, let expected = peerRecord.life.announceWaiter() else { return }
     let word = peerRecord.life.word
-    if storage.watchFutex(word.address, while: expected, kind: Watch.life, index: peer.token) {
+    if ring.watchFutex(word.address, while: expected, for: .peerLife, index: peer.token) {
       peer.isLifeWatched = true
       submit()
     }
@@ -174,7 +176,7 @@ extension Controller {
 
   /// The other one is gone: nobody is watched.
   mutating func endPeerWatch() {
-    if peer.descriptor >= 0 { _ = storage.unwatch(kind: Watch.peer, index: peer.token) }
+    if peer.descriptor >= 0 { _ = ring.unwatch(.peerProcess, index: peer.token) }
     peer.end()
   }
 

@@ -2,6 +2,7 @@ import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 
 // Ownership: asking for functions, noticing grants, relinquishing.
 extension Controller {

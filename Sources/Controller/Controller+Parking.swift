@@ -1,8 +1,10 @@
 import BatonChannel
 import BatonOwnership
+import BatonRing
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 
@@ -28,7 +30,7 @@ extension Controller {
     if !hasJoined { return waitToJoin() }
     if stop != .running {
       // Clients of the front end may take their time to read the last replies.
-      if frontEnd.connections > 0 { storage.wait(nanoseconds: Self.farewellWaitNanoseconds) }
+      if frontEnd.connections > 0 { ring.wait(nanoseconds: Self.farewellWaitNanoseconds) }
       return
     }
     // A function that waits for its residency is work that is due in no time; who is served by it may need the core.
@@ -37,9 +39,9 @@ extension Controller {
       return
     }
     lieDown()
-    if findsNothing(), !storage.mustSubmit, listen() {
+    if findsNothing(), !mustSubmit, listen() {
       count(.parks)
-      storage.wait(nanoseconds: sleepNanoseconds(Self.idleWaitNanoseconds, at: readClock()))
+      ring.wait(nanoseconds: sleepNanoseconds(Self.idleWaitNanoseconds, at: readClock()))
       lookAtPeer(at: readClock())
       if attentionCount == 0 { sweep(all: true) }
       keepHouse()
@@ -54,7 +56,7 @@ extension Controller {
   mutating func rest() -> Bool {
     if awaitsResidency || stop != .running {
       // The loop turns on without a sleep, and without the call that gives the kernel what is prepared.
-      if storage.mustSubmit { submit() }
+      if mustSubmit { submit() }
       return true
     }
     let now = readClock()
@@ -70,8 +72,8 @@ extension Controller {
     lieDown()
     if findsNothing(), isStillMember, listen() {
       count(.parks)
-      storage.wait(nanoseconds: sleepNanoseconds(Self.restNanosecondsMax, at: now))
-      hasWoken = storage.hasCompletion
+      ring.wait(nanoseconds: sleepNanoseconds(Self.restNanosecondsMax, at: now))
+      hasWoken = ring.hasCompletion
     }
     getUp()
     return hasWoken
@@ -87,10 +89,10 @@ extension Controller {
     // Once an answer, so that who has gone away costs one spin. And not while the storage is at work: clients wait for
     // that, and its end takes as long as it takes.
     guard restTrial.spins, answered != spunAtAnswer, storage.inFlight == 0 else { return false }
-    if storage.mustSubmit {
+    if mustSubmit {
       submit()
       // Something of this loop's own that ended at once, a send say.
-      if storage.hasCompletion { return true }
+      if ring.hasCompletion { return true }
     }
     spunAtAnswer = answered
     let limit = min(nanoseconds, Self.clientSpinNanosecondsMax / Self.wakesSpared) * Self.wakesSpared
@@ -98,7 +100,7 @@ extension Controller {
       // A grant may come without a hint, of a function that both controllers want.
       if attentionCount > 0, hasGrant() { return true }
       for _ in 0..<Self.looksPerClock {
-        if storage.hasCompletion || link.hasHint { return true }
+        if ring.hasCompletion || link.hasHint { return true }
         baton_spin_hint()
       }
     }
@@ -216,8 +218,8 @@ extension Controller {
 
   private mutating func arm(_ doorbell: Int, _ word: SharedSleepWord) -> Bool {
     guard
-      storage.watchFutex(
-        word.futex.address, while: UInt32(SharedSleepWord.State.listening.rawValue), kind: Watch.doorbell,
+      ring.watchFutex(
+        word.futex.address, while: UInt32(SharedSleepWord.State.listening.rawValue), for: .doorbell,
         index: UInt32(truncatingIfNeeded: doorbell))
     else { return false }
     sleep.doorbells[doorbell] = .armed
@@ -243,7 +245,7 @@ extension Controller {
   mutating func endListening(_ channel: Int) {
     if sleep.doorbells[channel] != .armed { return }
     // Where the ring does not even take this, the wait stays until it is rung, or until the ring goes; one a place.
-    _ = storage.cancel(kind: Watch.doorbell, index: UInt32(truncatingIfNeeded: channel))
+    _ = ring.cancel(.doorbell, index: UInt32(truncatingIfNeeded: channel))
     sleep.doorbells[channel] = .ending
   }
 }

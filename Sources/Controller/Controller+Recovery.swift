@@ -3,6 +3,7 @@ import BatonOwnership
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 
@@ -436,7 +437,8 @@ extension Controller {
     let address = channels[Int(request.pointee.channel)].arena + Int(request.pointee.buffer)
     let disposition = storage.start(
       .write, unit: Int(request.pointee.unit), offset: request.pointee.offset, length: request.pointee.length,
-      address: address, isDurable: false, lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index))
+      address: address, isDurable: false, lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index),
+      on: ring)
     guard case .started = disposition else { return false }
     request.pointee.flags |= AcceptedRequest.Flag.twice
     enlistWrite(request, index: index)

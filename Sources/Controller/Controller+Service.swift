@@ -1,5 +1,6 @@
 import BatonChannel
 import BatonOwnership
+import BatonRing
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
@@ -45,13 +46,13 @@ extension Controller {
     let disposition = storage.start(
       operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: request.pointee.isDurable, mustBeFast: request.pointee.mustBeFast,
-      lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index))
+      lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index), on: ring)
     switch disposition {
     case .started:
       if storage.needsStep(unit: unit) { charge(request, operation.unsafelyUnwrapped, isStarted: true) }
       if storage.hasPieces { mustLook = true }
       if request.pointee.changesUnit { enlistWrite(request, index: index) }
-      if storage.hasBatch { submit() }
+      if ring.prepared >= Storage.batch { submit() }
       return true
     case .completed(let result):
       if storage.needsStep(unit: unit) { charge(request, operation.unsafelyUnwrapped, isStarted: false) }
@@ -85,17 +86,19 @@ extension Controller {
   @inline(__always)
   mutating func takeCompletions() -> Int {
     var taken = 0
-    while taken < Self.completionBatchMax, frontEnd.hasRoom, let event = storage.next() {
+    while taken < Self.completionBatchMax, frontEnd.hasRoom, let completion = ring.next() {
       taken += 1
-      switch event {
-      case .completed(let token, let result): finish(Int32(truncatingIfNeeded: token), result)
-      case .ready(let kind, let index, let result, _) where Storage.frontEndKinds.contains(kind):
-        frontEnd.append(FrontEndEvent(kind: kind, index: index, result: result))
-      case .ready(let kind, let index, let result, let hasMore):
+      let owner = completion.token.owner
+      if owner == .storage {
+        switch storage.advance(completion.token.index, result: completion.result, on: ring) {
+        case .completed(let token, let result): finish(Int32(truncatingIfNeeded: token), result)
+        case .progressed: beatWithinTurn()
+        }
+      } else if owner.isOfFrontEnd {
+        frontEnd.append(completion)
+      } else if owner != .nobody {
         mustLook = true
-        controlReady(kind: kind, index: index, result: result, hasMore: hasMore)
-      // It may have been a piece of something long that is done in this thread.
-      case .progressed: beatWithinTurn()
+        controlReady(completion)
       }
     }
     // What was held for a write that has ended, and what was recovered.

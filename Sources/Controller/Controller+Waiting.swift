@@ -2,6 +2,7 @@ import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 
@@ -75,7 +76,7 @@ extension Controller {
     if !hasWorked, !storage.hasStalled { return rest() }
     // More to do than is good for those who wait for the kernel.
     defersSubmission = false
-    if storage.mustSubmit, stop == .running { submit() }
+    if mustSubmit, stop == .running { submit() }
     return true
   }
 

@@ -1,8 +1,10 @@
 import BatonChannel
 import BatonOwnership
+import BatonRing
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 import Logging
@@ -40,6 +42,8 @@ public struct Controller: ~Copyable {
   let usesMembarrier: Bool
 
   var storage: Storage
+  /// Whatever this controller gives to the kernel, and what a front end in its loop gives to it.
+  package let ring: Ring
   var link: Link
   var requests: AcceptedRequests
   let functions: UnsafeMutablePointer<FunctionState>
@@ -209,6 +213,8 @@ public struct Controller: ~Copyable {
         life: StorageLife(
           controllerIndex: identity.index, incarnation: incarnation, subsystem: region.header.generation))
     }
+    // After the units: the kernel takes down what was opened last first, and a dead controller's ring before its files.
+    let ring = try Self.starting(record, incarnation) { () throws(BatonError) in try Ring() }
     var control = try Self.starting(record, incarnation) { () throws(BatonError) in
       try ControlConnections(listeningAt: subsystem.location.socket(of: identity))
     }
@@ -259,11 +265,12 @@ public struct Controller: ~Copyable {
     sleep = SleepState(listens: options.listensToWords)
     self.region = region
     self.storage = storage
+    self.ring = ring
     control.peerSocketPath = subsystem.location.socket(of: identity.peer)
     self.control = control
     record.parked.say(.awake)
     watchControl()
-    let granted = self.storage.ring.grantedFlags
+    let granted = self.ring.grantedFlags
     options.logger.info(
       """
       controller \(identity) starts with \(units.count) units of '\(subsystem.location.name)', \
@@ -289,7 +296,7 @@ public struct Controller: ~Copyable {
     // While the seat is still held: a successor that takes it makes a socket of its own there.
     unlink(control.path)
     // Memory that the kernel may still write to stays mapped, for ever if need be.
-    if hasGivenUp || !storage.drain() { return }
+    if hasGivenUp || !storage.drain(ring) { return }
     for place in 0..<Journal.hostPlaces where hosts[place].hasMemory {
       (hostMemories + place).deinitialize(count: 1)
     }
@@ -358,13 +365,13 @@ public struct Controller: ~Copyable {
     record.beat.storeRelaxed(turns)
     if !isStillMember { return stopFenced() }
     var work = 0
-    if storage.hasCompletion { work &+= takeCompletions() }
+    if ring.hasCompletion { work &+= takeCompletions() }
     // What was held for a write that has just ended goes before what comes now.
     if mustLook, takeover.hasReleases { work &+= releaseHeld() }
     work &+= pollChannels()
     if link.hasHint { work &+= readLink() }
     if attentionCount > 0 { work &+= attend() }
-    if storage.mustSubmit, !defersSubmission { submit() }
+    if mustSubmit, !defersSubmission { submit() }
     if concernsPeer { ringPeer() }
     if mustLook || turns & (Self.lookTurns - 1) == 0 { work &+= lookAround() }
     if touchedCount > 0 { wakeHosts() }
@@ -387,7 +394,7 @@ public struct Controller: ~Copyable {
     if hasExpelled { disconnectExpelled() }
     if stop != .running { continueStop() }
     // What has been prepared in here is not left until the next turn: the loop may go to sleep.
-    if storage.mustSubmit, !defersSubmission { submit() }
+    if mustSubmit, !defersSubmission { submit() }
     if concernsPeer { ringPeer() }
     mustLook =
       takeover.isUnderWay || takeover.hasReleases || acceptsMore || stop != .running || storage.hasPieces
@@ -432,6 +439,11 @@ public struct Controller: ~Copyable {
     if countdown.pointee == 0 { kill(getpid(), SIGSTOP) }
   }
 
+  /// Whether anything is to be given to the kernel.
+  var mustSubmit: Bool {
+    @inline(__always) get { ring.prepared > 0 || storage.hasStalled }
+  }
+
   /// Gives prepared operations to the kernel. A kernel that takes none at present is asked again next turn.
   ///
   /// The look at the membership word stands as close before the system call as it can: what a fenced controller that
@@ -440,7 +452,8 @@ public struct Controller: ~Copyable {
     reach(.submissionBefore)
     if hasJoined, !isStillMember { return }
     defer { reach(.submissionAfter) }
-    let result = storage.submit()
+    let result = ring.submit()
+    storage.resume(on: ring)
     if result < 0, result != -EAGAIN, result != -EBUSY, result != -EINTR {
       options.logger.critical(
         "controller \(identity): io_uring refuses submissions: \(String(cString: strerror(-result)))")

@@ -1,5 +1,6 @@
 import BatonChannel
 import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,5 +1,3 @@
-import BatonSharedMemory
-
 /// How many log lines hosts can cause: of each kind a few at once, and after that a few a second. A log is read by
 /// people, and a disk that is full of lines is somebody's outage.
 ///

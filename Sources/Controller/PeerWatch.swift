@@ -1,5 +1,5 @@
-import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 import Logging
 import Synchronization
 

@@ -1,7 +1,7 @@
 import BatonChannel
 import BatonOwnership
-import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 
 /// The subsystem and the controller that answered.

@@ -2,6 +2,7 @@ import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 

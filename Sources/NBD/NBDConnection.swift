@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// One client's connection: the NBD protocol as a state machine that does no I/O, reads no clock and, after `init`,

@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 
 /// A unit as NBD clients see it.
 public struct NBDExport: Sendable {

@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -2,7 +2,7 @@ import BatonChannel
 import BatonController
 import BatonHost
 import BatonNBD
-import BatonSharedMemory
+import BatonRing
 import BatonSubsystem
 import CBatonShims
 import Glibc
@@ -179,9 +179,9 @@ extension NBDServer {
         markDirty(place)
         return hasWorked
       }
-      if controller.receive(
+      if controller.ring.receive(
         state.pointee.socket, messages + 2 * place,
-        isEmpty: connection.pointee.awaitsReply || connection.pointee.isIdle, kind: Kind.receive,
+        isEmpty: connection.pointee.awaitsReply || connection.pointee.isIdle, for: .clientReceive,
         index: UInt32(truncatingIfNeeded: place))
       {
         state.pointee.owesReceive = false
@@ -237,8 +237,8 @@ extension NBDServer {
     if state.pointee.owesSend {
       if sent >= Self.sentAtOnceMax {
         isLeft = true
-      } else if controller.send(
-        state.pointee.socket, messages + (2 * place + 1), kind: Kind.send, index: UInt32(truncatingIfNeeded: place))
+      } else if controller.ring.send(
+        state.pointee.socket, messages + (2 * place + 1), for: .clientSend, index: UInt32(truncatingIfNeeded: place))
       {
         state.pointee.owesSend = false
         underWay += 1

@@ -1,7 +1,8 @@
 import BatonController
 import BatonNBD
-import BatonSharedMemory
+import BatonRing
 import BatonStorage
+import BatonSystem
 import CBatonShims
 import Glibc
 import Synchronization
@@ -91,7 +92,7 @@ extension NBDServer {
   /// Has the ring wait for answers, while there are some to come.
   mutating func waitForExtents(_ controller: inout Controller) {
     if extents.asked == 0 || extents.isWaiting { return }
-    extents.isWaiting = controller.waitToRead(extents.bell, kind: Kind.extents, index: 0)
+    extents.isWaiting = controller.ring.waitToRead(extents.bell, for: .extents, index: 0)
     // The ring has no room at present.
     if !extents.isWaiting { mustTend = true }
   }

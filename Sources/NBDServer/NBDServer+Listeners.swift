@@ -1,6 +1,7 @@
 import BatonChannel
 import BatonController
-import BatonSharedMemory
+import BatonRing
+import BatonSystem
 import CBatonShims
 import Glibc
 
@@ -42,7 +43,7 @@ extension NBDServer {
         acquisition.endAsking()
         bind(wasAnswered: false, &controller, now)
       } else if acquisition.asked >= 0, !acquisition.isWaiting {
-        acquisition.isWaiting = controller.waitToRead(acquisition.asked, kind: Kind.ask, index: 0)
+        acquisition.isWaiting = controller.ring.waitToRead(acquisition.asked, for: .handedListeners, index: 0)
       }
       return
     }
@@ -61,7 +62,7 @@ extension NBDServer {
       acquisition.asked = socket.release()
       acquisition.askedAt = now
       acquisition.isWaiting =
-        acquisition.isWaiting || controller.waitToRead(acquisition.asked, kind: Kind.ask, index: 0)
+        acquisition.isWaiting || controller.ring.waitToRead(acquisition.asked, for: .handedListeners, index: 0)
     } catch {
       // The peer is not running.
       bind(wasAnswered: error.code == .missing, &controller, now)
@@ -218,9 +219,9 @@ extension NBDServer {
         guard !listeners[index].isArmed, listeners[index].waiting < 0, listeners[index].restsUntil <= now,
           hasPlace(isTCP: listeners[index].isTCP) || longestIdle(now) != nil
         else { continue }
-        listeners[index].isArmed = controller.accept(listeners[index].socket, kind: Kind.accept, index: number)
+        listeners[index].isArmed = controller.ring.accept(listeners[index].socket, for: .clientAccept, index: number)
       } else if listeners[index].isArmed, !listeners[index].isCancelled {
-        listeners[index].isCancelled = controller.cancel(kind: Kind.accept, index: number)
+        listeners[index].isCancelled = controller.ring.cancel(.clientAccept, index: number)
       }
     }
     // Asked for again at once; this costs only further turns of this loop.

@@ -3,8 +3,9 @@ import BatonController
 import BatonHost
 import BatonNBD
 import BatonOwnership
-import BatonSharedMemory
+import BatonRing
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 import Logging
@@ -53,15 +54,6 @@ public struct NBDServer: ~Copyable {
     /// Bytes moved so far, and when they had last grown.
     var progress: UInt64 = 0
     var progressAt: UInt64 = 0
-  }
-
-  /// The kinds of its operations on the ring.
-  enum Kind {
-    static let accept: UInt8 = 128
-    static let receive: UInt8 = 129
-    static let send: UInt8 = 130
-    static let ask: UInt8 = 131
-    static let extents: UInt8 = 132
   }
 
   let identity: ControllerIdentity
@@ -243,10 +235,10 @@ public struct NBDServer: ~Copyable {
     }
   }
 
-  private mutating func take(_ event: FrontEndEvent, _ controller: inout Controller) {
-    let index = Int(event.index)
-    switch event.kind {
-    case Kind.receive:
+  private mutating func take(_ event: RingEvent, _ controller: inout Controller) {
+    let index = Int(event.token.index)
+    switch event.token.owner {
+    case .clientReceive:
       underWay -= 1
       markDirty(index)
       if event.result == -EAGAIN || event.result == -EINTR {
@@ -254,7 +246,7 @@ public struct NBDServer: ~Copyable {
       } else {
         connections[index].endReceive(Int(event.result))
       }
-    case Kind.send:
+    case .clientSend:
       underWay -= 1
       markDirty(index)
       if event.result == -EAGAIN || event.result == -EINTR {
@@ -262,12 +254,12 @@ public struct NBDServer: ~Copyable {
       } else {
         connections[index].endSend(Int(event.result))
       }
-    case Kind.accept: accepted(index, event.result, &controller)
-    case Kind.ask:
+    case .clientAccept: accepted(index, event.result, &controller)
+    case .handedListeners:
       acquisition.isWaiting = false
       mustTend = true
-    case Kind.extents: takeExtents(&controller)
-    default: break
+    case .extents: takeExtents(&controller)
+    case .storage, .listener, .connection, .signals, .peerProcess, .peerLife, .doorbell, .nobody: break
     }
   }
 

@@ -1,5 +1,3 @@
-import BatonSharedMemory
-
 /// The owner of a function: one 64-bit word, and its legal transitions.
 ///
 /// Invariants:

@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 
 /// How long an owner keeps a function, at least, when its peer wants it too.
 public enum ResidencyPolicy: Sendable, Equatable {

@@ -1,4 +1,5 @@
 import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,4 +1,5 @@
-import BatonSharedMemory
+import BatonRing
+import BatonSystem
 import CBatonShims
 import CLiburing
 import Glibc
@@ -28,13 +29,11 @@ public struct Storage: ~Copyable {
     case started
   }
 
-  /// The result of `next`.
+  /// What came of a completion, or of a piece.
   @frozen
   public enum Event {
     /// An operation ended: the caller's token, and 0 or -errno.
     case completed(token: UInt64, result: Int32)
-    /// A descriptor that the caller watches is ready; watch it again unless `hasMore`.
-    case ready(kind: UInt8, index: UInt32, result: Int32, hasMore: Bool)
     /// A step of an operation ended and another began. Nothing for the caller.
     case progressed
   }
@@ -66,8 +65,6 @@ public struct Storage: ~Copyable {
   @usableFromInline
   enum Phase: UInt8 { case delay, transfer, sync }
 
-  /// The controller's io_uring, for waiting and for looking whether anything is prepared.
-  public var ring: Ring
   @usableFromInline let backends: UnsafeMutableBufferPointer<Backend>
   @usableFromInline let steps: UnsafeMutableBufferPointer<Step>
   @usableFromInline var firstFree: Int32
@@ -129,14 +126,6 @@ public struct Storage: ~Copyable {
       for backend in opened { backend.close() }
       throw error
     }
-    // After the units: the kernel takes down what was opened last first, and a dead controller's ring before its files.
-    let ring: Ring
-    do throws(BatonError) {
-      ring = try Ring()
-    } catch {
-      for backend in opened { backend.close() }
-      throw error
-    }
     self.life = life
     backends = .allocate(capacity: opened.count)
     _ = backends.initialize(from: opened)
@@ -146,7 +135,6 @@ public struct Storage: ~Copyable {
     firstFree = 0
     lanes = Lanes(capacity: Self.lanesMax)
     freeSteps = Self.operationsMax
-    self.ring = ring
   }
 
   deinit {
@@ -158,8 +146,8 @@ public struct Storage: ~Copyable {
   /// Waits until the kernel works on nothing any more, and starts nothing that is left: the storage is unusable
   /// after this. Needed before a host's arena is unmapped: the kernel writes into it until the last operation ends.
   ///
-  /// - Returns: false if something is still in flight after `drainWaitsMax`.
-  public func drain() -> Bool {
+  /// - Returns: false when something is still under way after `drainWaitsMax`.
+  public func drain(_ ring: borrowing Ring) -> Bool {
     var underWay = inFlight
     // What this thread does itself is not the kernel's. Steps that found no room in the ring are not yet, and never
     // will be.
@@ -173,7 +161,7 @@ public struct Storage: ~Copyable {
     while underWay > 0, waits < Self.drainWaitsMax {
       ring.wait(nanoseconds: 10_000_000)
       while let completion = ring.next() {
-        if completion.token >> 56 == 0 { underWay -= 1 }
+        if completion.token.owner == .storage { underWay -= 1 }
       }
       waits += 1
     }
@@ -204,23 +192,24 @@ public struct Storage: ~Copyable {
   /// `lane` names the client it is for, below `lanesMax`: work in pieces is done lane by lane in turn.
   ///
   /// Null units are done when this returns, and short operations on memory units and on files on tmpfs. Longer ones on
-  /// memory units are done by `nextPiece`. Of others nothing is given to the kernel before `submit`.
+  /// memory units are done by `nextPiece`. Others are prepared in the ring: nothing is given to the kernel before that
+  /// is submitted.
   @inlinable @inline(__always)
   public mutating func start(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
-    isDurable: Bool, mustBeFast: Bool = false, lane: Int = 0, token: UInt64
+    isDurable: Bool, mustBeFast: Bool = false, lane: Int = 0, token: UInt64, on ring: borrowing Ring
   ) -> Disposition {
     let backend = backends.baseAddress! + unit
     if backend.pointee.geometry.kind == .null, !backend.pointee.hasFaults { return .completed(0) }
     return startSlowly(
       operation, unit: unit, offset: offset, length: length, address: address, isDurable: isDurable,
-      mustBeFast: mustBeFast, lane: lane, token: token)
+      mustBeFast: mustBeFast, lane: lane, token: token, on: ring)
   }
 
   @usableFromInline
   mutating func startSlowly(
     _ operation: Operation, unit: Int, offset: UInt64, length: UInt64, address: UnsafeMutableRawPointer?,
-    isDurable: Bool, mustBeFast: Bool, lane: Int, token: UInt64
+    isDurable: Bool, mustBeFast: Bool, lane: Int, token: UInt64, on ring: borrowing Ring
   ) -> Disposition {
     let backend = backends.baseAddress! + unit
     let faults = backend.pointee.faults
@@ -277,7 +266,7 @@ public struct Storage: ~Copyable {
         tv_sec: Int64(faults.delayNanoseconds / 1_000_000_000),
         tv_nsec: Int64(faults.delayNanoseconds % 1_000_000_000))
     }
-    _ = again(index)
+    _ = again(index, ring)
     return .started
   }
 
@@ -287,29 +276,24 @@ public struct Storage: ~Copyable {
     firstStalled = index
   }
 
-  /// Whether anything must be given to the kernel.
-  @inlinable @inline(__always)
-  public var mustSubmit: Bool { ring.prepared > 0 || firstStalled >= 0 }
-
-  /// Whether as many operations are prepared as should be given to the kernel in one call.
+  /// Prepared entries that should be given to the kernel in one call, and no more.
   ///
   /// Two: of more than two (`IO_PLUG_THRESHOLD` in io_uring/io_uring.c) the kernel keeps all back until the last one is
   /// prepared (`blk_start_plug`), and gives them to the device together. A disk then does nothing while a batch is
   /// being made, and works on a whole batch while nobody makes one: at depth 32 that costs more than system calls do.
-  public var hasBatch: Bool { ring.prepared >= 2 }
+  public static let batch = 2
 
-  /// Whether something found no room in the ring, and waits for `submit`.
+  /// Whether something found no room in the ring, and waits for `resume`.
+  @inlinable @inline(__always)
   public var hasStalled: Bool { firstStalled >= 0 }
 
-  /// Gives what is prepared to the kernel, and prepares what found no room before. 0 or more, or -errno.
-  public mutating func submit() -> CInt {
-    let result = ring.submit()
+  /// The ring has been submitted: prepares what found no room in it before.
+  public mutating func resume(on ring: borrowing Ring) {
     while firstStalled >= 0, ring.hasRoom {
       let index = firstStalled
       firstStalled = steps[Int(index)].next
-      if !issue(index) { stall(index) }
+      if !issue(index, ring) { stall(index) }
     }
-    return result
   }
 
   /// Whether an operation on this unit may take one of the places, or is always over when `start` returns.
@@ -350,12 +334,12 @@ public struct Storage: ~Copyable {
     return backend.geometry.kind == .null && !backend.hasFaults
   }
 
-  /// A blank entry, see `Ring.entry`; what is prepared is submitted when there is no room for one.
-  func entry() -> UnsafeMutablePointer<baton_uring_sqe>? { ring.entry() }
-
   /// Prepares the entry for a step's present phase. False when the ring takes nothing.
-  private mutating func issue(_ index: Int32) -> Bool {
-    guard let sqe = entry() else { return false }
+  private func issue(_ index: Int32, _ ring: borrowing Ring) -> Bool {
+    ring.prepare(.storage, UInt32(bitPattern: index)) { fill($0, for: index) }
+  }
+
+  private func fill(_ sqe: UnsafeMutablePointer<baton_uring_sqe>, for index: Int32) {
     let step = steps.baseAddress! + Int(index)
     let backend = backends.baseAddress! + Int(step.pointee.unit)
     let descriptor = backend.pointee.descriptor
@@ -405,85 +389,11 @@ public struct Storage: ~Copyable {
         }
       }
     }
-    baton_sqe_set_token(sqe, UInt64(UInt32(bitPattern: index)))
-    return true
   }
 
-  /// Asks to be told whenever `descriptor` can be read: `Event.ready` with this kind (not 0) and index.
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func watch(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
-    guard let sqe = entry() else { return false }
-    baton_prep_poll_multishot(sqe, descriptor, UInt32(POLLIN))
-    baton_sqe_set_token(sqe, Self.token(kind, index))
-    return true
-  }
-
-  /// Asks to be told when the futex word at `address` is woken, or is not `expected` in the first place: one
-  /// `Event.ready` with this kind (not 0) and index. Its result is -EINVAL where the kernel cannot do this (before
-  /// 6.7).
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func watchFutex(
-    _ address: UnsafeMutableRawPointer, while expected: UInt32, kind: UInt8, index: UInt32
-  ) -> Bool {
-    precondition(kind != 0 && kind != UInt8.max, "kinds 0 and 255 are storage's own")
-    guard let sqe = entry() else { return false }
-    baton_prep_futex_wait(sqe, address, UInt64(expected))
-    baton_sqe_set_token(sqe, Self.token(kind, index))
-    return true
-  }
-
-  /// Ends a watch. Needed before the descriptor is closed: the ring holds on to the file until then.
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func unwatch(kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = entry() else { return false }
-    io_uring_prep_poll_remove(sqe, Self.token(kind, index))
-    baton_sqe_set_token(sqe, Self.nobodysToken)
-    return true
-  }
-
-  /// Ends a watch of a futex word, or an operation of a front end: its event comes, with -ECANCELED or with what it
-  /// brought before. The word may be unmapped meanwhile: the kernel looks at it when the watch begins and not again.
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func cancel(kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = entry() else { return false }
-    io_uring_prep_cancel64(sqe, Self.token(kind, index), 0)
-    baton_sqe_set_token(sqe, Self.nobodysToken)
-    return true
-  }
-
-  /// The content of a completion for the floors above, see `Ring`.
-  static func token(_ kind: UInt8, _ index: UInt32) -> UInt64 { UInt64(kind) << 56 | UInt64(index) }
-
-  /// The token for the end of a cancellation, which nobody waits for.
-  private static let nobodysToken = token(UInt8.max, 0)
-
-  /// Whether anything happened, or the kernel wants to be entered to say so. Two loads.
-  @inlinable @inline(__always)
-  public var hasCompletion: Bool { ring.hasCompletion }
-
-  /// The next event, if any.
-  @inlinable @inline(__always)
-  public mutating func next() -> Event? {
-    guard let completion = ring.next() else { return nil }
-    let kind = UInt8(truncatingIfNeeded: completion.token >> 56)
-    if kind != 0 {
-      // 255: the removal of a watch reports its own end.
-      if kind == UInt8.max { return .progressed }
-      return .ready(
-        kind: kind, index: UInt32(truncatingIfNeeded: completion.token), result: completion.result,
-        hasMore: completion.hasMore)
-    }
-    return advance(Int32(truncatingIfNeeded: completion.token), result: completion.result)
-  }
-
-  /// One step of an operation ended: goes on to the next, or ends the operation.
-  @usableFromInline
-  mutating func advance(_ index: Int32, result: Int32) -> Event {
+  /// One of its entries has ended (`RingOwner.storage`): goes on to the operation's next step, or ends it.
+  public mutating func advance(_ index: UInt32, result: Int32, on ring: borrowing Ring) -> Event {
+    let index = Int32(bitPattern: index)
     let step = steps.baseAddress! + Int(index)
     let backend = backends.baseAddress! + Int(step.pointee.unit)
     if step.pointee.phase == .delay {
@@ -493,11 +403,11 @@ public struct Storage: ~Copyable {
       case .null: return end(index, 0)
       case .memory, .file, .blockDevice: step.pointee.phase = .transfer
       }
-      return again(index)
+      return again(index, ring)
     }
     if result == -EAGAIN || result == -EINTR {
       step.pointee.retries += 1
-      return step.pointee.retries > Self.retriesMax ? end(index, result) : again(index)
+      return step.pointee.retries > Self.retriesMax ? end(index, result) : again(index, ring)
     }
     step.pointee.retries = 0
     if step.pointee.phase == .sync { return end(index, min(result, 0)) }
@@ -505,22 +415,22 @@ public struct Storage: ~Copyable {
     case .flush, .readInPlace: return end(index, min(result, 0))
     case .discard:
       // A discard is advice. A file system that has no holes may ignore it.
-      return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0))
-    case .read, .write: return transferred(index, result)
+      return result == -EOPNOTSUPP ? end(index, 0) : finish(index, min(result, 0), ring)
+    case .read, .write: return transferred(index, result, ring)
     case .writeZeroes, .fillZeroes:
       let method = step.pointee.zeroing
-      if method == .writeZeroes { return transferred(index, result) }
+      if method == .writeZeroes { return transferred(index, result, ring) }
       guard result == -EOPNOTSUPP || result == -EINVAL || result == -ENOSYS else {
-        return finish(index, min(result, 0))
+        return finish(index, min(result, 0), ring)
       }
       backend.pointee.refuses(method)
       step.pointee.zeroing = zeroing(step.pointee.operation, backend.pointee, mustBeFast: step.pointee.mustBeFast)
       if step.pointee.mustBeFast, step.pointee.zeroing == .writeZeroes { return end(index, -EOPNOTSUPP) }
-      return again(index)
+      return again(index, ring)
     }
   }
 
-  private mutating func transferred(_ index: Int32, _ result: Int32) -> Event {
+  private mutating func transferred(_ index: Int32, _ result: Int32, _ ring: borrowing Ring) -> Event {
     let step = steps.baseAddress! + Int(index)
     if result < 0 { return end(index, result) }
     let count = UInt64(result)
@@ -529,25 +439,25 @@ public struct Storage: ~Copyable {
     step.pointee.remaining -= count
     step.pointee.offset += count
     step.pointee.address = step.pointee.address.map { $0 + Int(count) }
-    if step.pointee.remaining > 0 { return again(index) }
+    if step.pointee.remaining > 0 { return again(index, ring) }
     let isWholeWrite = step.pointee.operation == .write
     // RWF_DSYNC made each piece of a durable write durable; zeroes written otherwise are synced in the end.
-    return isWholeWrite || step.pointee.operation == .read ? end(index, 0) : finish(index, 0)
+    return isWholeWrite || step.pointee.operation == .read ? end(index, 0) : finish(index, 0, ring)
   }
 
   /// The transfer is over: a durable one that is not durable yet is synced.
-  private mutating func finish(_ index: Int32, _ result: Int32) -> Event {
+  private mutating func finish(_ index: Int32, _ result: Int32, _ ring: borrowing Ring) -> Event {
     if result < 0 || !steps[Int(index)].isDurable { return end(index, result) }
     steps[Int(index)].phase = .sync
-    return again(index)
+    return again(index, ring)
   }
 
   /// The step's next phase: the kernel's, or this thread's.
-  private mutating func again(_ index: Int32) -> Event {
+  private mutating func again(_ index: Int32, _ ring: borrowing Ring) -> Event {
     let step = steps.baseAddress! + Int(index)
     if step.pointee.phase == .transfer, backends[Int(step.pointee.unit)].geometry.kind == .memory {
       lanes.append(index, steps)
-    } else if !issue(index) {
+    } else if !issue(index, ring) {
       stall(index)
     }
     return .progressed

@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 
 /// The backing of a unit, as its creator names it.
 ///

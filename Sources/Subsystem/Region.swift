@@ -1,6 +1,7 @@
 import BatonOwnership
 import BatonSharedMemory
 import BatonStorage
+import BatonSystem
 import CBatonShims
 import Glibc
 

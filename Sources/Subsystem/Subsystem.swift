@@ -1,6 +1,6 @@
 import BatonOwnership
-import BatonSharedMemory
 import BatonStorage
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,5 +1,5 @@
 import BatonOwnership
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// The place of a subsystem: a folder with its region, its control sockets and its memory units.

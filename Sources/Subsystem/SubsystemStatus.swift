@@ -1,5 +1,6 @@
 import BatonOwnership
 import BatonSharedMemory
+import BatonSystem
 
 /// The state of a subsystem at one moment, read from its region without a controller's help.
 public struct SubsystemStatus: Sendable {

@@ -1,5 +1,5 @@
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import BatonTestSupport
 import Foundation
 import Glibc

@@ -1,4 +1,3 @@
-import BatonSharedMemory
 import BatonTestSupport
 import Foundation
 import Glibc

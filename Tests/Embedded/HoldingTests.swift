@@ -1,5 +1,4 @@
 import Baton
-import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
 import BatonTestSupport

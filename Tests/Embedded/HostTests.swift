@@ -2,8 +2,8 @@ import Baton
 import BatonChannel
 import BatonHost
 import BatonOwnership
-import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

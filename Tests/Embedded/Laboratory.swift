@@ -3,6 +3,7 @@ import BatonController
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import Glibc
 import Logging

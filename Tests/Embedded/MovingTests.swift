@@ -4,6 +4,7 @@ import BatonHost
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

@@ -1,7 +1,6 @@
 import Baton
 import BatonChannel
 import BatonOwnership
-import BatonSharedMemory
 import BatonSubsystem
 import BatonTestSupport
 import CBatonShims

@@ -3,6 +3,7 @@ import BatonChannel
 import BatonController
 import BatonHost
 import BatonOwnership
+import BatonRing
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
@@ -24,10 +25,9 @@ struct ParkingTests {
     word.initialize(to: 0)
     defer { word.deallocate() }
     do {
-      var storage = try Storage(units: [], life: StorageLife(controllerIndex: 0, incarnation: 1, subsystem: 1))
-      guard storage.watchFutex(word, while: 1, kind: 1, index: 0), storage.submit() == 1 else { return false }
-      guard case .ready(_, _, let result, _) = storage.next() else { return false }
-      return result == -EAGAIN
+      let ring = try Ring()
+      guard ring.watchFutex(word, while: 1, for: .doorbell, index: 0), ring.submit() == 1 else { return false }
+      return ring.next()?.result == -EAGAIN
     } catch {
       return false
     }

@@ -3,6 +3,7 @@ import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

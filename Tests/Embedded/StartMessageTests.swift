@@ -1,6 +1,6 @@
 import Baton
-import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import Logging
 import Synchronization

@@ -1,6 +1,5 @@
 import Baton
 import BatonChannel
-import BatonSharedMemory
 import BatonSubsystem
 import BatonTestSupport
 import Testing

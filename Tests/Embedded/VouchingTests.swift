@@ -2,6 +2,7 @@ import Baton
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

@@ -1,5 +1,5 @@
 import BatonNBD
-import BatonSharedMemory
+import BatonSystem
 import BatonTestSupport
 import Glibc
 import Testing

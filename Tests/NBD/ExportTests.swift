@@ -1,5 +1,4 @@
 import BatonNBD
-import BatonSharedMemory
 import BatonTestSupport
 import Testing
 

@@ -1,7 +1,6 @@
 import Baton
 import BatonNBD
 import BatonNBDServer
-import BatonSharedMemory
 import BatonSubsystem
 import BatonTestSupport
 import Glibc

@@ -1,8 +1,8 @@
 import Baton
 import BatonNBD
 import BatonNBDServer
-import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

@@ -1,4 +1,5 @@
 import BatonSharedMemory
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

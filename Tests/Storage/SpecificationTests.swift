@@ -1,5 +1,5 @@
-import BatonSharedMemory
 import BatonStorage
+import BatonSystem
 import BatonTestSupport
 import Testing
 

@@ -1,5 +1,6 @@
-import BatonSharedMemory
+import BatonRing
 import BatonStorage
+import BatonSystem
 import BatonTestSupport
 import Glibc
 
@@ -14,6 +15,7 @@ final class StorageRig {
   let buffer: UnsafeMutableRawBufferPointer
   let units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)]
   var storage: Storage
+  let ring: Ring
   private var tokens: UInt64 = 0
 
   static let bufferCount = 1 << 20
@@ -26,13 +28,14 @@ final class StorageRig {
     let folder = try rig?.folder ?? ScratchFolder(onTmpfs: onTmpfs)
     units = try rig?.units ?? Self.prepare(texts, in: folder)
     storage = try Storage(units: units, life: life, lockMillisecondsMax: 0)
+    ring = try Ring()
     self.folder = folder
     buffer = .allocate(byteCount: Self.bufferCount, alignment: 65536)
     buffer.initializeMemory(as: UInt8.self, repeating: 0)
   }
 
   deinit {
-    _ = storage.drain()
+    _ = storage.drain(ring)
     buffer.deallocate()
   }
 
@@ -64,9 +67,10 @@ final class StorageRig {
     tokens += 1
     let disposition = storage.start(
       operation, unit: unit, offset: offset, length: length, address: buffer.baseAddress! + buffered,
-      isDurable: isDurable, mustBeFast: mustBeFast, token: tokens)
+      isDurable: isDurable, mustBeFast: mustBeFast, token: tokens, on: ring)
     if case .completed(let result) = disposition { return (tokens, result) }
-    _ = storage.ring.submit()
+    _ = ring.submit()
+    storage.resume(on: ring)
     return (tokens, nil)
   }
 
@@ -76,12 +80,20 @@ final class StorageRig {
       while let piece = storage.nextPiece() {
         if case .completed(let token, let result) = piece.event { return (token, result) }
       }
-      while let event = storage.next() {
-        if case .completed(let token, let result) = event { return (token, result) }
-      }
-      if !storage.hasPieces { storage.ring.wait(nanoseconds: 10_000_000) }
+      if let ended = ended() { return ended }
+      if !storage.hasPieces { ring.wait(nanoseconds: 10_000_000) }
     }
     throw BatonError(.system, "storage", "an operation does not end")
+  }
+
+  /// The next operation that has ended in the ring, if any has.
+  func ended() -> (token: UInt64, result: Int32)? {
+    while let event = ring.next() {
+      if case .completed(let token, let result) = storage.advance(event.token.index, result: event.result, on: ring) {
+        return (token, result)
+      }
+    }
+    return nil
   }
 
   /// Does one operation from beginning to end: 0 or -errno.

@@ -2,6 +2,7 @@ import BatonOwnership
 import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc

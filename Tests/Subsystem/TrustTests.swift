@@ -1,6 +1,6 @@
-import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import Glibc
 import Testing

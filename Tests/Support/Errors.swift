@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 import Testing
 
 /// The error that `body` ends with; a failure of the test when it ends without one, or with another kind.

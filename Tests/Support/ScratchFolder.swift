@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// A folder of a test's own, removed with everything in it when the test lets go of it.

@@ -1,4 +1,3 @@
-import BatonSharedMemory
 import Glibc
 
 /// A file system of a test's own, mounted on a folder of its own: tmpfs of 1 MiB that a test may fill, or another kind.

@@ -1,6 +1,6 @@
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// The SHA-256 of its input, by sha256sum(1): the tool that a reader would use to check, and nothing to build.

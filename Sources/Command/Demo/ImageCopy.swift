@@ -1,6 +1,7 @@
 import Baton
 import BatonCommandKit
 import BatonSharedMemory
+import BatonSystem
 import FoundationEssentials
 import Glibc
 

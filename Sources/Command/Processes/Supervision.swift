@@ -1,7 +1,7 @@
 import ArgumentParser
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Controllers as child processes: one, or both of a subsystem. Starts each again when it ends (`RestartRule`), until

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 
 struct CreateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 struct ListCommand: ParsableCommand {

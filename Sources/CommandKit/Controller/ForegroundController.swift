@@ -1,6 +1,5 @@
 import ArgumentParser
 import Baton
-import BatonSharedMemory
 import Glibc
 import Logging
 

@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 import Synchronization

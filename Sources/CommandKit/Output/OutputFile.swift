@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// A file that the user has named for a report. `-` is standard output.

@@ -1,4 +1,4 @@
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Progress on standard error: one line that changes on a terminal, elsewhere a line per step and one now and then.

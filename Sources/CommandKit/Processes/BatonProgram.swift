@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// An executable of Baton: the one that runs, or one that lies in its folder.

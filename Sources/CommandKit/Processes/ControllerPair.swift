@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Both controllers of a subsystem as child processes that serve, and their next lives.

@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// A controller as a child process: one life of it.

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

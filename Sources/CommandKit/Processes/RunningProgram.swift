@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// The output of another program.

@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// A folder for files that last as long as a command, removed when it ends, however it ends.

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Tells a supervisor that its controller serves: one byte through a pipe, once. It also tells the controller which

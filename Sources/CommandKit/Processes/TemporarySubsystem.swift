@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// A subsystem that a command makes for itself and destroys when it ends.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Baton
 import BatonSharedMemory
+import BatonSystem
 import Logging
 
 // Values on the command line: the accepted forms, and the errors for all others.

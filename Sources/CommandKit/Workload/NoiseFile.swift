@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// A file of noise: no storage makes it smaller, and no two stretches of it are alike.

@@ -1,5 +1,6 @@
 import Baton
 import BatonSharedMemory
+import BatonSystem
 
 /// The part of a unit that a workload uses.
 package struct WorkloadTarget {

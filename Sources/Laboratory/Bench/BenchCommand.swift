@@ -1,7 +1,8 @@
 import ArgumentParser
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
+import CBatonShims
 import FoundationEssentials
 import Glibc
 

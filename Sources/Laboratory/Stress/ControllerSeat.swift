@@ -1,7 +1,7 @@
 import Baton
 import BatonCommandKit
 import BatonController
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// One of the two controllers over all its lives in `baton stress`: at most one process at a time, and what was done to

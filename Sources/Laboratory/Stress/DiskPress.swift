@@ -1,8 +1,9 @@
 import ArgumentParser
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonRing
 import BatonStorage
+import BatonSystem
 import CBatonShims
 import CLiburing
 import Glibc
@@ -61,14 +62,15 @@ struct PressCommand: ParsableCommand {
     raise(SIGSTOP)
     let ring = try Ring()
     func write(_ index: UInt64) {
-      guard let entry = ring.entry() else { return }
-      io_uring_prep_write(entry, descriptor.number, buffer, UInt32(Self.writeSize), index * UInt64(Self.writeSize))
-      baton_sqe_set_token(entry, index)
+      // It comes round again with the next completion where the ring takes none.
+      _ = ring.prepare(.storage, UInt32(index)) {
+        io_uring_prep_write($0, descriptor.number, buffer, UInt32(Self.writeSize), index * UInt64(Self.writeSize))
+      }
     }
     for index in 0..<UInt64(Self.depth) { write(index) }
     while true {
       ring.wait(nanoseconds: nil)
-      while let done = ring.next() { write(done.token) }
+      while let done = ring.next() { write(UInt64(done.token.index)) }
       _ = ring.submit()
     }
   }

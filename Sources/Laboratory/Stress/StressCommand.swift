@@ -4,6 +4,7 @@ import BatonCommandKit
 import BatonController
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import Glibc
 
 struct StressCommand: ParsableCommand {

@@ -1,7 +1,7 @@
 import Baton
 import BatonCommandKit
 import BatonController
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,6 +1,5 @@
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
 import BatonSubsystem
 import Glibc
 

@@ -2,6 +2,7 @@ import Baton
 import BatonCommandKit
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 
 /// The hosts of `baton stress` and their requests.
 struct StressPlan {

@@ -1,5 +1,6 @@
 import Baton
 import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// What the two processes of a measurement do together.

@@ -2,6 +2,7 @@ import Baton
 import BatonCommandKit
 import BatonOwnership
 import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Checks that every wait of a bench makes now and then: whether it has been interrupted, and whether the processes

@@ -2,6 +2,7 @@ import ArgumentParser
 import Baton
 import BatonCommandKit
 import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

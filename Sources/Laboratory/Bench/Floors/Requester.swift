@@ -1,6 +1,7 @@
 import Baton
 import BatonCommandKit
 import BatonSharedMemory
+import BatonSystem
 
 /// Something that requests are given to and that answers them: the loops below are the same for Baton and for floors.
 protocol Requester: ~Copyable {

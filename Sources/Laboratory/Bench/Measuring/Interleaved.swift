@@ -1,5 +1,5 @@
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 
 /// Measurements of several things, taken in turn, round by round: the same disturbance meets them all.
 ///

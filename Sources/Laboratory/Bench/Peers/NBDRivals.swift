@@ -1,6 +1,6 @@
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Other NBD servers, each on the same file and at a unix socket of its own. One that is not installed, or fails,

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Baton
 import BatonNBD
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,6 +1,6 @@
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// What one would use instead of Baton, measured with it: programs of two processes, `Benchmarks/Peers`, which

@@ -1,5 +1,6 @@
 import Baton
 import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Many hosts in one process, polled by its one thread.

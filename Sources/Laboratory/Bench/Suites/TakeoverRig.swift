@@ -1,8 +1,8 @@
 import Baton
 import BatonCommandKit
 import BatonOwnership
-import BatonSharedMemory
 import BatonStorage
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
 import CBatonShims
 import Glibc
 

@@ -56,17 +56,22 @@ public final class SideThread: Sendable {
     private let jobsMax: Int
     private let state = Mutex(State())
     /// Counts jobs, for the thread to sleep on.
-    private let word: SharedFutexWord
+    private let word: UnsafeMutablePointer<Atomic<UInt32>>
 
     init(name: String, jobsMax: Int) {
       self.name = name
       self.jobsMax = jobsMax
-      let memory = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
-      memory.initialize(to: 0)
-      word = SharedFutexWord(memory)
+      word = .allocate(capacity: 1)
+      word.initialize(to: Atomic(0))
     }
 
-    deinit { word.address.deallocate() }
+    deinit {
+      word.deinitialize(count: 1)
+      word.deallocate()
+    }
+
+    /// As futex(2) takes it.
+    private var futex: UnsafePointer<UInt32> { UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self) }
 
     var pending: Int { state.withLock { $0.jobs.count + $0.running } }
 
@@ -82,7 +87,7 @@ public final class SideThread: Sendable {
         change()
         return true
       }
-      if isTaken { word.wake() }
+      if isTaken { wake() }
       return isTaken
     }
 
@@ -92,11 +97,13 @@ public final class SideThread: Sendable {
         change()
         return state.isStarted
       }
-      if isStarted { word.wake() }
+      if isStarted { wake() }
     }
 
     /// There is something to look at. Behind the lock.
-    private func change() { _ = word.exchange(word.loadRelaxed() &+ 1) }
+    private func change() { word.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent) }
+
+    private func wake() { _ = baton_futex_wake(futex, CInt.max) }
 
     private func start() -> Bool {
       let box = Unmanaged.passRetained(self)
@@ -113,7 +120,7 @@ public final class SideThread: Sendable {
 
     private func work() {
       while true {
-        let seen = word.loadAcquiring()
+        let seen = word.pointee.load(ordering: .acquiring)
         let (jobs, isOver) = state.withLock { state in
           let jobs = state.jobs
           state.jobs = []
@@ -126,7 +133,8 @@ public final class SideThread: Sendable {
         }
         if !jobs.isEmpty { continue }
         if isOver { return }
-        word.wait(while: seen, nanoseconds: nil)
+        // A wake, a change, a signal: it looks again in any case.
+        _ = baton_futex_wait(futex, seen, -1)
       }
     }
   }

@@ -1,4 +1,3 @@
-import BatonSharedMemory
 import CBatonShims
 import Glibc
 

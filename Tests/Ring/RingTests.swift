@@ -1,5 +1,5 @@
+import BatonRing
 import BatonSharedMemory
-import BatonStorage
 import BatonTestSupport
 import Glibc
 import Testing
@@ -19,12 +19,11 @@ struct RingTests {
   ///
   /// - Returns: false where the kernel cannot do that (before 6.7).
   private static func waitAndGo(_ word: Word) throws -> Bool {
-    var storage = try Storage(units: [], life: .first)
-    guard storage.watchFutex(word.futex.address, while: 0, kind: 1, index: 0), storage.submit() == 1 else {
+    let ring = try Ring()
+    guard ring.watchFutex(word.futex.address, while: 0, for: .doorbell, index: 0), ring.submit() == 1 else {
       return false
     }
-    if case .ready = storage.next() { return false }
-    return true
+    return ring.next() == nil
   }
 
   private static let canWait = (try? waitAndGo(Word())) ?? false

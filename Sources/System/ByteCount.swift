@@ -42,7 +42,7 @@ public enum ByteCount {
   }
 
   /// A number of digits alone: `UInt64` by itself takes a sign too.
-  static func digits(_ text: some StringProtocol) -> UInt64? {
+  package static func digits(_ text: some StringProtocol) -> UInt64? {
     text.utf8.allSatisfy { $0 >= 0x30 && $0 <= 0x39 } ? UInt64(text) : nil
   }
 }

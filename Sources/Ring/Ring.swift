@@ -1,18 +1,10 @@
-import BatonSharedMemory
+import BatonSystem
 import CLiburing
 import Glibc
 
 /// A controller's io_uring: storage operations and everything else that a sleeping controller must wake for.
 ///
-/// Every entry carries a token of 64 bits, drawn here because both floors above and the storage below put
-/// theirs into it:
-///
-///      63      56 55                       32 31                        0
-///     +----------+---------------------------+---------------------------+
-///     |   kind   |            0              |           index           |
-///     +----------+---------------------------+---------------------------+
-///     kind 0: a storage operation, index into its table; up to 127: the floor above (`Storage.watch`); up to 254: a
-///     front end (`Storage.frontEndKinds`); 255: the end of a cancellation, for nobody
+/// Entries are prepared here and submitted together. Each carries a `RingToken`, which says whose it is.
 public struct Ring: ~Copyable {
   @usableFromInline let ring: UnsafeMutablePointer<io_uring>
   /// Entries prepared and not yet given to the kernel.
@@ -82,17 +74,24 @@ public struct Ring: ~Copyable {
   /// Whether the submission queue has room for an entry.
   public var hasRoom: Bool { io_uring_sq_space_left(ring) > 0 }
 
-  /// A blank entry; the caller prepares it and sets its token last. Submits what is prepared when the queue is full.
+  /// Prepares an entry: a blank one is filled in by `body`, which sets no token. Submits what is prepared when the queue
+  /// is full.
   ///
-  /// - Returns: nil if the kernel takes nothing at present: completions must be taken first.
+  /// - Returns: false when the kernel takes nothing at present: completions must be taken first.
   @inlinable @inline(__always)
-  public func entry() -> UnsafeMutablePointer<baton_uring_sqe>? {
+  public func prepare(
+    _ owner: RingOwner, _ index: UInt32, _ body: (UnsafeMutablePointer<baton_uring_sqe>) -> Void
+  ) -> Bool {
     var sqe = io_uring_get_sqe(ring)
     if sqe == nil {
       _ = submit()
       sqe = io_uring_get_sqe(ring)
     }
-    return sqe
+    guard let sqe else { return false }
+    body(sqe)
+    // Last: each of liburing's preparations clears it.
+    baton_sqe_set_token(sqe, RingToken(owner, index).rawValue)
+    return true
   }
 
   /// Gives what is prepared to the kernel. One system call, none when nothing is prepared.
@@ -111,16 +110,16 @@ public struct Ring: ~Copyable {
 
   /// The oldest completion that has not been taken. Enters the kernel when it says that completions wait for that.
   @inlinable @inline(__always)
-  public func next() -> (token: UInt64, result: Int32, hasMore: Bool)? {
+  public func next() -> RingEvent? {
     var cqe = baton_ring_peek(ring)
     if cqe == nil, baton_ring_wants_entry(ring) != 0 {
       _ = io_uring_get_events(ring)
       cqe = baton_ring_peek(ring)
     }
     guard let cqe else { return nil }
-    let completion = (
-      token: io_uring_cqe_get_data64(cqe), result: cqe.pointee.res, hasMore: baton_cqe_has_more(cqe) != 0
-    )
+    let completion = RingEvent(
+      token: RingToken(rawValue: io_uring_cqe_get_data64(cqe)), result: cqe.pointee.res,
+      hasMore: baton_cqe_has_more(cqe) != 0)
     io_uring_cq_advance(ring, 1)
     return completion
   }

@@ -1,72 +1,8 @@
 import CLiburing
 import Glibc
 
-// What a front end has on the controller's ring: sockets, so that one system call carries them and the storage, and a
-// sleeping controller wakes for both. Each ends in one `Event.ready` with the front end's kind and index.
+// Which parts of a unit are holes, and where a unit's blocks lie: for whoever sends blocks without a copy.
 extension Storage {
-  /// Kinds of tokens that belong to a front end; smaller ones are the controller's.
-  public static let frontEndKinds: ClosedRange<UInt8> = 128...254
-
-  /// Receives into what `message` points at, as much as there is at once (recvmsg(2)). All of it stays until the event.
-  ///
-  /// The socket must not be non-blocking: the ring would not always wait for it. With `isEmpty`, as far as one can
-  /// know, nothing has come yet, and it is not tried before something has: an attempt for nothing costs as much as one
-  /// that brings something.
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func receive(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, isEmpty: Bool, kind: UInt8, index: UInt32
-  ) -> Bool {
-    guard let sqe = entry() else { return false }
-    if message.pointee.msg_iovlen == 1 {
-      // One piece needs none of the structures that describe several, and the kernel none of them copied and checked.
-      io_uring_prep_recv(sqe, descriptor, message.pointee.msg_iov[0].iov_base, message.pointee.msg_iov[0].iov_len, 0)
-    } else {
-      io_uring_prep_recvmsg(sqe, descriptor, message, 0)
-    }
-    if isEmpty { baton_sqe_poll_first(sqe) }
-    return tag(sqe, kind, index)
-  }
-
-  /// Sends what `message` points at, as much as the socket takes (sendmsg(2)). All of it stays until the event.
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func send(
-    _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, kind: UInt8, index: UInt32
-  ) -> Bool {
-    guard let sqe = entry() else { return false }
-    // A client that is gone is an error of this send, not a signal for this process.
-    io_uring_prep_sendmsg(sqe, descriptor, message, UInt32(MSG_NOSIGNAL))
-    return tag(sqe, kind, index)
-  }
-
-  /// Accepts one connection (accept4(2)): the event's result is its descriptor, closed at exec.
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func accept(_ listener: CInt, kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = entry() else { return false }
-    io_uring_prep_accept(sqe, listener, nil, nil, CInt(SOCK_CLOEXEC.rawValue))
-    return tag(sqe, kind, index)
-  }
-
-  /// Waits once until a descriptor can be read.
-  ///
-  /// - Returns: false if the ring takes nothing at present.
-  public mutating func waitToRead(_ descriptor: CInt, kind: UInt8, index: UInt32) -> Bool {
-    guard let sqe = entry() else { return false }
-    io_uring_prep_poll_add(sqe, descriptor, UInt32(POLLIN))
-    return tag(sqe, kind, index)
-  }
-
-  /// Submits what is prepared and sleeps until something happens. One system call.
-  public func wait(nanoseconds: Int64) { ring.wait(nanoseconds: nanoseconds) }
-
-  private func tag(_ sqe: UnsafeMutablePointer<baton_uring_sqe>, _ kind: UInt8, _ index: UInt32) -> Bool {
-    precondition(Self.frontEndKinds.contains(kind), "a front end's operation under another one's kind")
-    baton_sqe_set_token(sqe, Self.token(kind, index))
-    return true
-  }
-
   /// What it takes to find out which parts of a stretch of a unit are holes; nil: all is data, or nothing is known of
   /// it.
   ///
