@@ -58,7 +58,7 @@ let package = Package(
     .target(
       name: "BatonOwnership", dependencies: ["BatonSystem", "BatonSharedMemory"],
       path: "Sources/Ownership", swiftSettings: strict),
-    // The ring: io_uring, whom each completion is for, watches, sockets.
+    // The ring: io_uring, the owners of completions, watches, sockets.
     .target(
       name: "BatonRing", dependencies: ["BatonSystem", "CLiburing", "CBatonShims"], path: "Sources/Ring",
       swiftSettings: strict),

@@ -6,7 +6,7 @@ import BatonSubsystem
 import BatonSystem
 import Glibc
 
-/// Completions of a front end's operations that wait for it: taken from the ring in the controller's turn, and handled in the front end's.
+/// Completed operations of a front end: taken from the ring in the controller's turn, and handled in the front end's.
 ///
 /// While there is no room for another one nothing is taken from the ring, which holds on to them.
 struct FrontEndEvents: ~Copyable {

@@ -15,8 +15,9 @@ struct FunctionState {
   var attention: Int32 = -1
   /// An ownership request of this controller stands: the grant will be noticed by attending.
   var isRequesting = false
-  /// What keeps a request from going to storage at once, in one word, so that `admits` is one comparison: pending
-  /// requests in the lowest `countBits`, recovered ones in those above, then whether the function is being relinquished.
+  /// The obstacles to serving a request at once, in one word, so that `admits` is one comparison: the number of pending
+  /// requests in the lowest `countBits`, of recovered ones in those above, then one bit while the function is being
+  /// relinquished.
   private var obstacles: UInt64 = 0
   /// Whether the kernel has let go of everything that the dead had given to it for this function's unit.
   var isDrained = false

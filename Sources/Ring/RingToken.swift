@@ -1,7 +1,7 @@
-/// Whom a completion of the ring is for: the registry of all who prepare entries. Nobody prepares one under another
-/// owner's name, so each finds its own completions and no others.
+/// The owner of an entry of the ring: the part of a controller that prepared it and receives its completion. This is
+/// the registry of all owners.
 ///
-/// The index that stands beside it in a `RingToken` means what the owner says here.
+/// A `RingToken` carries the owner and an index. The comment of each owner says what its index means.
 @frozen
 public enum RingOwner: UInt8, Sendable {
   /// The storage: a step of its table.

@@ -1,7 +1,7 @@
 import CLiburing
 import Glibc
 
-// Which parts of a unit are holes, and where a unit's blocks lie: for whoever sends blocks without a copy.
+// Holes in a unit, and the file behind its blocks: for a front end that sends blocks without a copy.
 extension Storage {
   /// What it takes to find out which parts of a stretch of a unit are holes; nil: all is data, or nothing is known of
   /// it.
