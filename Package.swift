@@ -74,7 +74,7 @@ let package = Package(
       path: "Sources/Subsystem", swiftSettings: strict),
     // NBD: the protocol of one client's connection, without its socket.
     .target(
-      name: "BatonNBD", dependencies: ["BatonSystem", "BatonSharedMemory"], path: "Sources/NBD", swiftSettings: strict),
+      name: "BatonNBD", dependencies: ["BatonSystem"], path: "Sources/NBD", swiftSettings: strict),
     // Channel: what a host and a controller share and nobody else.
     .target(
       name: "BatonChannel", dependencies: ["BatonSystem", "BatonSharedMemory", "BatonOwnership", "CBatonShims"],

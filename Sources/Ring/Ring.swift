@@ -74,7 +74,7 @@ public struct Ring: ~Copyable {
   /// Whether the submission queue has room for an entry.
   public var hasRoom: Bool { io_uring_sq_space_left(ring) > 0 }
 
-  /// Prepares an entry: `body` fills a blank one in, but for its token. Submits what is prepared when the queue is full.
+  /// Prepares an entry: `body` fills a blank one in, but for its token. Submits when the queue is full.
   ///
   /// - Returns: false when the kernel takes nothing at present: completions must be taken first.
   @inlinable @inline(__always)
