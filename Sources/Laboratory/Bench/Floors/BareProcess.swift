@@ -1,6 +1,6 @@
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 import Glibc
 

@@ -1,5 +1,5 @@
 import Baton
-import BatonSharedMemory
+import BatonSystem
 import Glibc
 
 /// Looks for something that comes within microseconds or within milliseconds, on a machine with few cores: others run

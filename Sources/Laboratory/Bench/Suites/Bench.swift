@@ -1,6 +1,6 @@
 import Baton
 import BatonCommandKit
-import BatonSharedMemory
+import BatonSystem
 import CBatonShims
 
 /// The state and the steps that all suites share.
