@@ -204,7 +204,7 @@ extension Controller {
   }
 
   /// Whether the peer controller's process is at the other end of a connection.
-  public func isPeer(over socket: CInt) -> Bool {
+  package func isPeer(over socket: CInt) -> Bool {
     var pid: pid_t = 0
     var uid: uid_t = 0
     return baton_socket_peer(socket, &pid, &uid) == 0 && isPeersProcess(pid)

@@ -46,7 +46,7 @@ struct FrontEndEvents: ~Copyable {
 // What a front end in the controller's own process and thread needs of it. Its requests it submits as a host does.
 extension Controller {
   /// The next operation of the front end that has ended.
-  public mutating func nextFrontEndEvent() -> RingEvent? { frontEnd.next() }
+  package mutating func nextFrontEndEvent() -> RingEvent? { frontEnd.next() }
 
   // MARK: How it stands
 
@@ -60,52 +60,52 @@ extension Controller {
   public var standsIn: Bool { isServing && peerIsGone && takeover.hasReadJournal && !takeover.isReleasing }
 
   /// Which life of the other one takes part at present; 0: none.
-  public var peersLife: UInt64 {
+  package var peersLife: UInt64 {
     let seen = membership.current
     return hasJoined && seen.standing(identity.peer) == .member ? seen.incarnation(identity.peer) : 0
   }
 
   /// Whether a unit may be changed at present.
-  public func isReadOnly(unit: Int) -> Bool {
+  package func isReadOnly(unit: Int) -> Bool {
     // Relaxed: for people. What is asked of the unit is checked when it is served.
     UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).state == .readOnly
   }
 
   /// What it takes to find out which parts of a unit are holes, see `Storage.extentQuery`: not in the loop.
-  public func extentQuery(unit: Int, offset: UInt64, length: UInt64) -> ExtentQuery? {
+  package func extentQuery(unit: Int, offset: UInt64, length: UInt64) -> ExtentQuery? {
     storage.extentQuery(unit: unit, offset: offset, length: length)
   }
 
   /// The file that a unit's blocks are sent from without a copy, see `Storage.fileInMemory`: once `.readInPlace` has
   /// been answered.
-  public func fileInMemory(unit: Int) -> CInt { storage.fileInMemory(unit: unit) }
+  package func fileInMemory(unit: Int) -> CInt { storage.fileInMemory(unit: unit) }
 
   /// Whether a unit's blocks lie nowhere, see `Storage.readsNothing`.
-  public func readsNothing(unit: Int) -> Bool { storage.readsNothing(unit: unit) }
+  package func readsNothing(unit: Int) -> Bool { storage.readsNothing(unit: unit) }
 
   // MARK: What it says of itself
 
   /// Says how many clients the front end has: for the counters, and because a controller that leaves waits until there
   /// are none.
-  public mutating func setFrontEndConnections(_ connections: Int) {
+  package mutating func setFrontEndConnections(_ connections: Int) {
     frontEnd.connections = connections
     counters[.nbdConnections].storeRelaxed(UInt64(connections))
   }
 
   /// Counts for the front end.
-  public func countFrontEnd(_ counter: Counter, _ amount: UInt64) { count(counter, amount) }
+  package func countFrontEnd(_ counter: Counter, _ amount: UInt64) { count(counter, amount) }
 
   // MARK: Listening sockets
 
   /// The sockets that the other controller listens on, handed over by it, or by who stood in for it: to accept on them
   /// while it is gone, and to hand them to its next life. They belong to this controller.
-  public var peersListeners: [CInt] { control.peersListeners }
+  package var peersListeners: [CInt] { control.peersListeners }
 
   /// Whether a process has the other controller's seat, whether or not it takes part yet. One system call.
-  public var isPeerRunning: Bool { region.isSeatTaken(of: identity.peer) }
+  package var isPeerRunning: Bool { region.isSeatTaken(of: identity.peer) }
 
   /// Keeps a socket that this controller has bound where the other one used to listen, as if it had been handed over.
-  public mutating func keepPeersListener(_ socket: consuming OwnedDescriptor) {
+  package mutating func keepPeersListener(_ socket: consuming OwnedDescriptor) {
     // Not the first of a row, which would take the place of those that are there.
     control.keepListener(socket.release(), number: UInt32(control.peersListeners.count))
   }

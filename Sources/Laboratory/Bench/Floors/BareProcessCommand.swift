@@ -3,6 +3,7 @@ import Baton
 import BatonCommandKit
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import CLiburing
 import Glibc
