@@ -27,19 +27,13 @@ enum Offence: CustomStringConvertible {
 extension Controller {
   /// Turns without a request after which a channel is looked at in rotation only.
   private static var turnsUntilCold: UInt32 { 2048 }
-  /// Channels looked at in every turn whatever they do: looking at a few costs nothing.
-  private static var hotMin: Int { 2 }
-
-  /// Takes a channel into the order of those that requests are taken from: hot until it has shown itself idle.
+  /// Takes requests from this channel from now on.
   mutating func addToOrder(_ channel: Int) {
     if channels[channel].isPolled { return }
     channels[channel].isPolled = true
     channels[channel].idleTurns = 0
     sayFirst(channel)
-    channelOrder[channelCount] = channelOrder[hotCount]
-    channelOrder[hotCount] = Int32(channel)
-    channelCount += 1
-    hotCount += 1
+    polling.add(channel)
   }
 
   /// The reverse: nothing is taken from it any more. Not while the order is walked.
@@ -47,69 +41,49 @@ extension Controller {
     if !channels[channel].isPolled { return }
     channels[channel].isPolled = false
     endListening(channel)
-    for position in 0..<channelCount where channelOrder[position] == Int32(channel) {
-      if position < hotCount {
-        hotCount -= 1
-        channelOrder[position] = channelOrder[hotCount]
-        channelOrder[hotCount] = channelOrder[channelCount - 1]
-      } else {
-        channelOrder[position] = channelOrder[channelCount - 1]
-      }
-      channelCount -= 1
-      break
-    }
+    polling.remove(channel)
   }
 
-  /// Looks at every hot channel and one cold one. With 64 hosts attached and one active, a turn looks at two lines.
+  /// Looks at every hot channel and one cold one.
   @inline(__always)
   mutating func pollChannels() -> Int {
     var work = 0
     var position = 0
-    while position < hotCount {
-      let index = channelOrder[position]
-      let taken = pollChannel(Int(index))
+    while position < polling.hotCount {
+      let index = polling[position]
+      let taken = pollChannel(index)
       // Wrapping: a batch a channel bounds it.
       work &+= taken
       if taken == 0 {
-        let channel = channels + Int(index)
-        channel.pointee.idleTurns &+= 1
-        if channel.pointee.idleTurns > Self.turnsUntilCold, hotCount > Self.hotMin {
-          hotCount -= 1
-          channelOrder[position] = channelOrder[hotCount]
-          channelOrder[hotCount] = index
-          continue
-        }
+        channels[index].idleTurns &+= 1
+        if channels[index].idleTurns > Self.turnsUntilCold, polling.cool(position: position) { continue }
       }
       position &+= 1
     }
-    if channelCount > hotCount { work &+= pollColdChannel() }
+    if polling.count > polling.hotCount { work &+= pollColdChannel() }
     return work
   }
 
   private mutating func pollColdChannel() -> Int {
-    coldCursor = coldCursor + 1 < channelCount ? max(coldCursor + 1, hotCount) : hotCount
-    let index = channelOrder[coldCursor]
-    let taken = pollChannel(Int(index))
-    if taken > 0 { makeHot(position: coldCursor) }
+    guard let position = polling.nextCold() else { return 0 }
+    let taken = pollChannel(polling[position])
+    if taken > 0 { heat(position: position) }
     return taken
   }
 
-  private mutating func makeHot(position: Int) {
-    let index = channelOrder[position]
-    channelOrder[position] = channelOrder[hotCount]
-    channelOrder[hotCount] = index
-    hotCount += 1
-    channels[Int(index)].idleTurns = 0
+  private mutating func heat(position: Int) {
+    channels[polling[position]].idleTurns = 0
+    polling.heat(position: position)
   }
 
   /// Looks at every channel, hot or not: before sleeping, and when leaving.
   mutating func pollAllChannels() -> Int {
     var work = 0
     var position = 0
-    while position < channelCount {
-      let taken = pollChannel(Int(channelOrder[position]))
+    while position < polling.count {
+      let taken = pollChannel(polling[position])
       work += taken
-      if taken > 0, position >= hotCount { makeHot(position: position) }
+      if taken > 0, position >= polling.hotCount { heat(position: position) }
       position += 1
     }
     return work
@@ -172,7 +146,7 @@ extension Controller {
         line = channel.pointee.line(slot)
         if line.flag.loadAcquiring() != due.rawValue { break batch }
       } while true
-      guard !hasUsedShare(index), let next = takeSlowly(index, slot: slot, sequence: due.sequence) else { break }
+      guard !isHeldBack(index), let next = takeSlowly(index, slot: slot, sequence: due.sequence) else { break }
       slowly &+= 1
       due = due.following
       staying = next.mayStay ? slot : next.line
@@ -199,15 +173,15 @@ extension Controller {
 
   @inline(never)
   private mutating func noticeOffence() {
-    mustLook = true
-    hasOffence = true
+    due.insert(.look)
+    due.insert(.offence)
   }
 
   /// Finds hosts that have submitted what does not carry the number that is due.
   mutating func lookForOffences() {
-    hasOffence = false
-    for position in 0..<channelCount {
-      let index = Int(channelOrder[position])
+    due.remove(.offence)
+    for position in 0..<polling.count {
+      let index = polling[position]
       let channel = channels + index
       guard channel.pointee.phase == .attached else { continue }
       // In the line that may be used again the last request may still stand.
@@ -318,7 +292,7 @@ extension Controller {
       copy, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
     let state = functions + function.index
     let word = arbiter.look(region.ownership.word(function.index))
-    if word.isOwned(by: identity), state.pointee.admits, hasRoom(function), !isTurnFull {
+    if word.isOwned(by: identity), state.pointee.admits, hasRoom(function), !budget.isSpent(in: laps) {
       if state.pointee.writesHead >= 0, overlapsWrite(request) { return hold(requests.take()) }
       count(.direct)
       let index = Int32(truncatingIfNeeded: request - requests.base)

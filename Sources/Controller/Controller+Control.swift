@@ -91,13 +91,13 @@ extension Controller {
   }
 
   mutating func acceptConnections() {
-    acceptsMore = false
+    due.remove(.connections)
     // Who leaves attaches nobody, but for those whose requests it recovers: without them it could not leave.
     if stop == .stopped || stop == .leaving && takeover.standingCount == 0 { return }
     // A host that comes is attached where its channels stand, and that is known only when it is known what was in
     // flight.
     if peerIsGone, !takeover.hasReadJournal {
-      acceptsMore = true
+      due.insert(.connections)
       return
     }
     // Looked at again in a moment, by `tendConnections`.
@@ -137,7 +137,7 @@ extension Controller {
       // It may have spoken before it was watched; what is edge-triggered does not tell of that.
       receiveMessages(connection)
     }
-    acceptsMore = true
+    due.insert(.connections)
   }
 
   private mutating func receiveMessages(_ connection: Int) {
@@ -415,8 +415,8 @@ extension Controller {
     setPhase(.expelled, ofPlace: place)
     count(.hostsRefused)
     note(.offence, .warning, "disconnects a host that broke the protocol: \(offence)")
-    hasExpelled = true
-    mustLook = true
+    due.insert(.expulsion)
+    due.insert(.look)
   }
 
   private func setPhase(_ phase: HostPhase, ofPlace place: Int) {
@@ -427,7 +427,7 @@ extension Controller {
 
   /// Disconnects those that were expelled in this turn.
   mutating func disconnectExpelled() {
-    hasExpelled = false
+    due.remove(.expulsion)
     for place in 0..<Journal.hostPlaces where hosts[place].phase == .expelled {
       disconnect(hosts[place].connection, nil)
     }
@@ -475,7 +475,7 @@ extension Controller {
 
   /// Rings the peer if it sleeps, because a word has changed that concerns it.
   mutating func ringPeer() {
-    concernsPeer = false
+    due.remove(.peer)
     // Sync point "sleep": the words and hints are published before the look whether the peer sleeps.
     AsymmetricFence.light(supported: usesMembarrier)
     guard let bell = link.takePeerSleep() else { return }

@@ -118,9 +118,7 @@ extension Controller {
     if peer.incarnation != life {
       endPeerWatch()
       peer.incarnation = life
-      peer.silentSince = now
-      peer.nextLookDue = now
-      peer.beat = peerRecord.beat.loadRelaxed()
+      peer.silence = Silence(beat: peerRecord.beat.loadRelaxed(), at: now)
     }
     if peer.descriptor < 0, !peer.hasEnded, now >= peer.openDue { openPeer(at: now) }
   }
@@ -200,29 +198,19 @@ extension Controller {
     return peer.hasEnded
   }
 
-  /// Whether the other one has left a doorbell unanswered for the whole deadline while this controller listened.
-  ///
-  /// A loop that turns answers by turning: its beat grows, within a turn that moves blocks as well. One that sleeps is
-  /// rung in good time. When this controller's own loop stood still meanwhile, it has not listened, and begins anew.
+  private var deadline: UInt64 { max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin) }
+
+  /// Whether the peer is silent, see `Silence`. Rings it in good time.
   private mutating func isPeerSilent(at now: UInt64, nextLook: UInt64) -> Bool {
-    let deadline = max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin)
-    let stoodStill = now > peer.nextLookDue &+ deadline / 4
-    peer.nextLookDue = now &+ nextLook
-    let beat = peerRecord.beat.loadRelaxed()
-    if beat != peer.beat || stoodStill {
-      peer.beat = beat
-      peer.silentSince = now
-      peer.hasRung = false
-      return false
-    }
-    let silence = now &- peer.silentSince
-    if silence < deadline / 2 { return false }
-    if !peer.hasRung {
-      peer.hasRung = true
-      peer.rungAt = now
+    switch peer.silence.look(
+      beat: peerRecord.beat.loadRelaxed(), at: now, nextLook: nextLook, deadline: deadline)
+    {
+    case .patient: return false
+    case .ring:
       ringPeerAlways()
+      return false
+    case .silent: return true
     }
-    return silence >= deadline && now &- peer.rungAt >= deadline / 2
   }
 
   /// How long this controller may sleep before it must look at the other one.
@@ -232,11 +220,10 @@ extension Controller {
     if takeover.hasSteps { return 0 }
     // The pidfd tells of the exit, and a joiner rings.
     if takeover.stage == .awaitsExit { return Int64(Self.endLookNanoseconds) }
-    let deadline = max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin)
     if takeover.stage != .none || peer.descriptor < 0 { return Int64(deadline / 4) }
     // Once it was rung, in short pieces: a pause of the whole machine must be seen as one before it counts.
-    if peer.hasRung { return Int64(deadline / 8) }
-    let due = peer.silentSince &+ deadline / 2
+    if peer.silence.hasRung { return Int64(deadline / 8) }
+    let due = peer.silence.since &+ deadline / 2
     return due > now ? Int64(max(due &- now, UInt64(Self.joinLookNanoseconds))) : Self.joinLookNanoseconds
   }
 

@@ -49,28 +49,12 @@ extension Controller {
   /// Tells the peer where to look. A hint that does not fit is lost: the peer finds the word by sweeping.
   mutating func sendHint(_ function: Function) {
     if link.hint(function) { count(.hintsSent) } else { count(.hintsLost) }
-    concernsPeer = true
+    due.insert(.peer)
   }
 
   /// Puts a function on the attention list, once.
   @inline(__always)
-  mutating func wantAttention(_ function: Function) {
-    let state = functions + function.index
-    if state.pointee.attention >= 0 { return }
-    state.pointee.attention = Int32(truncatingIfNeeded: attentionCount)
-    attention[attentionCount] = Int32(truncatingIfNeeded: function.index)
-    attentionCount += 1
-  }
-
-  private mutating func endAttention(_ function: Function) {
-    let state = functions + function.index
-    let position = Int(state.pointee.attention)
-    attentionCount -= 1
-    let moved = attention[attentionCount]
-    attention[position] = moved
-    functions[Int(moved)].attention = Int32(truncatingIfNeeded: position)
-    state.pointee.attention = -1
-  }
+  mutating func wantAttention(_ function: Function) { attention.add(function.index) }
 
   /// Reads hints from the peer. A hint says where to look; the word decides.
   @inline(__always)
@@ -89,21 +73,19 @@ extension Controller {
   mutating func attend() -> Int { attendToList(most: Self.attentionBatchMax) }
 
   /// The same without the bound on a turn: before sleeping every function must have been looked at.
-  mutating func attendToAll() -> Int { attendToList(most: attentionCount) }
+  mutating func attendToAll() -> Int { attendToList(most: attention.count) }
 
   private mutating func attendToList(most: Int) -> Int {
     awaitsResidency = false
     var work = 0
-    var looks = min(attentionCount, most)
-    while looks > 0, attentionCount > 0 {
+    var looks = min(attention.count, most)
+    while looks > 0, let function = attention.current() {
       // The next turn goes on from here.
-      if work > 0, isTurnFull { break }
+      if work > 0, budget.isSpent(in: laps) { break }
       looks -= 1
-      if attentionCursor >= attentionCount { attentionCursor = 0 }
-      let function = Function(index: Int(attention[attentionCursor]))
-      let (worked, stays) = attend(to: function)
+      let (worked, stays) = attend(to: Function(index: function))
       work += worked
-      if stays { attentionCursor += 1 } else { endAttention(function) }
+      attention.advance(keeping: stays)
     }
     return work
   }
@@ -155,7 +137,7 @@ extension Controller {
     while state.pointee.hasPending, !state.pointee.isRelinquishing, hasRoom(function) {
       servePending(function, term: word.term)
       worked += 1
-      if isTurnFull { break }
+      if budget.isSpent(in: laps) { break }
     }
     if word.isRequested {
       if relinquish(function) { return (worked + 1, state.pointee.isRequesting || state.pointee.hasPending) }
@@ -222,7 +204,7 @@ extension Controller {
     if !granted { return false }
     count(.grants)
     state.pointee.residency.ended()
-    concernsPeer = true
+    due.insert(.peer)
     if asking {
       count(.ownershipRequests)
       state.pointee.isRequesting = true
@@ -257,7 +239,7 @@ extension Controller {
     for _ in 0..<part {
       if sweepCursor >= region.functionCount { sweepCursor = 0 }
       let word = arbiter.look(region.ownership.word(sweepCursor))
-      if word.isOwned(by: identity), word.isRequested, functions[sweepCursor].attention < 0 {
+      if word.isOwned(by: identity), word.isRequested, !attention.contains(sweepCursor) {
         count(.requestsSwept)
         wantAttention(Function(index: sweepCursor))
       }

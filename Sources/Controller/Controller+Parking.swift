@@ -43,7 +43,7 @@ extension Controller {
       count(.parks)
       ring.wait(nanoseconds: sleepNanoseconds(Self.idleWaitNanoseconds, at: readClock()))
       lookAtPeer(at: readClock())
-      if attentionCount == 0 { sweep(all: true) }
+      if attention.count == 0 { sweep(all: true) }
       keepHouse()
     }
     getUp()
@@ -98,7 +98,7 @@ extension Controller {
     let limit = min(nanoseconds, Self.clientSpinNanosecondsMax / Self.wakesSpared) * Self.wakesSpared
     while monotonicNanoseconds() &- now < limit {
       // A grant may come without a hint, of a function that both controllers want.
-      if attentionCount > 0, hasGrant() { return true }
+      if attention.count > 0, hasGrant() { return true }
       for _ in 0..<Self.looksPerClock {
         if ring.hasCompletion || link.hasHint { return true }
         baton_spin_hint()
@@ -110,8 +110,8 @@ extension Controller {
   /// Whether a function that this controller has asked for is its own by now. One load for each that wants attention,
   /// of a few at the most.
   private func hasGrant() -> Bool {
-    for position in 0..<min(attentionCount, Self.grantLooksMax) {
-      let function = Int(attention[position])
+    for position in 0..<min(attention.count, Self.grantLooksMax) {
+      let function = attention.function(at: position)
       if functions[function].isRequesting, arbiter.look(region.ownership.word(function)).isOwned(by: identity) {
         return true
       }
@@ -129,7 +129,7 @@ extension Controller {
   /// How long it may sleep at present before it looks by itself at what should have woken it; `most` otherwise.
   private mutating func sleepNanoseconds(_ most: Int64, at now: UInt64) -> Int64 {
     var nanoseconds = min(most, nanosecondsUntilPeerLook(at: now))
-    if attentionCount > 0 { nanoseconds = min(nanoseconds, Self.grantWaitNanoseconds) }
+    if attention.count > 0 { nanoseconds = min(nanoseconds, Self.grantWaitNanoseconds) }
     if !sleep.isHeeded { nanoseconds = min(nanoseconds, AsymmetricFence.sleepNanosecondsMax) }
     return nanoseconds
   }
@@ -137,7 +137,7 @@ extension Controller {
   /// The look at everything that is published, for one that lies down and has said so. Whether it is to sleep then:
   /// each part of the look may have added a channel, or have ended more than the wait.
   private mutating func findsNothing() -> Bool {
-    !poll() && pollAllChannels() == 0 && attendToAll() == 0 && !awaitsResidency && stop == .running && !acceptsMore
+    !poll() && pollAllChannels() == 0 && attendToAll() == 0 && !awaitsResidency && stop == .running && !due.contains(.connections)
       && frontEnd.isEmpty && sleep.isLyingDown
   }
 
@@ -160,8 +160,8 @@ extension Controller {
     sleep.isDrowsy = true
     sleep.isLyingDown = true
     sleep.requestsBefore = requestsTaken
-    for position in 0..<channelCount {
-      let channel = Int(channelOrder[position])
+    for position in 0..<polling.count {
+      let channel = polling[position]
       channels[channel].controllerParked.say(sleep.state(channel))
     }
     record.parked.say(sleep.state(SleepState.own))
@@ -187,7 +187,7 @@ extension Controller {
   private var requestsTaken: UInt64 { counters[.requests].loadRelaxed() }
 
   private func sayEverywhere(_ state: SharedSleepWord.State) {
-    for position in 0..<channelCount { channels[Int(channelOrder[position])].controllerParked.say(state) }
+    for position in 0..<polling.count { channels[polling[position]].controllerParked.say(state) }
     record.parked.say(state)
   }
 
@@ -209,8 +209,8 @@ extension Controller {
   /// - Returns: false when the ring takes nothing at present: no sleep.
   private mutating func listen() -> Bool {
     if !sleep.listens { return true }
-    for position in 0..<channelCount {
-      let channel = Int(channelOrder[position])
+    for position in 0..<polling.count {
+      let channel = polling[position]
       if sleep.doorbells[channel] == .unarmed, !arm(channel, channels[channel].controllerParked) { return false }
     }
     return sleep.doorbells[SleepState.own] != .unarmed || arm(SleepState.own, record.parked)

@@ -50,7 +50,7 @@ extension Controller {
     switch disposition {
     case .started:
       if storage.needsStep(unit: unit) { charge(request, operation.unsafelyUnwrapped, isStarted: true) }
-      if storage.hasPieces { mustLook = true }
+      if storage.hasPieces { due.insert(.look) }
       if request.pointee.changesUnit { enlistWrite(request, index: index) }
       if ring.prepared >= Storage.batch { submit() }
       return true
@@ -97,12 +97,12 @@ extension Controller {
       } else if owner.isOfFrontEnd {
         frontEnd.append(completion)
       } else if owner != .nobody {
-        mustLook = true
+        due.insert(.look)
         controlReady(completion)
       }
     }
     // What was held for a write that has ended, and what was recovered.
-    if takeover.hasReleases || takeover.isUnderWay || storage.hasPieces { mustLook = true }
+    if takeover.hasReleases || takeover.isUnderWay || storage.hasPieces { due.insert(.look) }
     return taken
   }
 
@@ -124,16 +124,8 @@ extension Controller {
 
   // MARK: Shares of a turn
 
-  // A turn moves a bounded number of bytes, whatever hosts ask for, and each host its share of them (deficit round
-  // robin, Shreedhar and Varghese 1995): who has used its share up is not taken from before the turns that follow have
-  // paid for it. Long transfers of memory units are moved piece by piece, a lane for each channel
-  // (`Storage.nextPiece`). Nothing of this is on the way of a request that moves nothing.
+  // The rule is `TurnBudget`'s. Long transfers of memory units are moved piece by piece.
 
-  /// Bytes that the loop moves in a turn for one channel, where few compete, and for all of them together.
-  private static var shareMax: Int { 262_144 }
-  static var turnBytesMax: Int { 1 << 20 }
-  /// A channel's share, where many compete: a piece.
-  private static var shareMin: Int { Int(Storage.pieceSize) }
   /// Bytes moved in pieces in a turn.
   private static var piecesBytesMax: Int { 262_144 }
 
@@ -144,44 +136,15 @@ extension Controller {
   ) {
     let bytes = storage.bytesMoved(
       operation, unit: Int(request.pointee.unit), length: request.pointee.length, isStarted: isStarted)
-    if bytes == 0 { return }
-    payBack(Int(request.pointee.channel))
-    shares[Int(request.pointee.channel)].debt += bytes
-    if bytesMovedAt != laps {
-      bytesMovedAt = laps
-      bytesMovedInTurn = 0
-    }
-    bytesMovedInTurn += bytes
-  }
-
-  /// What the turns since have paid of a channel's debt.
-  private func payBack(_ channel: Int) {
-    let share = shares + channel
-    let turns = laps &- share.pointee.lap
-    if turns == 0 { return }
-    share.pointee.lap = laps
-    let paid = min(turns, 1 << 20) &* UInt64(shareOfTurn)
-    share.pointee.debt = max(share.pointee.debt - Int(truncatingIfNeeded: paid), 0)
+    budget.charge(Int(request.pointee.channel), bytes: bytes, in: laps)
   }
 
   /// Whether a channel has used up its share, so that nothing that moves bytes is taken from it in this turn.
   @inline(__always)
-  mutating func hasUsedShare(_ channel: Int) -> Bool {
-    shares[channel].debt != 0 && owesMoreThanShare(channel)
-  }
-
-  @inline(never)
-  private mutating func owesMoreThanShare(_ channel: Int) -> Bool {
-    payBack(channel)
-    if shares[channel].debt < shareOfTurn { return false }
-    heldBack += 1
-    mustLook = true
+  mutating func isHeldBack(_ channel: Int) -> Bool {
+    guard budget.owes(channel), budget.holdsBack(channel, in: laps) else { return false }
+    due.insert(.look)
     return true
-  }
-
-  /// Whether the turn has moved as many bytes as it may.
-  var isTurnFull: Bool {
-    @inline(__always) get { bytesMovedInTurn >= Self.turnBytesMax && bytesMovedAt == laps }
   }
 
   /// Moves the next pieces, as many as a turn may.
@@ -197,22 +160,6 @@ extension Controller {
       beatWithinTurn()
     }
     return work
-  }
-
-  /// The end of a turn in which channels were held back, or not.
-  ///
-  /// - Returns: how many were: there is work left.
-  mutating func endShares() -> Int {
-    let held = heldBack
-    heldBack = 0
-    shareOfTurn = held <= 4 ? Self.shareMax : max(Self.turnBytesMax / held, Self.shareMin)
-    return held
-  }
-
-  /// What a channel owes for bytes that were moved for it, and when that was looked at last.
-  struct Share {
-    var debt = 0
-    var lap: UInt64 = 0
   }
 
   // MARK: Writes that overlap

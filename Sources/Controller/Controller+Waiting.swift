@@ -93,7 +93,7 @@ extension Controller {
       wantAttention(function)
     }
     let now = monotonicNanoseconds()
-    if attentionCount > 0 { hintAgain(at: now) } else { waitingForPeerSince = 0 }
+    if attention.count > 0 { hintAgain(at: now) } else { waitingForPeerSince = 0 }
     if now &- tendedAt > Self.tendNanoseconds {
       tendedAt = now
       tendConnections(at: now)
@@ -110,7 +110,7 @@ extension Controller {
   }
 
   private mutating func functionsRequested() -> [Function] {
-    (0..<attentionCount).map { Function(index: Int(attention[$0])) }.filter { functions[$0.index].isRequesting }
+    (0..<attention.count).map { Function(index: attention.function(at: $0)) }.filter { functions[$0.index].isRequesting }
   }
 
   /// Answers everything in a function's pending queue with the same refusal.
@@ -140,7 +140,7 @@ extension Controller {
     if stop != .running { return }
     stop = .leaving
     leavingSince = monotonicNanoseconds()
-    mustLook = true
+    due.insert(.look)
     record.setPhase(.leaving, incarnation: incarnation)
   }
 

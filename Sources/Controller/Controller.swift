@@ -51,9 +51,7 @@ public struct Controller: ~Copyable {
   let unitCount: UInt32
 
   /// Functions that want to be looked at each turn: requested by this controller or of it, or with work waiting.
-  let attention: UnsafeMutablePointer<Int32>
-  var attentionCount = 0
-  var attentionCursor = 0
+  var attention: AttentionList
   /// Whether some function waits for nothing but its residency: the loop must not sleep over it.
   var awaitsResidency = false
 
@@ -62,13 +60,10 @@ public struct Controller: ~Copyable {
   /// Their memory: initialized where the host is or was attached.
   let hostMemories: UnsafeMutablePointer<HostMemory>
   var hostCount = 0
-  /// Two channels a place. The first `channelCount` entries of `channelOrder` are those that requests are taken from;
-  /// of these the first `hotCount` are looked at in every turn, the others in rotation.
+  /// Two channels a place.
   let channels: UnsafeMutablePointer<ChannelState>
-  let channelOrder: UnsafeMutablePointer<Int32>
-  var channelCount = 0
-  var hotCount = 0
-  var coldCursor = 0
+  /// Those that requests are taken from.
+  var polling: PollingOrder
   /// Channels with an answer in this turn.
   let touched: UnsafeMutablePointer<Int32>
   var touchedCount = 0
@@ -76,15 +71,8 @@ public struct Controller: ~Copyable {
   /// What it has said of its sleep, and what wakes it.
   var sleep: SleepState
 
-  /// Whether this turn, or the next one, must look at everything: set by whatever is neither a request nor a change of
-  /// owner nor a completion.
-  var mustLook = true
-  /// Whether some host's line carries a number that was not due.
-  var hasOffence = false
-  /// Whether a host broke the protocol in this turn.
-  var hasExpelled = false
-  /// Whether a word changed in this turn in a way that the peer should see.
-  var concernsPeer = false
+  /// What this turn, or the next one, has to look at.
+  var due: Due = .look
   var control: ControlConnections
   /// The time, as of the last look at the clock: every `lookTurns` turns, and after each sleep.
   var lookedAt: UInt64 = 0
@@ -95,14 +83,8 @@ public struct Controller: ~Copyable {
   var jumps: UInt64 = 0
   /// Turns, each once: for what is asked seldom.
   var laps: UInt64 { turns &- jumps &* Self.housekeepingTurns }
-  /// One a channel, see "Shares of a turn".
-  let shares: UnsafeMutablePointer<Share>
-  var shareOfTurn = 262_144
-  /// Channels that nothing was taken from in this turn, because they had used up their share.
-  var heldBack = 0
-  /// Bytes moved in the turn `bytesMovedAt`.
-  var bytesMovedInTurn = 0
-  var bytesMovedAt: UInt64 = 0
+  /// The bytes that a turn moves, and each channel's share of them.
+  var budget: TurnBudget
   var sweepCursor = 0
   var waitingForPeerSince: UInt64 = 0
   var tendedAt: UInt64 = 0
@@ -117,8 +99,6 @@ public struct Controller: ~Copyable {
 
   /// Whether this controller has joined. Whether it still is a member the membership word says.
   var hasJoined = false
-  /// Whether connections wait that were not accepted in this turn.
-  var acceptsMore = false
   /// Whether the other one has got the fence over this one: nothing is touched any more.
   public internal(set) var isFenced = false
   /// What is known of the other controller's present life.
@@ -237,17 +217,16 @@ public struct Controller: ~Copyable {
           unit, of: region, units[unit].geometry, isImmediate: storage.doesNothing(unit: unit), functions))
     }
     unitCount = UInt32(units.count)
-    attention = .allocate(capacity: region.functionCount)
+    attention = AttentionList(functions: region.functionCount)
     let places = Journal.hostPlaces
     hosts = .allocate(capacity: places)
     hosts.initialize(repeating: HostState(), count: places)
     hostMemories = .allocate(capacity: places)
     channels = .allocate(capacity: 2 * places)
     channels.initialize(repeating: ChannelState(), count: 2 * places)
-    channelOrder = .allocate(capacity: 2 * places)
+    polling = PollingOrder(channels: 2 * places)
     touched = .allocate(capacity: 2 * places)
-    shares = .allocate(capacity: 2 * places)
-    shares.initialize(repeating: Share(), count: 2 * places)
+    budget = TurnBudget(channels: 2 * places)
     unanswered = .allocate(capacity: Int(BATON_LINES_MAX))
     marks = .allocate(capacity: Int(BATON_LINES_MAX))
     marks.initialize(repeating: Self.noMark, count: Int(BATON_LINES_MAX))
@@ -307,12 +286,9 @@ public struct Controller: ~Copyable {
     pointCountdown.deallocate()
     sleep.deallocate()
     channels.deallocate()
-    channelOrder.deallocate()
     touched.deallocate()
-    shares.deallocate()
     functions.deallocate()
     units.deallocate()
-    attention.deallocate()
   }
 
   @inline(__always)
@@ -367,13 +343,13 @@ public struct Controller: ~Copyable {
     var work = 0
     if ring.hasCompletion { work &+= takeCompletions() }
     // What was held for a write that has just ended goes before what comes now.
-    if mustLook, takeover.hasReleases { work &+= releaseHeld() }
+    if due.contains(.look), takeover.hasReleases { work &+= releaseHeld() }
     work &+= pollChannels()
     if link.hasHint { work &+= readLink() }
-    if attentionCount > 0 { work &+= attend() }
+    if attention.count > 0 { work &+= attend() }
     if mustSubmit, !defersSubmission { submit() }
-    if concernsPeer { ringPeer() }
-    if mustLook || turns & (Self.lookTurns - 1) == 0 { work &+= lookAround() }
+    if due.contains(.peer) { ringPeer() }
+    if due.contains(.look) || turns & (Self.lookTurns - 1) == 0 { work &+= lookAround() }
     if touchedCount > 0 { wakeHosts() }
     return work > 0
   }
@@ -381,7 +357,7 @@ public struct Controller: ~Copyable {
   /// The rest of a turn, after anything but the everyday; and now and then.
   @inline(never)
   private mutating func lookAround() -> Int {
-    if hasOffence { lookForOffences() }
+    if due.contains(.offence) { lookForOffences() }
     if turns % Self.lookTurns == 0 { lookAtPeer(at: readClock()) }
     if turns % Self.housekeepingTurns == 0 {
       keepHouse()
@@ -389,15 +365,17 @@ public struct Controller: ~Copyable {
     }
     var work = takeover.isUnderWay ? continueTakeover() : 0
     if storage.hasPieces { work &+= movePieces() }
-    work &+= endShares()
-    if acceptsMore { acceptConnections() }
-    if hasExpelled { disconnectExpelled() }
+    work &+= budget.endTurn()
+    if due.contains(.connections) { acceptConnections() }
+    if due.contains(.expulsion) { disconnectExpelled() }
     if stop != .running { continueStop() }
     // What has been prepared in here is not left until the next turn: the loop may go to sleep.
     if mustSubmit, !defersSubmission { submit() }
-    if concernsPeer { ringPeer() }
-    mustLook =
-      takeover.isUnderWay || takeover.hasReleases || acceptsMore || stop != .running || storage.hasPieces
+    if due.contains(.peer) { ringPeer() }
+    due.set(
+      .look,
+      takeover.isUnderWay || takeover.hasReleases || due.contains(.connections) || stop != .running
+        || storage.hasPieces)
     return work
   }
 

@@ -13,8 +13,6 @@ struct FunctionState {
   var inFlight: Int32 = 0
   /// Of those, the ones that change the unit, a list through `later`; -1: none.
   var writesHead: Int32 = -1
-  /// Where the function stands in the attention list, or -1.
-  var attention: Int32 = -1
   /// An ownership request of this controller stands: the grant will be noticed by attending.
   var isRequesting = false
   private var relinquishing: Int32 = 0

@@ -28,17 +28,10 @@ struct PeerWatch {
   /// When the end was last looked for without having been told of it.
   var endLookedForAt: UInt64 = 0
 
-  /// The last beat that was seen, and since when it is the last.
-  var beat: UInt64 = 0
-  var silentSince: UInt64 = 0
-  /// Whether the doorbell was rung in this silence.
-  var hasRung = false
-  var rungAt: UInt64 = 0
+  /// Whether it answers.
+  var silence = Silence()
   /// When it was last asked to let this controller join.
   var askedAt: UInt64 = 0
-  /// When this controller's own loop will have looked again, if it does not stand still.
-  var nextLookDue: UInt64 = 0
-
   /// Stops watching.
   mutating func end() {
     if descriptor >= 0 { close(descriptor) }

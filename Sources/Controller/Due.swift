@@ -1,0 +1,21 @@
+/// The work that the rest of a turn has to look at, in one byte: whatever is neither a request nor a change of owner nor
+/// a completion. `Controller.poll` tests it, and `lookAround` does the work.
+struct Due: OptionSet {
+  let rawValue: UInt8
+
+  /// This turn, or the next one, must look at everything.
+  static let look = Due(rawValue: 1)
+  /// A word has changed that the peer should see.
+  static let peer = Due(rawValue: 2)
+  /// Some host's line carries a number that was not due.
+  static let offence = Due(rawValue: 4)
+  /// A host broke the protocol in this turn, and is to be disconnected.
+  static let expulsion = Due(rawValue: 8)
+  /// Connections wait that were not accepted in this turn.
+  static let connections = Due(rawValue: 16)
+
+  /// Sets or clears a member.
+  mutating func set(_ member: Due, _ isDue: Bool) {
+    if isDue { insert(member) } else { remove(member) }
+  }
+}

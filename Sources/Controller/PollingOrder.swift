@@ -1,0 +1,79 @@
+import BatonSystem
+
+/// The order in which a controller polls channels: hot ones in every turn, cold ones in rotation.
+///
+/// Invariants: a channel stands in it at most once; the first `hotCount` entries are the hot ones. With 64 hosts
+/// attached and one active, a turn looks at two lines.
+struct PollingOrder: ~Copyable {
+  private let channels: Table<Int32>
+  /// Channels in the order.
+  private(set) var count = 0
+  /// The number of hot channels.
+  private(set) var hotCount = 0
+  private var coldCursor = 0
+
+  /// Channels polled in every turn whatever they do: looking at a few costs nothing.
+  private static var hotMin: Int { 2 }
+
+  init(channels: Int) { self.channels = Table(repeating: 0, count: channels) }
+
+  /// The channel at that position.
+  @inline(__always)
+  subscript(_ position: Int) -> Int {
+    assert(position < count, "a position outside of the polling order")
+    return Int(channels[position])
+  }
+
+  /// Whether a channel stands in it.
+  func contains(_ channel: Int) -> Bool { (0..<count).contains { channels[$0] == channel } }
+
+  /// Adds a channel: hot, until it has shown itself idle.
+  mutating func add(_ channel: Int) {
+    assert(!contains(channel), "a channel stands in the polling order twice")
+    channels[count] = channels[hotCount]
+    channels[hotCount] = Int32(channel)
+    count += 1
+    hotCount += 1
+  }
+
+  /// Removes a channel. Not while the order is walked.
+  mutating func remove(_ channel: Int) {
+    for position in 0..<count where channels[position] == Int32(channel) {
+      if position < hotCount {
+        hotCount -= 1
+        channels[position] = channels[hotCount]
+        channels[hotCount] = channels[count - 1]
+      } else {
+        channels[position] = channels[count - 1]
+      }
+      count -= 1
+      return
+    }
+  }
+
+  /// The channel at a hot position has been idle for long: it becomes cold, and another one comes to its position.
+  ///
+  /// - Returns: false where so few are hot that it stays.
+  mutating func cool(position: Int) -> Bool {
+    assert(position < hotCount, "a channel that is cold already")
+    if hotCount <= Self.hotMin { return false }
+    hotCount -= 1
+    (channels[position], channels[hotCount]) = (channels[hotCount], channels[position])
+    return true
+  }
+
+  /// The channel at a cold position has a request: it becomes hot.
+  mutating func heat(position: Int) {
+    assert(position >= hotCount && position < count, "a channel that is hot already")
+    (channels[position], channels[hotCount]) = (channels[hotCount], channels[position])
+    hotCount += 1
+  }
+
+  /// The position of the cold channel whose turn it is; nil: none is cold.
+  @inline(__always)
+  mutating func nextCold() -> Int? {
+    if count == hotCount { return nil }
+    coldCursor = coldCursor + 1 < count ? max(coldCursor + 1, hotCount) : hotCount
+    return coldCursor
+  }
+}
