@@ -124,7 +124,7 @@ struct RequestList: Sequence, IteratorProtocol {
 
 /// A controller's accepted requests: its journal's entries with a free list. No allocation after `init`.
 struct AcceptedRequests: ~Copyable {
-  let base: UnsafeMutablePointer<AcceptedRequest>
+  private let base: UnsafeMutablePointer<AcceptedRequest>
   private let top: SharedWord
   private var topSeen: Int32
   private var firstFree: Int32 = -1
@@ -158,6 +158,23 @@ struct AcceptedRequests: ~Copyable {
     chooseCandidate()
     for index in 0..<topSeen where (base + Int(index)).inFlight.loadRelaxed() != 0 { body(index) }
   }
+
+  /// The entry with that index.
+  @inline(__always)
+  func entry(_ index: Int32) -> UnsafeMutablePointer<AcceptedRequest> {
+    assert(index >= 0 && index < Journal.capacity, "an entry outside of the journal")
+    return base + Int(index)
+  }
+
+  /// The index of an entry.
+  @inline(__always)
+  func index(of entry: UnsafeMutablePointer<AcceptedRequest>) -> Int32 {
+    assert(entry >= base && entry < base + Journal.capacity, "an entry outside of the journal")
+    return Int32(truncatingIfNeeded: entry - base)
+  }
+
+  /// The entries that are linked through `next`, from that one on; -1: none.
+  func list(from index: Int32) -> RequestList { RequestList(base, from: index) }
 
   /// Requests taken and not answered.
   var count: Int { Journal.capacity - free }

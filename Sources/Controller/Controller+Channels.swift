@@ -1,27 +1,7 @@
 import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
-import BatonStorage
 import BatonSubsystem
-
-/// How a host broke the protocol of its channel.
-enum Offence: CustomStringConvertible {
-  /// A submission that does not carry the channel's next number.
-  case wrongSequence(found: UInt64, due: UInt64)
-  /// A request that names a line as the next which is none, is its own, or belongs to one that is outstanding.
-  case wrongNext(Int, outstanding: Int)
-  /// Lines that contradict each other, found when the host attached or the controller took over its channel.
-  case wrongLines
-
-  var description: String {
-    switch self {
-    case .wrongSequence(let found, let due): "a request with number \(found) where \(due) was due"
-    case .wrongNext(let line, let outstanding):
-      "a request that names line \(line) as the next, with \(outstanding) outstanding"
-    case .wrongLines: "lines that contradict each other"
-    }
-  }
-}
 
 // Requests in: what hosts submit, taken from their channels in arrival order.
 extension Controller {
@@ -92,7 +72,7 @@ extension Controller {
   /// Takes what a host has submitted since the last look, a batch at the most.
   @inline(__always)
   private mutating func pollChannel(_ index: Int) -> Int {
-    let channel = channels + index
+    let channel = channels.address(index)
     // Acquire: sync point "submit", the host's release of the flag.
     var slot = channel.pointee.staying
     var flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
@@ -108,7 +88,8 @@ extension Controller {
         return 0
       }
     }
-    return isPlain ? takeRequests(index, from: slot, isPlain: true) : takeRequests(index, from: slot, isPlain: false)
+    return interventions.isPlain
+      ? takeRequests(index, from: slot, isPlain: true) : takeRequests(index, from: slot, isPlain: false)
   }
 
   /// The same, with a request submitted in line `first`. `isPlain` is the constant of that name, known at each call, so
@@ -116,7 +97,7 @@ extension Controller {
   /// is nothing of them.
   @inline(__always)
   private mutating func takeRequests(_ index: Int, from first: Int, isPlain: Bool) -> Int {
-    let channel = channels + index
+    let channel = channels.address(index)
     let begin = channel.pointee.due
     // The number that is due counts what was taken: one variable less in a loop that has none to spare.
     let end = begin.advanced(by: takeable(channel))
@@ -161,11 +142,11 @@ extension Controller {
       channel.pointee.due = due
       channel.pointee.idleTurns = 0
       if slowly < taken {
-        let answered = UInt64(truncatingIfNeeded: taken &- slowly)
-        count(.requests, answered)
-        count(.direct, answered)
-        count(.answered, answered)
-        touch(channel, index)
+        let atOnce = UInt64(truncatingIfNeeded: taken &- slowly)
+        count(.requests, atOnce)
+        count(.direct, atOnce)
+        count(.answered, atOnce)
+        answered.add(index, channel)
       }
     }
     return taken
@@ -182,7 +163,7 @@ extension Controller {
     due.remove(.offence)
     for position in 0..<polling.count {
       let index = polling[position]
-      let channel = channels + index
+      let channel = channels.address(index)
       guard channel.pointee.phase == .attached else { continue }
       // In the line that may be used again the last request may still stand.
       let flag = RequestFlag(rawValue: channel.pointee.line(channel.pointee.next).flag.loadAcquiring())
@@ -202,7 +183,7 @@ extension Controller {
   /// - Returns: the line of the request after it, and whether that request may be in this line again; nil when the
   ///   host names a line that is none, or has more requests outstanding than lines, and is expelled.
   private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> (line: Int, mayStay: Bool)? {
-    let channel = channels + index
+    let channel = channels.address(index)
     let copy = channel.pointee.line(slot).copy()
     let next = Int(copy.next)
     guard next <= channel.pointee.lineMask, next != slot,
@@ -246,7 +227,7 @@ extension Controller {
   ) -> Bool {
     // Read and write are 1 and 2.
     guard copy.operation &- Operation.read.rawValue <= 1, copy.unit < unitCount else { return false }
-    let unit = units + Int(copy.unit)
+    let unit = units.address(Int(copy.unit))
     guard
       unit.pointee.admitsAtOnce(
         offset: copy.offset, length: copy.length, buffer: copy.buffer, arenaSize: channel.pointee.arenaSize)
@@ -259,7 +240,7 @@ extension Controller {
     else { return false }
     let entry = requests.fillCandidate(copy, slot: slot, sequence: due.sequence, hasExtent: true)
     if !isPlain { reach(.journalBefore) }
-    if isPlain || keepsJournal {
+    if isPlain || interventions.keepsJournal {
       entry.inFlight.storeReleasing(1)
     }
     if !isPlain { reach(.journalAfter) }
@@ -273,61 +254,5 @@ extension Controller {
     leaveJournal(entry)
     if !isPlain { reach(.journalCleared) }
     return true
-  }
-
-  /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
-  /// arbiter (claim 1, in its order).
-  mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
-    if let refusal = refusal(of: copy, arenaSize: channels[channel].arenaSize) {
-      return answer(channel, slot, sequence, refusal)
-    }
-    let isManagement = copy.operation >= Operation.identify.rawValue
-    let function = isManagement ? Function.management : Function(unit: Int(copy.unit))
-    if stop != .running { return answer(channel, slot, sequence, .leaving) }
-
-    precondition(requests.free > 0, "more requests were accepted than there is room for")
-    // A flush has no extent: what stands there was not checked, and must not be used.
-    requests.nameCandidate(channel: channel)
-    let request = requests.fillCandidate(
-      copy, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
-    let state = functions + function.index
-    let word = arbiter.look(region.ownership.word(function.index))
-    if word.isOwned(by: identity), state.pointee.admits, hasRoom(function), !budget.isSpent(in: laps) {
-      if state.pointee.writesHead >= 0, overlapsWrite(request) { return hold(requests.take()) }
-      count(.direct)
-      let index = Int32(truncatingIfNeeded: request - requests.base)
-      if serve(request, index: index, term: word.term) {
-        _ = requests.take()
-        state.pointee.inFlight += 1
-      }
-      return
-    }
-    let index = requests.take()
-    enqueue(index, function)
-    requestOwnership(function, word)
-  }
-
-  /// Whether a request can be served at all, by itself: nil if so. What a channel or a journal holds is checked alike.
-  mutating func refusal(of copy: RequestCopy, arenaSize: UInt64) -> Status? {
-    guard let operation = Operation(rawValue: copy.operation) else { return .invalidOperation }
-    return operation.isManagement
-      ? checkManagement(operation, copy, arenaSize: arenaSize) : check(operation, copy, arenaSize: arenaSize)
-  }
-
-  /// Whether a block request can be served at all, by itself: nil if so. What depends on the unit's state comes when
-  /// it is served.
-  private mutating func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
-    if copy.unit >= unitCount { return .noSuchUnit }
-    if operation == .flush { return nil }
-    let unit = units + Int(copy.unit)
-    if copy.length == 0 { return .zeroLength }
-    if copy.length > (operation.usesBuffer ? Request.transferMax : Request.extentMax) { return .tooLong }
-    let size = unit.pointee.geometry.size
-    if copy.offset > size || copy.length > size &- copy.offset { return .outOfRange }
-    if operation.usesBuffer {
-      if copy.buffer > arenaSize || copy.length > arenaSize &- copy.buffer { return .badBuffer }
-      return (copy.offset | copy.length | copy.buffer) & unit.pointee.blockMask == 0 ? nil : .misaligned
-    }
-    return (copy.offset | copy.length) & unit.pointee.blockMask == 0 ? nil : .misaligned
   }
 }

@@ -2,7 +2,6 @@ import BatonChannel
 import BatonOwnership
 import BatonRing
 import BatonSharedMemory
-import BatonStorage
 import BatonSubsystem
 import BatonSystem
 import CBatonShims
@@ -17,8 +16,6 @@ extension Controller {
   private static var acceptedMax: Int { 4 }
   /// How long a connection may stay without saying what it is.
   private static var silenceNanosecondsMax: UInt64 { 2_000_000_000 }
-  /// Memory of all hosts together that may have no pages when they attach.
-  private static var bytesWithoutPagesMax: UInt64 { 256 << 20 }
   private static var outOfDescriptors: String {
     "this controller has no descriptors left: raise its limit on open files ('ulimit -n', or LimitNOFILE= in a systemd "
       + "unit), or attach again when others have gone"
@@ -282,107 +279,6 @@ extension Controller {
     }
   }
 
-  /// Maps a host's memory, which its descriptor leads to. The descriptor stays the caller's.
-  private static func attaching(_ number: CInt) throws(BatonError) -> HostMemory {
-    let descriptor = OwnedDescriptor(number)
-    do throws(BatonError) {
-      let memory = try HostMemory(attaching: descriptor)
-      _ = descriptor.release()
-      return memory
-    } catch {
-      _ = descriptor.release()
-      throw error
-    }
-  }
-
-  /// A page that nobody has used yet belongs to whoever touches it first: to this controller's cgroup, whose limit it
-  /// then counts against, where this controller reads into it. So a host of another process brings its pages along; for
-  /// those who come without, a little is left, over all hosts.
-  ///
-  /// What this cannot hold: a host may give pages back later (fallocate(2) punches holes in what it may write), and
-  /// have this controller touch them. That is at most what it brought along, which its own cgroup had room for when it
-  /// attached.
-  private func checkPages(of memory: borrowing HostMemory, pid: pid_t) throws(BatonError) {
-    let missing = pid == getpid() ? 0 : memory.bytesWithoutPages
-    let others = (0..<Journal.hostPlaces).reduce(0) { $0 &+ (hosts[$1].hasMemory ? hosts[$1].bytesWithoutPages : 0) }
-    guard missing > 0, others &+ missing > Self.bytesWithoutPagesMax else { return }
-    throw BatonError(
-      .exhausted, "host memory", "has no pages yet for \(ByteCount.describe(missing)) of its arena",
-      fix: "take them with posix_fallocate(3) before attaching; all hosts together may leave "
-        + "\(ByteCount.describe(Self.bytesWithoutPagesMax)) to this controller")
-  }
-
-  /// A place for a host: the one that is kept for it, or a free one.
-  private func place(for identity: UInt64) -> (place: Int?, refusal: String) {
-    var free: Int?
-    for place in 0..<Journal.hostPlaces {
-      switch hosts[place].phase {
-      case .vacant: free = free ?? place
-      case .expected: if hosts[place].identity == identity { return (place, "") }
-      case .attached, .expelled, .closing:
-        // Two channels on the same lines would both take a request. Who comes back before its earlier connection has
-        // been seen to end asks again.
-        if hosts[place].identity == identity { return (nil, "this host's memory is attached already") }
-      }
-    }
-    // A host that went keeps its place until its last request has ended: places are what is counted.
-    let kept = (0..<Journal.hostPlaces).count { hosts[$0].hasMemory }
-    if kept >= options.hostsMax { return (nil, "\(options.hostsMax) hosts are attached already") }
-    return (free, "no place is left for a host")
-  }
-
-  /// Whether one more host fits into either journal: a survivor must find a place for each host of both.
-  ///
-  /// Two controllers that admit a host each at the same time do so by the same rule: each enters its own host's record
-  /// first, and then counts; the fence lets at least one of them see the other's. One that is refused leaves no record.
-  private func admitsAnother(identity host: UInt64, _ place: Int) -> Bool {
-    let record = region.journal(of: identity).host(place)
-    if record.pointee.identity == host { return true }
-    record.pointee.identity = host
-    SharedWord(UnsafeMutableRawPointer(record)).fence()
-    var known = Set<UInt64>()
-    for controller in ControllerIdentity.allCases {
-      let journal = region.journal(of: controller)
-      for place in 0..<Journal.hostPlaces { known.insert(journal.host(place).pointee.identity) }
-    }
-    known.remove(0)
-    if known.count <= Journal.hostPlaces { return true }
-    record.pointee.identity = 0
-    return false
-  }
-
-  private mutating func addHost(
-    _ memory: consuming HostMemory, _ place: Int, _ connection: Int, pid: pid_t
-  ) {
-    hosts[place] = HostState(
-      phase: .attached, identity: memory.header.identity, connection: connection,
-      bytesWithoutPages: pid == getpid() ? 0 : memory.bytesWithoutPages)
-    for side in ControllerIdentity.allCases {
-      let channel = place << 1 | side.index
-      // It may still stand in the list of those answered in this turn: it must not be listed twice.
-      let isTouched = channels[channel].isTouched
-      channels[channel] = ChannelState(memory, to: side)
-      channels[channel].isTouched = isTouched
-    }
-    (hostMemories + place).initialize(to: memory)
-    // Until requests are taken from its channel, and it is said there how this controller waits.
-    hostMemories[place].controllerParked(identity).say(.drowsy)
-    // Before anything of this host can stand in the journal.
-    let record = region.journal(of: identity).host(place)
-    record.pointee.identity = hosts[place].identity
-    record.pointee.pid = UInt64(pid)
-    record.pointee.start_time = ProcessIdentity.startTicks(of: "\(pid)")
-    hostCount += 1
-    control.connections[connection].kind = .host(place: place)
-    count(.hostsAttached)
-    setHostCount()
-    note(.arrival, .info, "host process \(pid) attached, \(hostCount) hosts")
-  }
-
-  private func setHostCount() {
-    counters[.hosts].storeRelaxed(UInt64(hostCount))
-  }
-
   /// Accepts the other end of a connection. False when it is gone: then it is disconnected.
   private mutating func welcome(_ connection: Int) -> Bool {
     var reply = baton_attach_reply()
@@ -405,109 +301,11 @@ extension Controller {
     disconnect(connection, nil)
   }
 
-  /// A host broke the protocol: it is put out, and nobody else notices.
-  ///
-  /// Not at once: the caller walks the list that its channels stand in. `poll` does it at the end of the turn.
-  /// Out of line, with its words: nothing of this belongs into the frame of the loop.
-  @inline(never)
-  mutating func expel(place: Int, for offence: Offence) {
-    if hosts[place].phase != .attached { return }
-    setPhase(.expelled, ofPlace: place)
-    count(.hostsRefused)
-    note(.offence, .warning, "disconnects a host that broke the protocol: \(offence)")
-    due.insert(.expulsion)
-    due.insert(.look)
-  }
-
-  private func setPhase(_ phase: HostPhase, ofPlace place: Int) {
-    hosts[place].phase = phase
-    channels[place << 1].phase = phase
-    channels[place << 1 | 1].phase = phase
-  }
-
-  /// Disconnects those that were expelled in this turn.
-  mutating func disconnectExpelled() {
-    due.remove(.expulsion)
-    for place in 0..<Journal.hostPlaces where hosts[place].phase == .expelled {
-      disconnect(hosts[place].connection, nil)
-    }
-  }
-
-  /// Ends a connection, and the channels that came by it.
-  mutating func disconnect(_ connection: Int, _ reason: String?) {
-    if let reason { note(.connection, .warning, "disconnects a host: \(reason)") }
-    let kind = control.connections[connection].kind
-    _ = ring.unwatch(.connection, index: control.token(connection))
-    control.close(connection)
-    if case .host(let place) = kind {
-      setPhase(.closing, ofPlace: place)
-      removeFromOrder(place << 1)
-      removeFromOrder(place << 1 | 1)
-      hostCount -= 1
-      setHostCount()
-      note(.departure, .info, "a host went, \(hostCount) hosts")
-      free(place: place)
-    }
-  }
-
-  /// Lets go of the memory of a host that went, once its last request has ended.
-  mutating func free(place: Int) {
-    guard hosts[place].phase == .closing, channels[place << 1].outstanding == 0,
-      channels[place << 1 | 1].outstanding == 0
-    else { return }
-    setPhase(.vacant, ofPlace: place)
-    control.disposal.unmap((hostMemories + place).move())
-    // What is being recovered for it still names the place.
-    if isNamedByRecovery(place) {
-      hosts[place].phase = .expected
-    } else {
-      region.journal(of: identity).host(place).pointee.identity = 0
-    }
-  }
-
   /// Logs what a host has caused, unless it was too much of its kind just now (`LineLimits`).
   mutating func note(_ kind: LineLimits.Kind, _ level: Logger.Level, _ line: String) {
     if options.logger.logLevel > level { return }
-    guard let withheld = lineLimits.admit(kind, at: lookedAt) else { return count(.linesWithheld) }
+    guard let withheld = lineLimits.admit(kind, at: clock.time) else { return count(.linesWithheld) }
     let more = withheld == 0 ? "" : " (\(withheld) lines of this kind were withheld before it)"
     options.logger.log(level: level, "controller \(identity): \(line)\(more)")
-  }
-
-  /// Rings the peer if it sleeps, because a word has changed that concerns it.
-  mutating func ringPeer() {
-    due.remove(.peer)
-    // Sync point "sleep": the words and hints are published before the look whether the peer sleeps.
-    AsymmetricFence.light(supported: usesMembarrier)
-    guard let bell = link.takePeerSleep() else { return }
-    if bell == .word, link.ringPeer() {
-      count(.peerDoorbells)
-    } else {
-      ringPeerAlways()
-    }
-  }
-
-  /// Rings the peer, whether it sleeps or not: it turns its loop, or is silent.
-  mutating func ringPeerAlways() {
-    count(.peerDoorbells)
-    if control.toPeer >= 0 {
-      if ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: control.toPeer) { return }
-    }
-    // Connecting wakes it as well as a byte does. A peer that does not run needs no waking.
-    _ = connectToPeer()
-  }
-
-  /// Connects to the peer, in place of the connection that there may be. False when nobody listens.
-  mutating func connectToPeer() -> Bool {
-    if control.toPeer >= 0 { control.disposal.end(socket: control.toPeer) }
-    control.toPeer = -1
-    do throws(BatonError) {
-      let socket = try ControlMessage.connect(path: control.peerSocketPath, to: identity.peer)
-      try ControlMessage.sendAttach(over: socket, kind: UInt32(BATON_ATTACH_PEER), descriptor: -1)
-      control.toPeer = socket.release()
-      return true
-    } catch {
-      options.logger.debug("controller \(identity): cannot connect to the peer: \(error)")
-      return false
-    }
   }
 }

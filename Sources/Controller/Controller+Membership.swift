@@ -27,8 +27,7 @@ extension Controller {
   @inline(never)
   mutating func pollUntilJoined() -> Bool {
     // Who waits to join is looked at too, and so is a member that waits for the other one's exit.
-    turns &+= 1
-    record.beat.storeRelaxed(turns)
+    record.beat.storeRelaxed(clock.begin())
     _ = takeCompletions()
     if stop == .stopped { return false }
     let now = readClock()
@@ -277,7 +276,7 @@ extension Controller {
   /// serves on the kill alone, nor on time, but waits for the exit.
   private mutating func seePeersExit(_ seen: MembershipWord, at now: UInt64) -> Bool {
     watchPeer(seen.incarnation(identity.peer), at: now)
-    if options.defect != .noFence {
+    if !interventions.ignoresFence {
       if !hasPeerEnded(at: now) {
         takeover.setStage(.awaitsExit, record)
         killPeer()

@@ -1,4 +1,3 @@
-import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
@@ -9,28 +8,28 @@ extension Controller {
   /// Puts a request at the end of its function's pending queue.
   @inline(__always)
   mutating func enqueue(_ index: Int32, _ function: Function) {
-    let state = functions + function.index
+    let state = functions.address(function.index)
     state.pointee.pendingCount += 1
     if state.pointee.pendingTail >= 0 {
-      requests.base[Int(state.pointee.pendingTail)].next = index
+      requests.entry(state.pointee.pendingTail).pointee.next = index
     } else {
       state.pointee.pendingHead = index
     }
     state.pointee.pendingTail = index
-    if state.pointee.isRequesting { requests.base[Int(index)].flags |= AcceptedRequest.Flag.transferred }
+    if state.pointee.isRequesting { requests.entry(index).pointee.flags |= AcceptedRequest.Flag.transferred }
   }
 
   /// Makes sure that a function with something pending is asked for, and attended to.
   @inline(__always)
   mutating func requestOwnership(_ function: Function, _ word: OwnershipWord) {
-    let state = functions + function.index
+    let state = functions.address(function.index)
     wantAttention(function)
     if word.isOwned(by: identity) || state.pointee.isRequesting { return }
     askArbiter(function)
   }
 
   private mutating func askArbiter(_ function: Function) {
-    let state = functions + function.index
+    let state = functions.address(function.index)
     markTransferred(function)
     state.pointee.isRequesting = true
     if mayTakeOver { takeOver(function) }
@@ -75,13 +74,13 @@ extension Controller {
   /// The same without the bound on a turn: before sleeping every function must have been looked at.
   mutating func attendToAll() -> Int { attendToList(most: attention.count) }
 
-  private mutating func attendToList(most: Int) -> Int {
+  mutating func attendToList(most: Int) -> Int {
     awaitsResidency = false
     var work = 0
     var looks = min(attention.count, most)
     while looks > 0, let function = attention.current() {
       // The next turn goes on from here.
-      if work > 0, budget.isSpent(in: laps) { break }
+      if work > 0, budget.isSpent(in: clock.turn) { break }
       looks -= 1
       let (worked, stays) = attend(to: Function(index: function))
       work += worked
@@ -93,8 +92,8 @@ extension Controller {
   /// Takes one function as far as it goes at present.
   ///
   /// - Returns: how much was done, and whether the function must be looked at again.
-  private mutating func attend(to function: Function) -> (worked: Int, stays: Bool) {
-    let state = functions + function.index
+  mutating func attend(to function: Function) -> (worked: Int, stays: Bool) {
+    let state = functions.address(function.index)
     let shared = region.ownership.word(function.index)
     var word = arbiter.look(shared)
     var worked = 0
@@ -137,7 +136,7 @@ extension Controller {
     while state.pointee.hasPending, !state.pointee.isRelinquishing, hasRoom(function) {
       servePending(function, term: word.term)
       worked += 1
-      if budget.isSpent(in: laps) { break }
+      if budget.isSpent(in: clock.turn) { break }
     }
     if word.isRequested {
       if relinquish(function) { return (worked + 1, state.pointee.isRequesting || state.pointee.hasPending) }
@@ -148,9 +147,9 @@ extension Controller {
 
   /// Serves the first of a function's pending queue, or drops it when its host is gone.
   private mutating func servePending(_ function: Function, term: UInt64) {
-    let state = functions + function.index
+    let state = functions.address(function.index)
     let index = state.pointee.pendingHead
-    let request = requests.base + Int(index)
+    let request = requests.entry(index)
     state.pointee.pendingHead = request.pointee.next
     if state.pointee.pendingHead < 0 { state.pointee.pendingTail = -1 }
     state.pointee.pendingCount -= 1
@@ -177,7 +176,7 @@ extension Controller {
   ///
   /// - Returns: whether it has been granted.
   private mutating func relinquish(_ function: Function) -> Bool {
-    let state = functions + function.index
+    let state = functions.address(function.index)
     if !state.pointee.isRelinquishing {
       // What was pending at the grant comes first: no thrashing.
       if state.pointee.owed > 0 { return false }
@@ -228,8 +227,8 @@ extension Controller {
   private func markTransferred(_ function: Function) {
     var pending = functions[function.index].pendingHead
     while pending >= 0 {
-      requests.base[Int(pending)].flags |= AcceptedRequest.Flag.transferred
-      pending = requests.base[Int(pending)].next
+      requests.entry(pending).pointee.flags |= AcceptedRequest.Flag.transferred
+      pending = requests.entry(pending).pointee.next
     }
   }
 

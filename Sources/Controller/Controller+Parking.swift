@@ -1,4 +1,3 @@
-import BatonChannel
 import BatonOwnership
 import BatonRing
 import BatonSharedMemory
@@ -53,15 +52,14 @@ extension Controller {
   /// sleeps. What need not be done after each of them is done now and then.
   ///
   /// - Returns: false when nothing happened meanwhile.
-  mutating func rest() -> Bool {
+  mutating func takeRest() -> Bool {
     if awaitsResidency || stop != .running {
       // The loop turns on without a sleep, and without the call that gives the kernel what is prepared.
       if mustSubmit { submit() }
       return true
     }
     let now = readClock()
-    if now &- restLookedAt >= Self.restLookNanoseconds {
-      restLookedAt = now
+    if rest.isLookDue(at: now) {
       lookAtPeer(at: now)
       keepHouse()
       // What has come of that is seen to before the sleep.
@@ -85,16 +83,13 @@ extension Controller {
   private mutating func awaitsClients(since now: UInt64) -> Bool {
     guard case .adaptive(let nanoseconds) = options.waiting else { return false }
     let answered = counters[.answered].loadRelaxed()
-    restTrial.look(at: now, answered: answered)
-    // Once an answer, so that who has gone away costs one spin. And not while the storage is at work: clients wait for
-    // that, and its end takes as long as it takes.
-    guard restTrial.spins, answered != spunAtAnswer, storage.inFlight == 0 else { return false }
+    guard rest.spins(at: now, answered: answered, storageIsIdle: storage.inFlight == 0) else { return false }
     if mustSubmit {
       submit()
       // Something of this loop's own that ended at once, a send say.
       if ring.hasCompletion { return true }
     }
-    spunAtAnswer = answered
+    rest.beginSpin(answered: answered)
     let limit = min(nanoseconds, Self.clientSpinNanosecondsMax / Self.wakesSpared) * Self.wakesSpared
     while monotonicNanoseconds() &- now < limit {
       // A grant may come without a hint, of a function that both controllers want.
@@ -137,7 +132,8 @@ extension Controller {
   /// The look at everything that is published, for one that lies down and has said so. Whether it is to sleep then:
   /// each part of the look may have added a channel, or have ended more than the wait.
   private mutating func findsNothing() -> Bool {
-    !poll() && pollAllChannels() == 0 && attendToAll() == 0 && !awaitsResidency && stop == .running && !due.contains(.connections)
+    !poll() && pollAllChannels() == 0 && attendToAll() == 0 && !awaitsResidency && stop == .running
+      && !due.contains(.connections)
       && frontEnd.isEmpty && sleep.isLyingDown
   }
 
@@ -145,8 +141,6 @@ extension Controller {
   /// CONFIG_HZ is 250): a sleep that is to end before the tick has the CPU's timer set and set back, and on a virtual
   /// machine each time leaves the guest for that. Measured as a fifth of what a request costs.
   private static var restNanosecondsMax: Int64 { 20_000_000 }
-  /// Between two looks at what nobody tells of, while it rests and works in turn.
-  private static var restLookNanoseconds: UInt64 { 1_000_000 }
 
   // MARK: Sync point "sleep", the sleeper's side
 

@@ -31,7 +31,7 @@ extension Controller {
       }
     }
     reach(.journalBefore)
-    if keepsJournal { request.inFlight.storeReleasing(1) }
+    if interventions.keepsJournal { request.inFlight.storeReleasing(1) }
     reach(.journalAfter)
     if request.pointee.isManagement {
       serveManagement(request, term: term)
@@ -74,7 +74,7 @@ extension Controller {
   /// Operations that one unit may have under way when places are short.
   private static var unitShare: Int32 { 32 }
 
-  private mutating func refusal(_ operation: Operation, _ state: UInt64) -> Status? {
+  mutating func refusal(_ operation: Operation, _ state: UInt64) -> Status? {
     switch UnitState(rawValue: state) {
     case .online: nil
     case .readOnly: operation.changesUnit ? .readOnly : nil
@@ -107,7 +107,7 @@ extension Controller {
   }
 
   private mutating func finish(_ index: Int32, _ result: Int32) {
-    let request = requests.base + Int(index)
+    let request = requests.entry(index)
     let function = request.pointee.function
     functions[function.index].inFlight -= 1
     if request.pointee.changesUnit { delistWrite(request, index: index) }
@@ -136,13 +136,13 @@ extension Controller {
   ) {
     let bytes = storage.bytesMoved(
       operation, unit: Int(request.pointee.unit), length: request.pointee.length, isStarted: isStarted)
-    budget.charge(Int(request.pointee.channel), bytes: bytes, in: laps)
+    budget.charge(Int(request.pointee.channel), bytes: bytes, in: clock.turn)
   }
 
   /// Whether a channel has used up its share, so that nothing that moves bytes is taken from it in this turn.
   @inline(__always)
   mutating func isHeldBack(_ channel: Int) -> Bool {
-    guard budget.owes(channel), budget.holdsBack(channel, in: laps) else { return false }
+    guard budget.owes(channel), budget.holdsBack(channel, in: clock.turn) else { return false }
     due.insert(.look)
     return true
   }
@@ -173,7 +173,7 @@ extension Controller {
     guard request.pointee.changesUnit else { return false }
     var index = functions[request.pointee.function.index].writesHead
     while index >= 0 {
-      let other = requests.base + Int(index)
+      let other = requests.entry(index)
       if request.pointee.overlaps(other.pointee) { return true }
       index = other.pointee.later
     }
@@ -181,21 +181,21 @@ extension Controller {
   }
 
   mutating func enlistWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
-    let state = functions + request.pointee.function.index
+    let state = functions.address(request.pointee.function.index)
     request.pointee.earlier = -1
     request.pointee.later = state.pointee.writesHead
-    if state.pointee.writesHead >= 0 { requests.base[Int(state.pointee.writesHead)].earlier = index }
+    if state.pointee.writesHead >= 0 { requests.entry(state.pointee.writesHead).pointee.earlier = index }
     state.pointee.writesHead = index
   }
 
   mutating func delistWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
     let (earlier, later) = (request.pointee.earlier, request.pointee.later)
     if earlier >= 0 {
-      requests.base[Int(earlier)].later = later
+      requests.entry(earlier).pointee.later = later
     } else {
       functions[request.pointee.function.index].writesHead = later
     }
-    if later >= 0 { requests.base[Int(later)].earlier = earlier }
+    if later >= 0 { requests.entry(later).pointee.earlier = earlier }
     takeover.mayRelease = true
   }
 
@@ -215,7 +215,7 @@ extension Controller {
     }
   }
 
-  private func status(of result: Int32) -> Status {
+  func status(of result: Int32) -> Status {
     switch -result {
     case ENOSPC, EDQUOT, EFBIG: .noSpace
     case EOPNOTSUPP, ENOSYS: .unsupported
@@ -259,28 +259,18 @@ extension Controller {
   private mutating func respond(
     _ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status, value: UInt64, service: Service
   ) {
-    let state = channels + channel
+    let state = channels.address(channel)
     state.pointee.line(slot).answer(.answered(sequence, status), value: value, service: service)
     state.pointee.outstanding -= 1
     count(.answered)
     if status != .success { count(.errors) }
-    touch(state, channel)
-  }
-
-  /// An answer went out on that channel: its host may have to be woken at the end of the turn.
-  @inline(__always)
-  mutating func touch(_ state: UnsafeMutablePointer<ChannelState>, _ channel: Int) {
-    if state.pointee.isTouched { return }
-    state.pointee.isTouched = true
-    touched[touchedCount] = Int32(truncatingIfNeeded: channel)
-    // Wrapping: each channel is in there once.
-    touchedCount &+= 1
+    answered.add(channel, state)
   }
 
   /// Forgets a request whose host is gone, and that was not executed: if the host comes back, it is taken again.
   mutating func drop(_ index: Int32) {
-    let channel = Int(requests.base[Int(index)].channel)
-    leaveJournal(requests.base + Int(index))
+    let channel = Int(requests.entry(index).pointee.channel)
+    leaveJournal(requests.entry(index))
     requests.giveBack(index)
     channels[channel].outstanding -= 1
     free(place: channel >> 1)
@@ -291,14 +281,14 @@ extension Controller {
   mutating func wakeHosts() {
     // Sync point "sleep": the answers are published before the look whether the host sleeps.
     AsymmetricFence.light(supported: usesMembarrier)
-    for position in 0..<touchedCount {
-      let channel = channels + Int(touched[position])
+    for position in 0..<answered.count {
+      let channel = channels.address(answered[position])
       channel.pointee.isTouched = false
       if channel.pointee.phase == .attached, !channel.pointee.hostParked.isAwake {
         wake(channel.pointee.hostParked)
       }
     }
-    touchedCount = 0
+    answered.clear()
   }
 
   private func wake(_ word: SharedSleepWord) {

@@ -2,7 +2,6 @@ import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
-import CBatonShims
 
 // Takeover: serving in the other one's place, once it is gone for certain: its functions and its channels. What it had
 // in flight is recovered, see Controller+Recovery.
@@ -71,7 +70,7 @@ extension Controller {
       """)
   }
 
-  private func word(_ counter: Counter) -> UInt64 { counters[counter].loadRelaxed() }
+  func word(_ counter: Counter) -> UInt64 { counters[counter].loadRelaxed() }
 
   // MARK: Functions
 
@@ -109,7 +108,7 @@ extension Controller {
   // MARK: Channels
 
   /// Looks through the channels of some hosts: where they stand is not known yet, or they are the other one's.
-  private mutating func positionChannels() -> Int {
+  mutating func positionChannels() -> Int {
     var looked = 0
     while takeover.placeCursor < Journal.hostPlaces, looked < Self.positionsMax {
       let place = takeover.placeCursor
@@ -133,7 +132,7 @@ extension Controller {
   /// for that. One that leaves takes nothing more in the other's place: whoever comes next does.
   ///
   /// - Returns: whether anything was looked through.
-  private mutating func position(_ place: Int) -> Bool {
+  mutating func position(_ place: Int) -> Bool {
     // A line may stand in the part of the peer's journal that is still to be read. Every place is looked at after that.
     if peerIsGone, !takeover.hasReadJournal { return false }
     var looked = false
@@ -158,11 +157,11 @@ extension Controller {
   ///
   /// - Returns: false when there is no room for all of them at present: nothing has been taken.
   private mutating func takePosition(_ channel: Int) -> Bool {
-    let state = channels + channel
+    let state = channels.address(channel)
     setMarks(channel, mark: true)
-    let marks = self.marks
+    let marks = self.marks.address(0)
     let outcome = ChannelPosition.find(
-      in: SharedLines(base: state.pointee.lines), count: state.pointee.lineMask + 1, table: unanswered
+      in: SharedLines(base: state.pointee.lines), count: state.pointee.lineMask + 1, table: unanswered.address(0)
     ) { slot, sequence in marks[slot] == sequence }
     setMarks(channel, mark: false)
     guard case .settled(let position, let found) = outcome else {

@@ -7,7 +7,6 @@ import BatonSubsystem
 import BatonSystem
 import CBatonShims
 import Glibc
-import Logging
 
 /// One of the two controllers: one thread, one event loop.
 ///
@@ -46,8 +45,8 @@ public struct Controller: ~Copyable {
   package let ring: Ring
   var link: Link
   var requests: AcceptedRequests
-  let functions: UnsafeMutablePointer<FunctionState>
-  let units: UnsafeMutablePointer<UnitPath>
+  let functions: Table<FunctionState>
+  let units: Table<UnitPath>
   let unitCount: UInt32
 
   /// Functions that want to be looked at each turn: requested by this controller or of it, or with work waiting.
@@ -55,18 +54,12 @@ public struct Controller: ~Copyable {
   /// Whether some function waits for nothing but its residency: the loop must not sleep over it.
   var awaitsResidency = false
 
-  /// Places for hosts.
-  let hosts: UnsafeMutablePointer<HostState>
-  /// Their memory: initialized where the host is or was attached.
-  let hostMemories: UnsafeMutablePointer<HostMemory>
-  var hostCount = 0
+  var hosts: HostTable
   /// Two channels a place.
-  let channels: UnsafeMutablePointer<ChannelState>
+  let channels: Table<ChannelState>
   /// Those that requests are taken from.
   var polling: PollingOrder
-  /// Channels with an answer in this turn.
-  let touched: UnsafeMutablePointer<Int32>
-  var touchedCount = 0
+  var answered: AnsweredChannels
 
   /// What it has said of its sleep, and what wakes it.
   var sleep: SleepState
@@ -74,15 +67,9 @@ public struct Controller: ~Copyable {
   /// What this turn, or the next one, has to look at.
   var due: Due = .look
   var control: ControlConnections
-  /// The time, as of the last look at the clock: every `lookTurns` turns, and after each sleep.
-  var lookedAt: UInt64 = 0
+  var clock = LoopClock()
   /// How many lines hosts may cause.
   var lineLimits = LineLimits()
-  var turns: UInt64 = 0
-  /// How often `turns` has grown within a turn.
-  var jumps: UInt64 = 0
-  /// Turns, each once: for what is asked seldom.
-  var laps: UInt64 { turns &- jumps &* Self.housekeepingTurns }
   /// The bytes that a turn moves, and each channel's share of them.
   var budget: TurnBudget
   var sweepCursor = 0
@@ -111,26 +98,14 @@ public struct Controller: ~Copyable {
   }
   var takeover = Takeover()
   /// Room for the sequence numbers and lines of one channel, see `takePosition`.
-  let unanswered: UnsafeMutablePointer<UInt64>
+  let unanswered: Table<UInt64>
   /// For each line of that channel the number of the newest request in it that is being recovered, or `noMark`.
-  let marks: UnsafeMutablePointer<UInt64>
-  /// Whether no protocol point is armed, no defect planted, and the journal kept: true but in tests and measurements.
-  let isPlain: Bool
-  /// The planted defect `noFence`.
-  let ignoresFence: Bool
-  let keepsJournal: Bool
-  /// Whether what is prepared waits for the sleep that is about to come, which gives it to the kernel: one system call
-  /// for both.
-  var defersSubmission = false
-  /// When a controller that sleeps for moments only has last looked after what nobody tells of.
-  var restLookedAt: UInt64 = 0
-  /// Whether it spins before such a sleep, and how much had been answered when it last did.
-  var restTrial = SpinTrial()
-  var spunAtAnswer: UInt64 = 0
+  let marks: Table<UInt64>
+  /// Protocol points, planted defects, measuring switches.
+  let interventions: Interventions
+  var rest = Rest()
   /// What a front end has had done on the ring, see Controller+FrontEnd.
   var frontEnd = FrontEndEvents()
-  let pointArmed: UInt8
-  let pointCountdown: UnsafeMutablePointer<UInt32>
 
   /// Requests taken from one channel in a turn at the most, so that no host keeps the others waiting.
   static var channelBatchMax: Int { 64 }
@@ -144,11 +119,6 @@ public struct Controller: ~Copyable {
   static var requestsMax: Int { Journal.capacity }
   /// Of those, kept free for what a dead controller had in flight: as much as its storage could have under way.
   static var requestsReserved: Int { Storage.operationsMax }
-  /// Turns between two looks at everything, and at the clock for the other controller's sake. A power of two.
-  static var lookTurns: UInt64 { 64 }
-  /// Turns between two looks at what no hint tells of. A multiple of `lookTurns`.
-  static var housekeepingTurns: UInt64 { 1024 }
-
   /// Opens a subsystem as controller `identity`: takes the seat, opens every unit, listens for hosts.
   ///
   /// It joins by itself at once when the other controller is not there; else in one of the next turns of the loop, as
@@ -208,39 +178,27 @@ public struct Controller: ~Copyable {
     usesMembarrier = AsymmetricFence.isSupported
     link = region.link(of: identity)
     requests = AcceptedRequests(region.journal(of: identity))
-    functions = .allocate(capacity: region.functionCount)
-    functions.initialize(repeating: FunctionState(), count: region.functionCount)
-    self.units = .allocate(capacity: units.count)
-    for unit in units.indices {
-      (self.units + unit).initialize(
-        to: UnitPath(
-          unit, of: region, units[unit].geometry, isImmediate: storage.doesNothing(unit: unit), functions))
+    functions = Table(repeating: FunctionState(), count: region.functionCount)
+    let functions = self.functions.address(0)
+    self.units = Table(count: units.count) { unit in
+      UnitPath(unit, of: region, units[unit].geometry, isImmediate: storage.doesNothing(unit: unit), functions)
     }
     unitCount = UInt32(units.count)
     attention = AttentionList(functions: region.functionCount)
     let places = Journal.hostPlaces
-    hosts = .allocate(capacity: places)
-    hosts.initialize(repeating: HostState(), count: places)
-    hostMemories = .allocate(capacity: places)
-    channels = .allocate(capacity: 2 * places)
-    channels.initialize(repeating: ChannelState(), count: 2 * places)
+    hosts = HostTable()
+    channels = Table(repeating: ChannelState(), count: 2 * places)
     polling = PollingOrder(channels: 2 * places)
-    touched = .allocate(capacity: 2 * places)
+    answered = AnsweredChannels(channels: 2 * places)
     budget = TurnBudget(channels: 2 * places)
-    unanswered = .allocate(capacity: Int(BATON_LINES_MAX))
-    marks = .allocate(capacity: Int(BATON_LINES_MAX))
-    marks.initialize(repeating: Self.noMark, count: Int(BATON_LINES_MAX))
-    ignoresFence = options.defect == .noFence
-    keepsJournal = options.keepsJournal
+    unanswered = Table(repeating: 0, count: Int(BATON_LINES_MAX))
+    marks = Table(repeating: Self.noMark, count: Int(BATON_LINES_MAX))
+    interventions = Interventions(options)
     membership = region.membership
     memberHalf = region.membership.half(identity)
     memberHalfDue = MembershipWord.memberHalf(incarnation)
     ownedByMe = 1 | UInt64(identity.rawValue) << 1
     bytesMoved = counters[.bytesRead].address - Int(Operation.read.rawValue) * 8
-    pointArmed = options.stopOrder?.point.rawValue ?? 0
-    isPlain = options.stopOrder == nil && options.defect == nil && options.keepsJournal
-    pointCountdown = .allocate(capacity: 1)
-    pointCountdown.initialize(to: options.stopOrder?.occurrence ?? 0)
     sleep = SleepState(listens: options.listensToWords)
     self.region = region
     self.storage = storage
@@ -275,20 +233,7 @@ public struct Controller: ~Copyable {
     // While the seat is still held: a successor that takes it makes a socket of its own there.
     unlink(control.path)
     // Memory that the kernel may still write to stays mapped, for ever if need be.
-    if hasGivenUp || !storage.drain(ring) { return }
-    for place in 0..<Journal.hostPlaces where hosts[place].hasMemory {
-      (hostMemories + place).deinitialize(count: 1)
-    }
-    hostMemories.deallocate()
-    hosts.deallocate()
-    unanswered.deallocate()
-    marks.deallocate()
-    pointCountdown.deallocate()
-    sleep.deallocate()
-    channels.deallocate()
-    touched.deallocate()
-    functions.deallocate()
-    units.deallocate()
+    if hasGivenUp || !storage.drain(ring) { hosts.abandon() }
   }
 
   @inline(__always)
@@ -337,8 +282,7 @@ public struct Controller: ~Copyable {
   @discardableResult
   public mutating func poll() -> Bool {
     if !hasJoined { return pollUntilJoined() }
-    turns &+= 1
-    record.beat.storeRelaxed(turns)
+    record.beat.storeRelaxed(clock.begin())
     if !isStillMember { return stopFenced() }
     var work = 0
     if ring.hasCompletion { work &+= takeCompletions() }
@@ -347,10 +291,10 @@ public struct Controller: ~Copyable {
     work &+= pollChannels()
     if link.hasHint { work &+= readLink() }
     if attention.count > 0 { work &+= attend() }
-    if mustSubmit, !defersSubmission { submit() }
+    if mustSubmit, !rest.defersSubmission { submit() }
     if due.contains(.peer) { ringPeer() }
-    if due.contains(.look) || turns & (Self.lookTurns - 1) == 0 { work &+= lookAround() }
-    if touchedCount > 0 { wakeHosts() }
+    if due.contains(.look) || clock.isLookDue { work &+= lookAround() }
+    if answered.count > 0 { wakeHosts() }
     return work > 0
   }
 
@@ -358,8 +302,8 @@ public struct Controller: ~Copyable {
   @inline(never)
   private mutating func lookAround() -> Int {
     if due.contains(.offence) { lookForOffences() }
-    if turns % Self.lookTurns == 0 { lookAtPeer(at: readClock()) }
-    if turns % Self.housekeepingTurns == 0 {
+    if clock.isLookDue { lookAtPeer(at: readClock()) }
+    if clock.isHousekeepingDue {
       keepHouse()
       rouse()
     }
@@ -370,7 +314,7 @@ public struct Controller: ~Copyable {
     if due.contains(.expulsion) { disconnectExpelled() }
     if stop != .running { continueStop() }
     // What has been prepared in here is not left until the next turn: the loop may go to sleep.
-    if mustSubmit, !defersSubmission { submit() }
+    if mustSubmit, !rest.defersSubmission { submit() }
     if due.contains(.peer) { ringPeer() }
     due.set(
       .look,
@@ -382,40 +326,24 @@ public struct Controller: ~Copyable {
   /// The time, kept for what needs no better one, and said in the record: a peer and `baton status` see that this loop
   /// turns.
   mutating func readClock() -> UInt64 {
-    lookedAt = monotonicNanoseconds()
-    record.turnedAt.storeRelaxed(lookedAt)
-    return lookedAt
+    let now = clock.read()
+    record.turnedAt.storeRelaxed(now)
+    return now
   }
 
   /// Whether the membership word still says that this life of this controller takes part. One load of a line that
   /// hardly ever changes. Sync point "membership".
   @inline(__always)
-  var isStillMember: Bool { memberHalf.loadRelaxed() == memberHalfDue || ignoresFence }
+  var isStillMember: Bool { memberHalf.loadRelaxed() == memberHalfDue || interventions.ignoresFence }
 
-  /// Something that may have taken its time has been done within a turn: the beat goes on, or the other controller
-  /// would take a turn full of large transfers for silence. By as many turns as shift nothing that is done every so
-  /// many turns. One store to a line that the other one looks at now and then.
+  /// Something that may have taken its time has been done within a turn: the beat goes on (`LoopClock`). One store to a
+  /// line that the peer looks at now and then.
   @inline(__always)
-  mutating func beatWithinTurn() {
-    turns &+= Self.housekeepingTurns
-    jumps &+= 1
-    record.beat.storeRelaxed(turns)
-  }
+  mutating func beatWithinTurn() { record.beat.storeRelaxed(clock.jump()) }
 
-  /// Passes a protocol point: the place where this controller may have been told to stop itself.
+  /// Passes a protocol point, see `Interventions`.
   @inline(__always)
-  func reach(_ point: ProtocolPoint) {
-    if point.rawValue == pointArmed { Self.stopAtPoint(pointCountdown) }
-  }
-
-  // Static: a method would take all of `self` apart at each place that passes a point.
-  @inline(never)
-  private static func stopAtPoint(_ countdown: UnsafeMutablePointer<UInt32>) {
-    if countdown.pointee == 0 { return }
-    countdown.pointee -= 1
-    // SIGSTOP, sent to oneself, takes effect before kill returns (kill(2)).
-    if countdown.pointee == 0 { kill(getpid(), SIGSTOP) }
-  }
+  func reach(_ point: ProtocolPoint) { interventions.reach(point) }
 
   /// Whether anything is to be given to the kernel.
   var mustSubmit: Bool {

@@ -1,5 +1,5 @@
-/// The work that the rest of a turn has to look at, in one byte: whatever is neither a request nor a change of owner nor
-/// a completion. `Controller.poll` tests it, and `lookAround` does the work.
+/// The work for the rest of a turn, in one byte: all that is neither a request nor a change of owner nor a completion.
+/// `Controller.poll` tests it, and `lookAround` does the work.
 struct Due: OptionSet {
   let rawValue: UInt8
 

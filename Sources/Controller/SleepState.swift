@@ -1,9 +1,10 @@
 import BatonSharedMemory
 import BatonSubsystem
+import BatonSystem
 
 /// What a controller knows of its own sleep: what it has said to those who may have to wake it, and which of their
 /// words its ring listens to. See `SleepWord`.
-struct SleepState {
+struct SleepState: ~Copyable {
   /// One word that may be listened to.
   enum Doorbell: UInt8 {
     /// The ring does not wait for it.
@@ -24,7 +25,7 @@ struct SleepState {
   /// Whether the ring can wait for a word, as far as is known.
   var listens: Bool
   /// One a channel, and the last one for the word that the other controller rings.
-  let doorbells: UnsafeMutablePointer<Doorbell>
+  let doorbells: Table<Doorbell>
   /// Requests taken until it last lay down.
   var requestsBefore: UInt64 = 0
   /// The number of the doorbell that the other controller rings.
@@ -32,11 +33,8 @@ struct SleepState {
 
   init(listens: Bool) {
     self.listens = listens
-    doorbells = .allocate(capacity: Self.own + 1)
-    doorbells.initialize(repeating: .unarmed, count: Self.own + 1)
+    doorbells = Table(repeating: .unarmed, count: Self.own + 1)
   }
-
-  func deallocate() { doorbells.deallocate() }
 
   /// What a word with this number says of a sleep.
   func state(_ doorbell: Int) -> SharedSleepWord.State {

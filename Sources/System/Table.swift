@@ -1,4 +1,4 @@
-/// A table of fixed size: its memory is taken once and given back with it, and every look-up is checked in debug builds.
+/// A table of fixed size: its memory is taken once and given back with it. Debug builds check every look-up.
 ///
 /// In place of a bare pointer, where a loop looks something up for each request: an array would count references and
 /// check for exclusive access there. A look-up outside of the table is a broken invariant of ours; what comes from

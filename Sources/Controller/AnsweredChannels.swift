@@ -1,0 +1,31 @@
+import BatonSystem
+
+/// Channels on which an answer went out in this turn: their hosts may have to be woken at its end.
+///
+/// Invariant: a channel stands in it once, which `ChannelState.isTouched` says.
+struct AnsweredChannels: ~Copyable {
+  private let channels: Table<Int32>
+  private(set) var count = 0
+
+  init(channels: Int) { self.channels = Table(repeating: 0, count: channels) }
+
+  /// The channel at that position.
+  @inline(__always)
+  subscript(_ position: Int) -> Int {
+    assert(position < count, "a position outside of the answered channels")
+    return Int(channels[position])
+  }
+
+  /// Adds a channel, unless it stands in it.
+  @inline(__always)
+  mutating func add(_ channel: Int, _ state: UnsafeMutablePointer<ChannelState>) {
+    if state.pointee.isTouched { return }
+    state.pointee.isTouched = true
+    channels[count] = Int32(truncatingIfNeeded: channel)
+    // Wrapping: each channel stands in it once.
+    count &+= 1
+  }
+
+  /// Their hosts have been seen to.
+  mutating func clear() { count = 0 }
+}

@@ -1,0 +1,74 @@
+import BatonOwnership
+import BatonSharedMemory
+import BatonSubsystem
+import BatonSystem
+
+// Orphans: recovered requests whose hosts have not come back, and the hosts that are waited for.
+extension Controller {
+  /// A host has come back: what nobody knows of is answered so.
+  mutating func bindRecovered(_ place: Int) {
+    for request in recovering where Int(request.pointee.channel) >> 1 == place && request.pointee.isOrphan {
+      if isUnanswered(request) {
+        channels[Int(request.pointee.channel)].outstanding += 1
+        answer(request, .controllerLost, term: 0)
+      }
+      end(request)
+    }
+  }
+
+  /// Orphans were found in the peer's journal whose hosts are attached here already.
+  mutating func bindAttached() {
+    takeover.mustBind = false
+    for place in 0..<Journal.hostPlaces where hosts[place].phase == .attached { bindRecovered(place) }
+  }
+
+  /// Now and then: gives up what hosts had asked for whose process is gone.
+  mutating func tendExpected() {
+    if takeover.recoveringHead < 0 { return }
+    var isAlive = [Bool?](repeating: nil, count: Journal.hostPlaces)
+    for request in recovering {
+      let place = Int(request.pointee.channel) >> 1
+      guard hosts[place].phase == .expected, !request.pointee.isDone else { continue }
+      if isAlive[place] == nil {
+        let host = region.journal(of: identity).host(place).pointee
+        isAlive[place] = host.start_time != 0 && ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
+      }
+      // Nobody waits for it; and after the drain proof nothing of it lands any more.
+      guard isAlive[place] == false else { continue }
+      if request.pointee.isOrphan || functions[request.pointee.function.index].isDrained { end(request) }
+    }
+  }
+
+  /// The place of a host that is not attached is free when nothing of it is recovered any more.
+  mutating func forget(_ place: Int) {
+    guard hosts[place].phase == .expected, !isNamedByRecovery(place) else { return }
+    hosts.forget(place)
+    region.journal(of: identity).host(place).pointee.identity = 0
+    // Its number may mean another host in the next journal that is read.
+    for index in 0..<Journal.hostPlaces where takeover.places[index] == Int16(place) { takeover.places[index] = -1 }
+  }
+
+  /// Requests that were given up, and whose hosts have not come.
+  var orphanCount: Int { recovering.count { $0.pointee.isOrphan } }
+
+  /// A new life of the other one is let in: the orphans of its channels become its own, because it is the one whom
+  /// their hosts will ask, and it must not take them for something new. Its journal, which has been read to its end, is
+  /// written here for the last time.
+  mutating func handOrphansOver() {
+    if takeover.recoveringHead < 0 { return }
+    let journal = region.journal(of: identity.peer)
+    // Every entry below the top has left the journal, and what stands above it was never used.
+    var entry = 0
+    for request in recovering
+    where request.pointee.isOrphan && Int(request.pointee.channel & 1) == identity.peer.index {
+      let place = Int(request.pointee.channel) >> 1
+      precondition(entry < Journal.capacity, "orphans stand in this controller's own journal, which is as large")
+      journal.host(place).pointee = region.journal(of: identity).host(place).pointee
+      if journal.top.loadRelaxed() <= UInt64(entry) { journal.top.storeReleasing(UInt64(entry) + 1) }
+      (journal.entries + entry).enter(request.pointee, channel: request.pointee.channel)
+      entry += 1
+      end(request)
+    }
+    removeDone()
+  }
+}
