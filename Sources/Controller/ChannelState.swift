@@ -21,6 +21,8 @@ struct HostState {
   var phase = HostPhase.vacant
   /// The identity of its memory.
   var identity: UInt64 = 0
+  /// When its connection ended, in monotonic nanoseconds; 0: it has not been attached to this life of the controller.
+  var awaySince: UInt64 = 0
   /// The control connection it came by.
   var connection = 0
   /// Memory for which it had no pages when it attached; 0 where it is of this very process.

@@ -140,7 +140,7 @@ extension Controller {
     _ = ring.unwatch(.connection, index: control.token(connection))
     control.close(connection)
     if case .host(let place) = kind {
-      hosts.close(place)
+      hosts.close(place, at: monotonicNanoseconds())
       setChannelPhase(.closing, ofPlace: place)
       removeFromOrder(place << 1)
       removeFromOrder(place << 1 | 1)

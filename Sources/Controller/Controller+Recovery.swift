@@ -66,7 +66,9 @@ extension Controller {
         end(request)
         return 1
       }
-      if now &- takeover.beganAt > options.hostAbsenceNanoseconds { orphan(request) }
+      // From when it went, if it was attached to this controller meanwhile: the drain proof may have taken longer.
+      let awaySince = max(takeover.beganAt, hosts[channel >> 1].awaySince)
+      if now > awaySince, now - awaySince > options.hostAbsenceNanoseconds { orphan(request) }
       return 0
     // It may come back, and until it has been looked after what it waits for stays.
     case .expelled, .closing: return 0

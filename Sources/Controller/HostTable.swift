@@ -83,10 +83,11 @@ struct HostTable: ~Copyable {
   }
 
   /// The connection of a host has ended: its place is kept until its last request has.
-  mutating func close(_ place: Int) {
+  mutating func close(_ place: Int, at now: UInt64) {
     precondition(
       states[place].phase == .attached || states[place].phase == .expelled, "a host goes that is not attached")
     states[place].phase = .closing
+    states[place].awaySince = now
     attachedCount -= 1
   }
 

@@ -2,6 +2,7 @@ import Baton
 import BatonChannel
 import BatonOwnership
 import BatonSubsystem
+import BatonSystem
 import BatonTestSupport
 import CBatonShims
 import Glibc
@@ -49,6 +50,37 @@ struct OrphanTests {
       turns += 1
     }
     #expect(standing(laboratory) == wanted)
+  }
+
+  @Test("A host that goes in the middle of a long drain proof is waited for as long as any other")
+  func absenceBeginsWithTheEndOfTheConnection() throws {
+    let absence: UInt64 = 300_000_000
+    var options = Laboratory.controllerOptions
+    options.hostAbsenceNanoseconds = absence
+    let laboratory = try Laboratory(units: ["%/file:1M"], controllers: options)
+    let host = try RawHost(laboratory, to: .a)
+    #expect(try reply(over: host.socket, laboratory) == .attached)
+    host.line(0).submit(Request(.write, length: 4096), .submitted(1), next: 1)
+    laboratory.poll(.a)
+    laboratory.drop(.a)
+    var late: LateWork? = try LateWork(of: .a, on: 0, laboratory)
+    try laboratory.turn { laboratory.count(.recovered, of: .b) == 1 }
+    let socket = try host.attach(laboratory, to: .b)
+    #expect(try reply(over: socket, laboratory) == .attached)
+    // The kernel has not let go of the unit for longer than a host may be away.
+    let begin = monotonicNanoseconds()
+    while monotonicNanoseconds() &- begin <= absence { laboratory.poll(.b) }
+    let departure = monotonicNanoseconds()
+    let hosts = laboratory.count(.hosts, of: .b)
+    shutdown(socket.number, CInt(SHUT_RDWR))
+    try laboratory.turn { laboratory.count(.hosts, of: .b) == hosts - 1 }
+    withExtendedLifetime(late) {}
+    late = nil
+    // It overlaps, and is served when the host counts as gone.
+    laboratory.fill(0..<4096, with: 7)
+    #expect(try laboratory.perform(Request(.write, length: 4096), on: .b).status == .success)
+    #expect(monotonicNanoseconds() &- departure > absence, "given up before its time")
+    #expect(laboratory.count(.replayed, of: .b) == 0)
   }
 
   @Test("The life that they were handed to ends before it joins: the survivor has them again")
