@@ -5,7 +5,8 @@ import CBatonShims
 
 /// A request that a controller has taken from a channel and not answered: pending, held, or in flight on the storage.
 ///
-/// Lies in the controller's journal. The identity is host, channel, slot and sequence; the rest is the checked copy.
+/// Lies in the controller's journal. Host, channel, slot and sequence identify the request; the rest is its checked
+/// copy.
 typealias AcceptedRequest = baton_accepted_request
 
 extension baton_accepted_request {
@@ -19,19 +20,19 @@ extension baton_accepted_request {
     static let recovered: UInt8 = 4
     /// Recovered, and given to the storage again.
     static let replaying: UInt8 = 8
-    /// Recovered, and answered or dropped: the entry only waits to be taken out of its list.
+    /// Recovered, and answered or dropped: the entry only waits for its removal from its list.
     static let done: UInt8 = 16
-    /// Recovered, and its host did not come back in time: it is not executed again.
+    /// Recovered, and its host did not come back in time: no controller executes it again.
     static let orphaned: UInt8 = 32
-    /// What an entry keeps when somebody else recovers it.
+    /// The flags that an entry keeps when another controller recovers it.
     static let lasting = durable | fast | transferred | orphaned
     /// The planted defect `replayTwice` executes it again at present.
     static let twice: UInt8 = 64
-    /// To be refused where it would take as long as a write.
+    /// The controller refuses it where it would take as long as a write.
     static let fast: UInt8 = 128
   }
 
-  /// What is asked for. Entries are written from checked requests, and checked again when they are recovered.
+  /// The requested operation. Entries are written from checked requests, and checked again when they are recovered.
   @inline(__always)
   var kind: Operation { Operation(rawValue: operation).unsafelyUnwrapped }
 
@@ -51,7 +52,7 @@ extension baton_accepted_request {
   @inline(__always)
   var isManagement: Bool { operation >= Operation.identify.rawValue }
 
-  /// Where it goes.
+  /// The function that it goes to.
   @inline(__always)
   var function: Function { isManagement ? .management : Function(unit: Int(unit)) }
 
@@ -74,15 +75,15 @@ extension baton_accepted_request {
   /// Recovered and given up, and not over.
   var isOrphan: Bool { flags & (Flag.done | Flag.orphaned) == Flag.orphaned }
 
-  /// Whether the other one's execution could be seen in this one's, or undo it.
+  /// Whether two requests overlap: the execution of either could be visible in the other's, or undo it.
   func overlaps(_ other: baton_accepted_request) -> Bool {
     offset < other.offset &+ other.length && other.offset < offset &+ length
   }
 }
 
 extension UnsafeMutablePointer<AcceptedRequest> {
-  /// Enters what another entry holds into this one, which is not in flight, for somebody else to recover. Everything
-  /// else stands before the state says that it is in flight, see `Journal`.
+  /// Copies another entry into this one, which is not in flight, for another controller to recover. Everything else is
+  /// written before the state says that the entry is in flight, see `Journal`.
   func enter(_ other: AcceptedRequest, channel: UInt32) {
     var entry = other
     entry.state = 0
@@ -102,8 +103,8 @@ extension UnsafeMutablePointer<AcceptedRequest> {
   }
 }
 
-/// Requests that are linked through `next`, from one on. An address and a number: what ends or changes meanwhile does
-/// not disturb who goes through them.
+/// Requests that are linked through `next`, starting at a given one. The list is an address and a number: a request
+/// that ends or changes meanwhile does not disturb an iteration.
 struct RequestList: Sequence, IteratorProtocol {
   private let base: UnsafeMutablePointer<AcceptedRequest>
   private var index: Int32
@@ -128,8 +129,9 @@ struct AcceptedRequests: ~Copyable {
   private let top: SharedWord
   private var topSeen: Int32
   private var firstFree: Int32 = -1
-  /// The one that `take` would give: a place to fill in before it is known whether it is needed. A survivor looks at it
-  /// from now on: it lies below the top. Where none is free it leads to the last entry, which is not to be filled in.
+  /// The entry that `take` would return: a place to fill in before it is known whether it is needed. It lies below the
+  /// top, so a survivor inspects it from now on. Where no entry is free, this is the last one, and must not be filled
+  /// in.
   private(set) var candidate: UnsafeMutablePointer<AcceptedRequest>
   private(set) var free = 0
 
@@ -141,8 +143,8 @@ struct AcceptedRequests: ~Copyable {
     topSeen = 0
   }
 
-  /// Takes the journal over from an earlier life: what is in flight in it stays where it is and is handed to `body`,
-  /// the rest is free. Only when nobody else writes the journal any more.
+  /// Takes the journal over from an earlier life. Entries in flight stay where they are, and `body` gets their indices;
+  /// the other entries are free. Call it only when no other process writes the journal any more.
   mutating func adopt(_ body: (Int32) -> Void) {
     topSeen = Int32(truncatingIfNeeded: min(top.loadRelaxed(), UInt64(Journal.capacity)))
     firstFree = -1
@@ -173,19 +175,19 @@ struct AcceptedRequests: ~Copyable {
     return Int32(truncatingIfNeeded: entry - base)
   }
 
-  /// The entries that are linked through `next`, from that one on; -1: none.
+  /// The entries that are linked through `next`, starting at that index; -1: none.
   func list(from index: Int32) -> RequestList { RequestList(base, from: index) }
 
   /// Requests taken and not answered.
   var count: Int { Journal.capacity - free }
 
-  /// Says which channel the request comes from that the candidate is about to be filled in with.
+  /// Sets the channel of the request that is about to be filled into the candidate.
   @inline(__always)
   func nameCandidate(channel: Int) {
     candidate.pointee.channel = UInt32(truncatingIfNeeded: channel)
   }
 
-  /// Fills the rest of the candidate in with a request. It stands in the journal as soon as its state says so.
+  /// Fills a request into the rest of the candidate. It is part of the journal as soon as its state says so.
   @inline(__always)
   func fillCandidate(
     _ copy: RequestCopy, slot: Int, sequence: UInt64, hasExtent: Bool

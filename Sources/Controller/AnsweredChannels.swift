@@ -1,8 +1,8 @@
 import BatonSystem
 
-/// Channels on which an answer went out in this turn: their hosts may have to be woken at its end.
+/// Channels on which the controller answered in this turn: it may have to wake their hosts at the end of the turn.
 ///
-/// Invariant: a channel stands in it once, which `ChannelState.isTouched` says.
+/// Invariant: a channel is listed at most once, as `ChannelState.isTouched` says.
 struct AnsweredChannels: ~Copyable {
   private let channels: Table<Int32>
   private(set) var count = 0
@@ -16,7 +16,7 @@ struct AnsweredChannels: ~Copyable {
     return Int(channels[position])
   }
 
-  /// Adds a channel, unless it stands in it.
+  /// Adds a channel, unless it is listed.
   @inline(__always)
   mutating func add(_ channel: Int, _ state: UnsafeMutablePointer<ChannelState>) {
     if state.pointee.isTouched { return }
@@ -26,6 +26,6 @@ struct AnsweredChannels: ~Copyable {
     count &+= 1
   }
 
-  /// Their hosts have been seen to.
+  /// The controller has woken the hosts of these channels where needed.
   mutating func clear() { count = 0 }
 }

@@ -1,9 +1,10 @@
 import BatonSystem
 
-/// The functions that a controller looks at in each turn: requested by it or of it, or with pending requests.
+/// The functions that a controller inspects in each turn: it requests them, the peer requests them from it, or they
+/// have pending requests.
 ///
-/// Invariants: a function stands in it at most once, and `positions` says where; the cursor goes round, so that a turn
-/// that ends early goes on with the next one.
+/// Invariants: a function is listed at most once, and `positions` holds its position. The cursor wraps around, so that
+/// the turn after one that ends early continues with the next function.
 struct AttentionList: ~Copyable {
   private let functions: Table<Int32>
   /// The position of each function in the list, or -1.
@@ -16,7 +17,7 @@ struct AttentionList: ~Copyable {
     positions = Table(repeating: -1, count: count)
   }
 
-  /// Whether the function with that index stands in it.
+  /// Whether the function with that index is listed.
   @inline(__always)
   func contains(_ function: Int) -> Bool { positions[function] >= 0 }
 
@@ -26,7 +27,7 @@ struct AttentionList: ~Copyable {
     return Int(functions[position])
   }
 
-  /// Adds a function, unless it stands in it.
+  /// Adds a function, unless it is listed.
   @inline(__always)
   mutating func add(_ function: Int) {
     if contains(function) { return }
@@ -42,9 +43,9 @@ struct AttentionList: ~Copyable {
     return Int(functions[cursor])
   }
 
-  /// Goes on from the function under the cursor: it stays, or the last one comes to its position.
+  /// Moves on from the function under the cursor: the list keeps it, or the last function replaces it at its position.
   mutating func advance(keeping isKept: Bool) {
-    assert(cursor < count, "the cursor of the attention list is outside of it")
+    assert(cursor < count, "the cursor is outside of the attention list")
     if isKept {
       cursor += 1
       return

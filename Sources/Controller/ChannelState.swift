@@ -10,7 +10,7 @@ enum HostPhase {
   case expected
   /// Attached.
   case attached
-  /// It broke the protocol, and is put out at the end of the turn.
+  /// The host broke the protocol; the controller disconnects it at the end of the turn.
   case expelled
   /// Gone: the place is kept until its last request has ended.
   case closing
@@ -37,20 +37,21 @@ struct HostState {
   }
 }
 
-/// One channel of a host: the one to this controller, and the one to the other, for when this one stands in.
+/// One channel of a host: the one to this controller, or the one to the peer, which this controller serves while it
+/// stands in.
 ///
-/// The channel of host place p to a is number 2p, to b 2p + 1. Plain addresses into the host's memory, which the
-/// controller keeps mapped beside this (`hostMemories`).
+/// The channel of host place p to a is number 2p, to b 2p + 1. The addresses are plain ones into the host's memory,
+/// which `HostTable` keeps mapped.
 struct ChannelState {
-  /// As the host's.
+  /// The host's phase.
   var phase = HostPhase.vacant
-  /// Whether it is known where the channel stands, so that requests can be taken from it.
+  /// Whether the channel's position is known, so that the controller can take requests from it.
   var isPositioned = false
-  /// Whether requests are taken from it: it stands in the order of those looked at.
+  /// Whether the controller takes requests from it: it is in the polling order.
   var isPolled = false
-  /// Whether an answer went out in this turn of the loop, so that the host may have to be woken.
+  /// Whether the controller answered on it in this turn of the loop, so that it may have to wake the host.
   var isTouched = false
-  /// Turns without a request: a channel that is idle for long is looked at less often.
+  /// Turns without a request: the controller polls a long idle channel less often.
   var idleTurns: UInt32 = 0
   /// What the flag of the next request will be: it carries the channel's next number.
   var due = RequestFlag.submitted(1)

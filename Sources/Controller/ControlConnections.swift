@@ -43,12 +43,12 @@ struct ControlConnections: ~Copyable {
   var signals: CInt = -1
 
   init(listeningAt path: String) throws(BatonError) {
-    // The seat is taken: whoever made this socket is dead.
+    // The seat is taken: the process that made this socket is dead.
     unlink(path)
     listener = OwnedDescriptor(
       try check(
         baton_socket_listen(path), path, doing: "listening",
-        fix: "a socket's path has 107 bytes at the most: use a shorter name or BATON_HOME"))
+        fix: "a socket's path has at most 107 bytes: use a shorter name or BATON_HOME"))
     self.path = path
     spare = Self.spareDescriptor()
   }
@@ -120,7 +120,7 @@ struct ControlConnections: ~Copyable {
     return nil
   }
 
-  /// Takes one of the peer's listening sockets over; the first one of a row takes the place of all that were there.
+  /// Keeps one of the peer's listening sockets. The first one of a series replaces all that were kept before.
   mutating func keepListener(_ descriptor: CInt?, number: UInt32) {
     if number == 0 {
       for listener in peersListeners { disposal.close(listener) }

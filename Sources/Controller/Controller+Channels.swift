@@ -3,9 +3,9 @@ import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
 
-// Requests in: what hosts submit, taken from their channels in arrival order.
+// Requests in: the controller takes what hosts submit from their channels, in arrival order.
 extension Controller {
-  /// Turns without a request after which a channel is looked at in rotation only.
+  /// Turns without a request after which the controller polls a channel in rotation only.
   private static var turnsUntilCold: UInt32 { 2048 }
   /// Takes requests from this channel from now on.
   mutating func addToOrder(_ channel: Int) {
@@ -16,7 +16,7 @@ extension Controller {
     polling.add(channel)
   }
 
-  /// The reverse: nothing is taken from it any more. Not while the order is walked.
+  /// The reverse: the controller takes no more requests from it. Not while iterating over the order.
   mutating func removeFromOrder(_ channel: Int) {
     if !channels[channel].isPolled { return }
     channels[channel].isPolled = false
@@ -24,7 +24,7 @@ extension Controller {
     polling.remove(channel)
   }
 
-  /// Looks at every hot channel and one cold one.
+  /// Polls every hot channel and one cold one.
   @inline(__always)
   mutating func pollChannels() -> Int {
     var work = 0
@@ -32,7 +32,7 @@ extension Controller {
     while position < polling.hotCount {
       let index = polling[position]
       let taken = pollChannel(index)
-      // Wrapping: a batch a channel bounds it.
+      // Wrapping: the batch per channel bounds it.
       work &+= taken
       if taken == 0 {
         channels[index].idleTurns &+= 1
@@ -56,7 +56,7 @@ extension Controller {
     polling.heat(position: position)
   }
 
-  /// Looks at every channel, hot or not: before sleeping, and when leaving.
+  /// Polls every channel, hot or not: before sleeping, and when leaving.
   mutating func pollAllChannels() -> Int {
     var work = 0
     var position = 0
@@ -69,7 +69,7 @@ extension Controller {
     return work
   }
 
-  /// Takes what a host has submitted since the last look, a batch at the most.
+  /// Takes at most one batch of what a host has submitted since the last poll.
   @inline(__always)
   private mutating func pollChannel(_ index: Int) -> Int {
     let channel = channels.address(index)
@@ -93,13 +93,13 @@ extension Controller {
   }
 
   /// The same, with a request submitted in line `first`. `isPlain` is the constant of that name, known at each call, so
-  /// that one text becomes two loops: one that passes protocol points and minds planted defects, and one in which there
-  /// is nothing of them.
+  /// that one source becomes two loops. One passes protocol points and heeds planted defects; the other contains none
+  /// of that.
   @inline(__always)
   private mutating func takeRequests(_ index: Int, from first: Int, isPlain: Bool) -> Int {
     let channel = channels.address(index)
     let begin = channel.pointee.due
-    // The number that is due counts what was taken: one variable less in a loop that has none to spare.
+    // The due number counts the taken requests: one variable less in a loop that has none to spare.
     let end = begin.advanced(by: takeable(channel))
     let lineMask = channel.pointee.lineMask
     var slot = first
@@ -108,10 +108,10 @@ extension Controller {
     var slowly = 0
     if due == end { return 0 }
     var line = channel.pointee.line(slot)
-    // Two loops, each turn of which takes the request in `slot`, which has been submitted: nothing is called in the
-    // inner one, so that what it needs stays in registers.
+    // Two loops, each turn of which takes the submitted request in `slot`. The inner loop calls nothing, so that its
+    // variables stay in registers.
     batch: repeat {
-      // What is over at once leaves the entry free again: it is the same one for all that the inner loop serves.
+      // A request that is over at once leaves the entry free again: all requests of the inner loop use the same one.
       requests.nameCandidate(channel: index)
       repeat {
         let copy = line.copy()
@@ -158,7 +158,7 @@ extension Controller {
     due.insert(.offence)
   }
 
-  /// Finds hosts that have submitted what does not carry the number that is due.
+  /// Finds hosts whose submission does not carry the due number.
   mutating func lookForOffences() {
     due.remove(.offence)
     for position in 0..<polling.count {
@@ -168,8 +168,8 @@ extension Controller {
       // In the line that may be used again the last request may still stand.
       let flag = RequestFlag(rawValue: channel.pointee.line(channel.pointee.next).flag.loadAcquiring())
       guard flag.isSubmitted, flag != channel.pointee.due else { continue }
-      // The host may have submitted the request that is due in the line that may be used again, and the one after it
-      // here, since that line was looked at. In that order, so the first is seen now.
+      // Since the poll of the reusable line the host may have submitted the due request in that line, and the one after
+      // it here. It submits in that order, so the first is visible now.
       let staying = RequestFlag(rawValue: channel.pointee.line(channel.pointee.staying).flag.loadAcquiring())
       if staying != channel.pointee.due {
         expel(place: index >> 1, for: .wrongSequence(found: flag.sequence, due: channel.pointee.due.sequence))
@@ -177,11 +177,12 @@ extension Controller {
     }
   }
 
-  /// The request in that line, which has been submitted, is not over at once. Copied again: each copy is checked and
+  /// Takes the request submitted in that line, which is not over at once. It is copied again: each copy is checked and
   /// used by itself.
   ///
   /// - Returns: the line of the request after it, and whether that request may be in this line again; nil when the
-  ///   host names a line that is none, or has more requests outstanding than lines, and is expelled.
+  ///   controller expels the host, because it names a line that does not exist or has more requests outstanding than
+  ///   lines.
   private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> (line: Int, mayStay: Bool)? {
     let channel = channels.address(index)
     let copy = channel.pointee.line(slot).copy()
@@ -198,8 +199,9 @@ extension Controller {
     return (next, copy.mayStay)
   }
 
-  /// How many more requests of this host can be taken now. When half of the table is full, a host that has its share
-  /// waits: nobody's requests, however slow, keep the others out. Each request taken uses up one at the most.
+  /// How many more requests of this host the controller can take now. When half of the table is full, a host that has
+  /// its share waits: slow requests of one host never keep the others out. Each request taken uses up at most one
+  /// entry.
   @inline(__always)
   private func takeable(_ channel: UnsafeMutablePointer<ChannelState>) -> Int {
     guard channel.pointee.phase == .attached else { return 0 }
@@ -213,13 +215,13 @@ extension Controller {
     return max(min(free - requestsReserved, requestsMax / 2 / hostsMax - outstanding, channelBatchMax), 0)
   }
 
-  /// Serves a request that is over as soon as it has begun: one that moves blocks of a null unit whose owner this
-  /// controller is, with nothing before it and nothing in its way. All that it needs stands together here; whatever
-  /// is not so takes the way of all others, `receive`, which asks the same questions and has an answer to each.
+  /// Serves a request that is over as soon as it has begun: it moves blocks of a null unit that this controller owns,
+  /// and nothing is before it or in its way. All conditions for that are checked together here. Any other request takes
+  /// the way through `receive`, which checks the same conditions and has an answer to each.
   ///
   /// The journal's candidate names the channel already (`nameCandidate`).
   ///
-  /// - Returns: false when it is not so: nothing has been done.
+  /// - Returns: false when a condition does not hold: nothing has been done.
   @inline(__always)
   private mutating func serveAtOnce(
     _ copy: RequestCopy, _ line: RequestLine, _ channel: UnsafeMutablePointer<ChannelState>, slot: Int,

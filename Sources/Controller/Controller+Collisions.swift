@@ -3,14 +3,15 @@ import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
 
-// Collisions: a request that collides with one that is being recovered is held until that is over.
+// Collisions: the controller holds a request that collides with one under recovery until that recovery is over.
 extension Controller {
-  /// The requests that are being recovered. One may end or be given up while they are gone through, but none leaves
-  /// the list before `removeDone`.
+  /// The requests under recovery. One may end or be given up during an iteration, but none leaves the list before
+  /// `removeDone`.
   var recovering: RequestList { requests.list(from: takeover.recoveringHead) }
 
-  /// Notes for each line of a channel which request in it is being recovered, or undoes that. Of several the newest: a
-  /// controller that died between an answer and the clearing of its entry has left an older one of the same line.
+  /// Marks each line of a channel with the request in it that is under recovery, or clears the marks. Of several
+  /// requests the newest counts: a controller that died between an answer and the clearing of its entry has left an
+  /// older one of the same line.
   func setMarks(_ channel: Int, mark: Bool) {
     for request in recovering where Int(request.pointee.channel) == channel && !request.pointee.isDone {
       let slot = Int(request.pointee.slot)
@@ -22,15 +23,15 @@ extension Controller {
     }
   }
 
-  /// No number of a request.
+  /// A value that no request has as its number.
   static var noMark: UInt64 { UInt64.max }
 
-  /// Whether something that is being recovered came from that host.
+  /// Whether any request under recovery came from that host.
   func isNamedByRecovery(_ place: Int) -> Bool {
     recovering.contains { Int($0.pointee.channel) >> 1 == place }
   }
 
-  /// Whether a line's request is one that is being recovered.
+  /// Whether a line's request is under recovery.
   func isRecovering(_ channel: Int, _ slot: Int, _ sequence: UInt64) -> Bool {
     recovering.contains {
       $0.pointee.sequence == sequence && Int($0.pointee.slot) == slot && Int($0.pointee.channel) == channel
@@ -38,8 +39,8 @@ extension Controller {
     }
   }
 
-  /// Whether a request must wait for one that is being recovered: one that changes what it would see, or would undo
-  /// what it does. Management waits for any change of a unit's state.
+  /// Whether a request must wait for one under recovery, which changes data that it would see, or would undo its
+  /// effect. Management waits for any change of a unit's state.
   mutating func collides(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
     recovering.contains {
       guard $0.pointee.isStanding else { return false }
@@ -64,7 +65,7 @@ extension Controller {
     takeover.heldTail = index
   }
 
-  /// Puts those of the held requests that collide with nothing any more at the end of their pending queues.
+  /// Appends those of the held requests that no longer collide to their pending queues.
   mutating func releaseHeld() -> Int {
     var index = takeover.heldHead
     takeover.mayRelease = false

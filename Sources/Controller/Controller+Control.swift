@@ -8,17 +8,18 @@ import CBatonShims
 import Glibc
 import Logging
 
-// Control: hosts that attach and go, the peer's doorbell, signals.
+// Control: hosts that attach and leave, the peer's doorbell, signals.
 extension Controller {
-  /// One byte and a doorbell is all that an attached host sends; one that sends more than this at a time floods.
+  /// An attached host sends single bytes as doorbells and nothing else; a connection that sends more than this at a
+  /// time floods.
   private static var messagesMax: Int { 1024 }
-  /// Connections accepted in one turn: attaching a host takes long beside a request, and everybody else waits.
+  /// Connections accepted in one turn: attaching a host takes long compared with a request, and everybody else waits.
   private static var acceptedMax: Int { 4 }
-  /// How long a connection may stay without saying what it is.
+  /// How long a connection may stay without identifying itself.
   private static var silenceNanosecondsMax: UInt64 { 2_000_000_000 }
   private static var outOfDescriptors: String {
     "this controller has no descriptors left: raise its limit on open files ('ulimit -n', or LimitNOFILE= in a systemd "
-      + "unit), or attach again when others have gone"
+      + "unit), or attach again when others have left"
   }
 
   mutating func watchControl() {
@@ -57,10 +58,11 @@ extension Controller {
         disconnect(connection, "its socket cannot be watched")
       }
     case .peerProcess:
-      // Of an earlier life's descriptor nobody wants to know any more.
+      // An event of an earlier life's descriptor is of no interest any more.
       if index == peer.token { peerEnded() }
     case .peerLife:
-      // Woken, or not what it was. The kernel cannot (-EINVAL, and whatever else): then the pidfd is what tells.
+      // Woken, or the word has another value. Any other result means that the kernel cannot wait (-EINVAL and others):
+      // then the pidfd reports the end.
       if index == peer.token, result == 0 || result == -EAGAIN {
         peer.isLifeWatched = false
         peerEnded()
@@ -70,8 +72,8 @@ extension Controller {
     }
   }
 
-  /// Slow control work, a few times a second: connections whose arrival was not told of, and such as never say
-  /// what they are.
+  /// Slow control work, a few times a second: connections that were not announced, and connections that never identify
+  /// themselves.
   mutating func tendConnections(at now: UInt64) {
     control.restoreSpare()
     acceptConnections()
@@ -80,24 +82,24 @@ extension Controller {
       guard isUnknown(index) else { continue }
       receiveMessages(index)
       guard isUnknown(index) else { continue }
-      // One that was accepted just now is younger than `now`: a difference would wrap.
+      // A connection that was accepted just now is younger than `now`: a difference would wrap.
       if control.connections[index].since &+ Self.silenceNanosecondsMax < now {
-        disconnect(index, "nothing said for seconds")
+        disconnect(index, "it has not identified itself for 2 seconds")
       }
     }
   }
 
   mutating func acceptConnections() {
     due.remove(.connections)
-    // Who leaves attaches nobody, but for those whose requests it recovers: without them it could not leave.
+    // A leaving controller attaches only hosts whose requests it recovers: without them it could not leave.
     if stop == .stopped || stop == .leaving && takeover.standingCount == 0 { return }
-    // A host that comes is attached where its channels stand, and that is known only when it is known what was in
+    // Attaching finds the position of the host's channels. That needs the peer's journal, which says what was in
     // flight.
     if peerIsGone, !takeover.hasReadJournal {
       due.insert(.connections)
       return
     }
-    // Looked at again in a moment, by `tendConnections`.
+    // `tendConnections` tries again in a moment.
     if control.disposal.isFull { return }
     for _ in 0..<Self.acceptedMax {
       let descriptor = baton_socket_accept(control.listener.number)
@@ -106,7 +108,7 @@ extension Controller {
         if control.turnAway(ControlMessage.refusal(Self.outOfDescriptors)) { continue }
         return
       }
-      // EAGAIN: that was all. Anything else (a connection that went) concerns that one alone.
+      // EAGAIN: no more connections wait. Any other error (the connection has ended) concerns this connection alone.
       if descriptor < 0 { return }
       // Before anything is received: a descriptor from a stranger is not even closed here.
       var pid: pid_t = 0
@@ -118,7 +120,7 @@ extension Controller {
         continue
       }
       if let silent = control.silentOne(inTheWayOf: pid) {
-        disconnect(silent, "process \(control.connections[silent].pid) has too many connections that say nothing")
+        disconnect(silent, "process \(control.connections[silent].pid) has too many unidentified connections")
       }
       guard let connection = control.add(descriptor, pid: pid) else {
         note(.connection, .warning, "refuses a connection, \(ControlConnections.connectionsMax) are open")
@@ -127,11 +129,11 @@ extension Controller {
         continue
       }
       guard ring.watch(descriptor, for: .connection, index: control.token(connection)) else {
-        // What cannot be watched would never be heard again.
+        // A connection that is not watched would never be heard again.
         control.close(connection)
         continue
       }
-      // It may have spoken before it was watched; what is edge-triggered does not tell of that.
+      // The other end may have sent before the watch began; an edge-triggered watch does not report that.
       receiveMessages(connection)
     }
     due.insert(.connections)
@@ -143,11 +145,11 @@ extension Controller {
     for _ in 0..<Self.messagesMax {
       // As long as an attach request, and the same but for its end.
       var message = baton_listener_message()
-      // Looked at again in a moment, by `tendConnections`. Whoever is attached sends nothing that would be held.
+      // `tendConnections` reads it again in a moment. An attached host sends nothing that has to be kept.
       if control.disposal.isFull, isUnknown(connection) { return }
       let count = ControlMessage.receive(over: descriptor, &message, passed: &passed)
       if count == -Int(EAGAIN) || count == -Int(EINTR) { return }
-      // One descriptor, and only where a message has one to it. The others end off the loop.
+      // At most one descriptor, and only with a message that takes one. Surplus descriptors are closed off the loop.
       let isExpected = count > 1 && !isHost(connection)
       let handed = isExpected ? passed.first : nil
       for surplus in passed.dropFirst(isExpected ? 1 : 0) { control.disposal.close(surplus) }
@@ -171,10 +173,10 @@ extension Controller {
         if let handed { control.disposal.close(handed) }
         let reason =
           switch count {
-          case -Int(EMFILE): "descriptors for which there is no room"
+          case -Int(EMFILE): "more descriptors than this controller has room for"
           case ...0: String?.none
-          case _ where hasSurplus: "\(passed.count) descriptors that nobody asked for"
-          default: "a message of \(count) bytes that means nothing here"
+          case _ where hasSurplus: "unexpected descriptors: \(passed.count)"
+          default: "an unknown message of \(count) bytes"
           }
         disconnect(connection, reason)
         return
@@ -191,8 +193,9 @@ extension Controller {
     if case .host = control.connections[connection].kind { true } else { false }
   }
 
-  /// Whether a process is the peer controller's: the kernel says who connected, and the peer's record which process it
-  /// is. A number alone can come to name somebody else, a number with its start time cannot.
+  /// Whether a process is the peer controller's. The kernel says which process connected, and the peer's record says
+  /// which process the peer is. A process number alone can come to name another process; a number with its start time
+  /// cannot.
   private func isPeersProcess(_ pid: pid_t) -> Bool {
     let record = region.controller(identity.peer)
     // Sync point "pid".
@@ -213,14 +216,14 @@ extension Controller {
       && message.kind == UInt32(BATON_ATTACH_LISTENER)
   }
 
-  /// A new life of the peer asks for the sockets that its earlier lives listened on. It gets all, and then the word
-  /// that there are no more; they stay here as well.
+  /// A new life of the peer asks for the sockets that its earlier lives listened on. It gets all of them, and then a
+  /// message that there are no more; this controller keeps them as well.
   private mutating func answerAsk(_ connection: Int) {
     let listeners = control.peersListeners
     for (number, listener) in (listeners + [-1]).enumerated() {
       let sent = ControlMessage.sendListener(
         over: control.connections[connection].descriptor, listener, number: number, count: listeners.count)
-      // It asks again.
+      // The peer asks again.
       if sent < 0 { return disconnect(connection, nil) }
     }
     control.connections[connection].kind = .listeners
@@ -232,9 +235,9 @@ extension Controller {
     var handed = handed
     // Unless it turns out to be a host's memory.
     defer { if let handed { control.disposal.close(handed) } }
-    // Settled by the kernel when the other end connected; whether the user is the right one was looked at then.
+    // The kernel recorded it when the other end connected. `acceptConnections` has checked the user.
     let pid = control.connections[connection].pid
-    guard message.magic == baton_host_magic else { return refuse(connection, "that is no attach request") }
+    guard message.magic == baton_host_magic else { return refuse(connection, "the message is not an attach request") }
     guard message.layout_version == UInt32(BATON_LAYOUT_VERSION) else {
       return refuse(
         connection,
@@ -249,10 +252,10 @@ extension Controller {
       control.connections[connection].kind = .peer
       _ = welcome(connection)
     case UInt32(BATON_ATTACH_HOST):
-      // What it has outstanding was asked of another subsystem.
+      // Its outstanding requests are meant for another subsystem.
       guard message.generation == 0 || message.generation == region.header.generation else {
         return refuse(
-          connection, "the subsystem that this host was attached to is gone; this one is another",
+          connection, "the subsystem that this host was attached to is gone; this is a different one",
           kind: BATON_REFUSED_OTHER_SUBSYSTEM)
       }
       guard let number = handed else {
@@ -261,7 +264,7 @@ extension Controller {
       do throws(BatonError) {
         let memory = try Self.attaching(number)
         try checkPages(of: memory, pid: pid)
-        // From here on it is known to be memory, and mapped: to close it takes no time.
+        // From here on it is known to be memory, and mapped: closing it takes no time.
         handed = nil
         Glibc.close(number)
         let (place, refusal) = place(for: memory.header.identity)
@@ -270,7 +273,7 @@ extension Controller {
           return refuse(connection, "\(Journal.hostPlaces) hosts have requests with the two controllers already")
         }
         addHost(memory, place, connection, pid: pid)
-        // A host that is gone by now is not: its memory may be unmapped.
+        // A host whose connection has ended by now gets no positions: its memory may be unmapped.
         if welcome(connection) { takePositions(place) }
       } catch {
         refuse(connection, error.description)
@@ -279,7 +282,7 @@ extension Controller {
     }
   }
 
-  /// Accepts the other end of a connection. False when it is gone: then it is disconnected.
+  /// Accepts the other end of a connection. False when that end is gone: then the connection is closed.
   private mutating func welcome(_ connection: Int) -> Bool {
     var reply = baton_attach_reply()
     reply.magic = baton_host_magic
@@ -301,11 +304,11 @@ extension Controller {
     disconnect(connection, nil)
   }
 
-  /// Logs what a host has caused, unless it was too much of its kind just now (`LineLimits`).
+  /// Logs what a host has caused, unless there were too many lines of that kind just now (`LineLimits`).
   mutating func note(_ kind: LineLimits.Kind, _ level: Logger.Level, _ line: String) {
     if options.logger.logLevel > level { return }
     guard let withheld = lineLimits.admit(kind, at: clock.time) else { return count(.linesWithheld) }
-    let more = withheld == 0 ? "" : " (\(withheld) lines of this kind were withheld before it)"
+    let more = withheld == 0 ? "" : " (similar lines withheld before this one: \(withheld))"
     options.logger.log(level: level, "controller \(identity): \(line)\(more)")
   }
 }

@@ -21,7 +21,7 @@ extension Controller {
     }
   }
 
-  /// Rings the peer, whether it sleeps or not: it turns its loop, or is silent.
+  /// Rings the peer, whether it sleeps or not: the peer then turns its loop, or it is silent.
   mutating func ringPeerAlways() {
     count(.peerDoorbells)
     if control.toPeer >= 0 {

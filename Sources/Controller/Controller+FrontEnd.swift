@@ -8,12 +8,12 @@ import Glibc
 
 /// Completed operations of a front end: taken from the ring in the controller's turn, and handled in the front end's.
 ///
-/// While there is no room for another one nothing is taken from the ring, which holds on to them.
+/// While the queue is full the controller takes nothing from the ring, which keeps the events.
 struct FrontEndEvents: ~Copyable {
   private let events: UnsafeMutablePointer<RingEvent>
   private var head = 0
   private var tail = 0
-  /// Connections that the front end has: a controller that leaves waits for them to be ended.
+  /// Connections of the front end: a leaving controller waits until they have ended.
   var connections = 0
 
   /// A power of two, and more than a turn of the controller takes.
@@ -43,23 +43,23 @@ struct FrontEndEvents: ~Copyable {
   }
 }
 
-// What a front end in the controller's own process and thread needs of it. Its requests it submits as a host does.
+// What a front end in the controller's own process and thread needs. The front end submits its requests as a host does.
 extension Controller {
   /// The next operation of the front end that has ended.
   package mutating func nextFrontEndEvent() -> RingEvent? { frontEnd.next() }
 
   // MARK: How it stands
 
-  /// Whether requests are taken: it has joined, and neither leaves nor has been fenced.
+  /// Whether the controller takes requests: it has joined, and neither leaves nor has been fenced.
   public var isServing: Bool { hasJoined && stop == .running && !isFenced }
 
   /// Whether it has been told to leave, or has left.
   public var isLeaving: Bool { stop != .running }
 
-  /// Whether it serves in the other one's place, which is gone for certain, and takes whatever is asked.
+  /// Whether it serves in place of the peer, which is gone for certain, and takes every request.
   public var standsIn: Bool { isServing && peerIsGone && takeover.hasReadJournal && !takeover.isReleasing }
 
-  /// Which life of the other one takes part at present; 0: none.
+  /// The life of the peer that is a member at present; 0: none.
   package var peersLife: UInt64 {
     let seen = membership.current
     return hasJoined && seen.standing(identity.peer) == .member ? seen.incarnation(identity.peer) : 0
@@ -67,11 +67,11 @@ extension Controller {
 
   /// Whether a unit may be changed at present.
   package func isReadOnly(unit: Int) -> Bool {
-    // Relaxed: for people. What is asked of the unit is checked when it is served.
+    // Relaxed: for people. The controller checks requests for the unit when it serves them.
     UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).state == .readOnly
   }
 
-  /// What it takes to find out which parts of a unit are holes, see `Storage.extentQuery`: not in the loop.
+  /// A query for the holes in a part of a unit, see `Storage.extentQuery`. It must not run in the loop.
   package func extentQuery(unit: Int, offset: UInt64, length: UInt64) -> ExtentQuery? {
     storage.extentQuery(unit: unit, offset: offset, length: length)
   }
@@ -83,10 +83,10 @@ extension Controller {
   /// Whether a unit's blocks lie nowhere, see `Storage.readsNothing`.
   package func readsNothing(unit: Int) -> Bool { storage.readsNothing(unit: unit) }
 
-  // MARK: What it says of itself
+  // MARK: What it reports
 
-  /// Says how many clients the front end has: for the counters, and because a controller that leaves waits until there
-  /// are none.
+  /// Sets how many clients the front end has: for the counters, and because a leaving controller waits until there are
+  /// none.
   package mutating func setFrontEndConnections(_ connections: Int) {
     frontEnd.connections = connections
     counters[.nbdConnections].storeRelaxed(UInt64(connections))
@@ -97,16 +97,16 @@ extension Controller {
 
   // MARK: Listening sockets
 
-  /// The sockets that the other controller listens on, handed over by it, or by who stood in for it: to accept on them
-  /// while it is gone, and to hand them to its next life. They belong to this controller.
+  /// The sockets that the peer listens on, handed over by it, or by the controller that stood in for it. The front end
+  /// accepts on them while the peer is gone, and hands them to the peer's next life. They belong to this controller.
   package var peersListeners: [CInt] { control.peersListeners }
 
-  /// Whether a process has the other controller's seat, whether or not it takes part yet. One system call.
+  /// Whether a process holds the peer's seat, whether or not it is a member yet. One system call.
   package var isPeerRunning: Bool { region.isSeatTaken(of: identity.peer) }
 
-  /// Keeps a socket that this controller has bound where the other one used to listen, as if it had been handed over.
+  /// Keeps a socket that this controller has bound at the peer's former address, as if it had been handed over.
   package mutating func keepPeersListener(_ socket: consuming OwnedDescriptor) {
-    // Not the first of a row, which would take the place of those that are there.
+    // The first of a series would replace the sockets that are already kept, so this one is numbered after them.
     control.keepListener(socket.release(), number: UInt32(control.peersListeners.count))
   }
 }

@@ -12,7 +12,7 @@ extension Controller {
   /// Memory of all hosts together that may have no pages when they attach.
   private static var bytesWithoutPagesMax: UInt64 { 256 << 20 }
 
-  /// Maps a host's memory, which its descriptor leads to. The descriptor stays the caller's.
+  /// Maps a host's memory from its descriptor, which stays the caller's.
   static func attaching(_ number: CInt) throws(BatonError) -> HostMemory {
     let descriptor = OwnedDescriptor(number)
     do throws(BatonError) {
@@ -25,11 +25,11 @@ extension Controller {
     }
   }
 
-  /// A page that nobody has used yet belongs to whoever touches it first: to this controller's cgroup, whose limit it
-  /// then counts against, where this controller reads into it. So a host of another process brings its pages along; for
-  /// those who come without, a little is left, over all hosts.
+  /// The kernel charges an unused page to the process that touches it first. When this controller reads into such a
+  /// page, the page counts against the limit of its own cgroup. So a host of another process allocates its pages before
+  /// it attaches; for hosts without pages a small allowance is left, over all hosts.
   ///
-  /// What this cannot hold: a host may give pages back later (fallocate(2) punches holes in what it may write), and
+  /// This check has a limit: a host may give pages back later (fallocate(2) punches holes in what it may write), and
   /// have this controller touch them. That is at most what it brought along, which its own cgroup had room for when it
   /// attached.
   func checkPages(of memory: borrowing HostMemory, pid: pid_t) throws(BatonError) {
@@ -45,19 +45,20 @@ extension Controller {
   /// A place for a host: the one that is kept for it, or a free one.
   func place(for identity: UInt64) -> (place: Int?, refusal: String) {
     if let place = hosts.place(of: identity) {
-      // Two channels on the same lines would both take a request. A host that comes back before its earlier connection
-      // has been seen to end asks again.
+      // Two channels on the same lines would both take a request. A host that comes back before this controller has
+      // seen its earlier connection end must ask again.
       return hosts[place].phase == .expected ? (place, "") : (nil, "this host's memory is attached already")
     }
-    // A host that went keeps its place until its last request has ended: places are what is counted.
+    // A host that left keeps its place until its last request has ended: the limit counts places.
     if hosts.mappedCount >= options.hostsMax { return (nil, "\(options.hostsMax) hosts are attached already") }
     return (hosts.vacantPlace, "no place is left for a host")
   }
 
   /// Whether one more host fits into either journal: a survivor must find a place for each host of both.
   ///
-  /// Two controllers that admit a host each at the same time do so by the same rule: each enters its own host's record
-  /// first, and then counts; the fence lets at least one of them see the other's. One that is refused leaves no record.
+  /// Two controllers that admit a host each at the same time follow the same rule: each first enters its own host's
+  /// record, and then counts. The fence lets at least one of them see the other's record. A refused host leaves no
+  /// record.
   func admitsAnother(identity host: UInt64, _ place: Int) -> Bool {
     let record = region.journal(of: identity).host(place)
     if record.pointee.identity == host { return true }
@@ -82,15 +83,15 @@ extension Controller {
       bytesWithoutPages: pid == getpid() ? 0 : memory.bytesWithoutPages)
     for side in ControllerIdentity.allCases {
       let channel = place << 1 | side.index
-      // It may still stand in the list of those answered in this turn: it must not be listed twice.
+      // The channel may still be in this turn's list of answered channels: it must not be listed twice.
       let isTouched = channels[channel].isTouched
       channels[channel] = ChannelState(memory, to: side)
       channels[channel].isTouched = isTouched
     }
     hosts.attach(place, state, memory)
-    // Until requests are taken from its channel, and it is said there how this controller waits.
+    // The word says so until the controller takes requests from the channel, and says there how it waits.
     hosts.say(.drowsy, place, as: identity)
-    // Before anything of this host can stand in the journal.
+    // Before any request of this host can be in the journal.
     let record = region.journal(of: identity).host(place)
     record.pointee.identity = state.identity
     record.pointee.pid = UInt64(pid)
@@ -98,17 +99,17 @@ extension Controller {
     control.connections[connection].kind = .host(place: place)
     count(.hostsAttached)
     setHostCount()
-    note(.arrival, .info, "host process \(pid) attached, \(hosts.attachedCount) hosts")
+    note(.arrival, .info, "host process \(pid) attached; hosts now: \(hosts.attachedCount)")
   }
 
   private func setHostCount() {
     counters[.hosts].storeRelaxed(UInt64(hosts.attachedCount))
   }
 
-  /// A host broke the protocol: it is put out, and nobody else notices.
+  /// A host broke the protocol: the controller disconnects it, and no other host notices.
   ///
-  /// Not at once: the caller walks the list that its channels stand in. `poll` does it at the end of the turn.
-  /// Out of line, with its words: nothing of this belongs into the frame of the loop.
+  /// Not at once: the caller iterates over the list that its channels are in. `poll` does it at the end of the turn.
+  /// Out of line, with its text: nothing of this belongs into the frame of the loop.
   @inline(never)
   mutating func expel(place: Int, for offence: Offence) {
     if hosts[place].phase != .attached { return }
@@ -133,7 +134,7 @@ extension Controller {
     }
   }
 
-  /// Ends a connection, and the channels that came by it.
+  /// Ends a connection, and the channels of its host.
   mutating func disconnect(_ connection: Int, _ reason: String?) {
     if let reason { note(.connection, .warning, "disconnects a host: \(reason)") }
     let kind = control.connections[connection].kind
@@ -145,18 +146,18 @@ extension Controller {
       removeFromOrder(place << 1)
       removeFromOrder(place << 1 | 1)
       setHostCount()
-      note(.departure, .info, "a host went, \(hosts.attachedCount) hosts")
+      note(.departure, .info, "a host left; hosts now: \(hosts.attachedCount)")
       free(place: place)
     }
   }
 
-  /// Lets go of the memory of a host that went, once its last request has ended.
+  /// Releases the memory of a host that left, once its last request has ended.
   mutating func free(place: Int) {
     guard hosts[place].phase == .closing, channels[place << 1].outstanding == 0,
       channels[place << 1 | 1].outstanding == 0
     else { return }
     setChannelPhase(.vacant, ofPlace: place)
-    // What is being recovered for it still names the place.
+    // Its requests under recovery still name the place.
     let isExpected = isNamedByRecovery(place)
     control.disposal.unmap(hosts.release(place, isExpected: isExpected))
     if !isExpected { region.journal(of: identity).host(place).pointee.identity = 0 }

@@ -4,12 +4,12 @@ import BatonSharedMemory
 import BatonSubsystem
 import CBatonShims
 
-// Journals: what a dead controller had in flight is taken over into this controller's own journal, entry by entry.
+// Journals: the controller moves what a dead controller had in flight into its own journal, entry by entry.
 extension Controller {
-  /// Entries moved from a dead controller's journal in one turn: the beat goes on between turns.
+  /// Entries moved from a dead controller's journal in one turn: between turns the beat advances.
   private static var movedMax: Int { 1024 }
 
-  /// What an earlier life of this very controller had in flight: its entries stay where they are.
+  /// Recovers what an earlier life of this very controller had in flight: its entries stay where they are.
   mutating func recoverEarlierLife() {
     let journal = region.journal(of: identity)
     var found: [Int32] = []
@@ -36,7 +36,7 @@ extension Controller {
     }
   }
 
-  /// Begins to read the other one's journal.
+  /// Begins to read the peer's journal.
   mutating func beginJournal() {
     let journal = region.journal(of: identity.peer)
     takeover.journalCursor = 0
@@ -49,9 +49,9 @@ extension Controller {
     _ = readJournal()
   }
 
-  /// Moves entries of the other one's journal to this one's: first they stand in both, then here alone, so that
-  /// whoever recovers from the death of this controller finds each in one at least. What it finds in both is one
-  /// request, and its line tells when it has been answered.
+  /// Moves entries of the peer's journal to this controller's. An entry is first in both journals, then here alone: a
+  /// survivor that recovers from the death of this controller finds it in at least one. An entry found in both is one
+  /// request, and its line says whether it has been answered.
   mutating func readJournal() -> Int {
     let journal = region.journal(of: identity.peer)
     var moved = 0
@@ -59,7 +59,7 @@ extension Controller {
     while takeover.journalCursor < takeover.journalTop, moved < Self.movedMax {
       let theirs = journal.entries + takeover.journalCursor
       if theirs.inFlight.loadAcquiring() != 0 {
-        // There is room when requests of this controller's own have ended.
+        // An entry becomes free when a request of this controller's own has ended.
         guard requests.free > 0 else {
           takeover.isJournalBlocked = true
           return moved
@@ -89,7 +89,7 @@ extension Controller {
     return moved
   }
 
-  /// The peer's journal has been read to its end, and nothing in it names a host any more. A record that stayed would
+  /// The peer's journal has been read to its end, and nothing in it names a host any more. A remaining record would
   /// count among the hosts of both controllers (`admitsAnother`).
   mutating func clearPeersHosts() {
     let journal = region.journal(of: identity.peer)
@@ -98,9 +98,9 @@ extension Controller {
     }
   }
 
-  /// Whether an entry can have been written by a controller: it stands there as a request that passed every check. The
-  /// journal is the controllers' own memory; but nothing that comes out of shared memory is used before it has been
-  /// looked at. Where its host's arena ends is looked at when the host is there (`isUnanswered`).
+  /// Whether a controller can have written an entry: it is a request that passed every check. The journal is the
+  /// controllers' own memory, but a controller checks everything from shared memory before it uses it. `isUnanswered`
+  /// checks the bounds of the host's arena once the host is attached.
   private mutating func isSound(_ entry: AcceptedRequest) -> Bool {
     guard entry.state == 1, Int(entry.channel) < 2 * Journal.hostPlaces,
       entry.sequence <= RequestFlag.sequenceMask, Int(entry.slot) < Int(BATON_LINES_MAX)
@@ -110,7 +110,7 @@ extension Controller {
     return refusal(of: copy, arenaSize: UInt64.max) == nil
   }
 
-  /// An entry that no controller can have written is left out, and that is said: once a life, however many there are.
+  /// Reports an entry that no controller can have written, and that is ignored: once per life, however many there are.
   private mutating func reportDamage(_ entry: AcceptedRequest, in owner: ControllerIdentity) {
     count(.journalDamage)
     if counters[.journalDamage].loadRelaxed() > 1 { return }
@@ -122,8 +122,7 @@ extension Controller {
       """)
   }
 
-  /// The place here of a host that stands in a place of the peer's journal; a place is made for one that is not
-  /// attached.
+  /// The place here of a host that has a place in the peer's journal. A host that is not attached gets a new place.
   ///
   /// Nil where the journal is damaged: a record without a host, or more hosts than both controllers together admit
   /// (`admitsAnother`).
@@ -147,14 +146,15 @@ extension Controller {
     request.pointee.flags |= AcceptedRequest.Flag.recovered
     request.pointee.next = takeover.recoveringHead
     takeover.recoveringHead = index
-    // One that was given up stays so, whoever recovers it: others have been served meanwhile. Its host may be attached.
+    // An abandoned request stays so, whichever controller recovers it: others have been served meanwhile. Its host may
+    // be attached.
     if !request.pointee.isStanding {
       if hosts[Int(request.pointee.channel) >> 1].phase == .attached { takeover.mustBind = true }
       return
     }
     takeover.standingCount += 1
     let state = functions.address(request.pointee.function.index)
-    // Whatever was proved before was proved of other requests.
+    // Any earlier proof was about other requests.
     state.pointee.isDrained = false
     state.pointee.recovering += 1
     count(.recovered)

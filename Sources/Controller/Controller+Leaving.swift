@@ -5,7 +5,8 @@ import BatonSubsystem
 import BatonSystem
 import Glibc
 
-// Leaving: everything that was taken is answered or handed back, every function handed over, and the seat vacated.
+// Leaving: the controller answers or returns every request that it took, hands over every function, and vacates its
+// seat.
 extension Controller {
   /// Answers everything in a function's pending queue with the same refusal.
   mutating func refusePending(_ function: Function, _ status: Status) {
@@ -26,8 +27,8 @@ extension Controller {
     state.pointee.owed = 0
   }
 
-  /// Begins to leave the subsystem: what was taken is served or handed back, then every function is handed over.
-  /// `poll()` carries it on; `isStopped` tells when it is done.
+  /// Begins to leave the subsystem. The controller serves or returns what it took, then hands over every function.
+  /// `poll()` does the work; `isStopped` says when it is done.
   public mutating func beginStop() {
     if stop != .running { return }
     stop = .leaving
@@ -42,29 +43,30 @@ extension Controller {
   /// One turn of leaving.
   mutating func continueStop() {
     guard stop == .leaving else { return }
-    // Nothing that a disk, a host or a damaged region does may keep it here for ever.
+    // No disk, host or damaged region may keep the controller here for ever.
     if monotonicNanoseconds() &- leavingSince > options.farewellNanoseconds {
       options.logger.warning(
         """
-        controller \(identity): leaves with \(requests.count) requests unfinished, as if it had died: the peer, or \
-        the next controller to start, recovers them
+        controller \(identity): leaves as if it had died, unfinished requests: \(requests.count); the peer, or the \
+        next controller to start, recovers them
         """)
       hasGivenUp = true
       return goAway()
     }
-    // What waits for ownership goes back to its host, which asks the other controller. Where the request cannot be
-    // withdrawn, the function has just been granted: attending to it serves what waits.
+    // A request that waits for ownership goes back to its host, which resubmits it to the peer. Where the ownership
+    // request cannot be withdrawn, the function has just been granted: attending to it serves what waits.
     for function in functionsRequested() where arbiter.withdraw(region.ownership.word(function.index)) {
       functions[function.index].isRequesting = false
       refusePending(function, .leaving)
     }
-    // Its clients hear of what was done before their connections end.
+    // Its clients get their answers before their connections end.
     if frontEnd.connections > 0 { return }
     let orphans = takeover.recoveringHead < 0 ? 0 : orphanCount
     if requests.count > orphans || !functionsRequested().isEmpty { return }
     for index in 0..<region.functionCount {
       let word = region.ownership.word(index)
-      // To the peer if it asks, to nobody if not; what it does between the two looks decides which.
+      // Grants the function to the peer if it asks, and vacates it if not; what the peer does between the two loads
+      // decides which.
       while arbiter.look(word).isOwned(by: identity) {
         if peerIsGone { _ = arbiter.dismiss(word) }
         if arbiter.look(word).isRequested {
@@ -81,18 +83,19 @@ extension Controller {
         }
       }
     }
-    // Requests that come until this look are answered. What comes later stays in its line, for the other controller to
-    // find, or for whoever comes next: from the next step on nothing is taken and nothing executed here.
+    // The controller answers requests that come until this poll. A later request stays in its line for the peer, or for
+    // the next controller to start: from the next step on this controller takes and executes nothing.
     _ = pollAllChannels()
     wakeHosts()
-    // With orphans in its journal it goes as one whose life has ended, so that whoever comes next reads that.
+    // With orphans in its journal it goes as one whose life has ended, so that the next controller to start reads that
+    // journal.
     if orphans == 0 {
       guard leave() else { return }
     }
     goAway()
   }
 
-  /// The end of this life: nothing is touched any more. A life that is still a member goes like one that has died.
+  /// The end of this life: it touches nothing any more. A life that is still a member goes like one that has died.
   private mutating func goAway() {
     for connection in control.connections.indices where control.connections[connection].descriptor >= 0 {
       disconnect(connection, nil)
@@ -103,7 +106,7 @@ extension Controller {
     record.setPhase(.absent, incarnation: incarnation)
     ringPeerAlways()
     stop = .stopped
-    // Whatever the membership word says of it, this life is no member any more: whoever polls it does nothing.
+    // Whatever the membership word says, this life is no member any more: any further `poll` does nothing.
     memberHalfDue = UInt32.max
     options.logger.info("controller \(identity) has left '\(region.location.name)'")
   }

@@ -5,9 +5,9 @@ import BatonSubsystem
 import CBatonShims
 import Glibc
 
-// The management function: requests on the subsystem itself. Served by its owner, like any function.
+// The management function: requests on the subsystem itself. Its owner serves it, like any function.
 extension Controller {
-  /// Bytes that an answer to `statistics` takes: both controllers' counters.
+  /// Bytes of an answer to `statistics`: both controllers' counters.
   private static var statisticsCount: UInt64 { UInt64(2 * Counters.capacity * 8) }
 
   /// Whether a management request can be served at all: nil if so.
@@ -77,13 +77,14 @@ extension Controller {
         }
       }
       value = Self.statisticsCount
-    default: preconditionFailure("no management operation")
+    default: preconditionFailure("not a management operation")
     }
     answer(request, .success, value: value, term: term)
   }
 
-  /// The effect and the identity of the request that has it change in one store. So a request that is recovered and has
-  /// taken effect already is answered from the record: its effect must not come a second time, after somebody else's.
+  /// One store changes both the effect and the identity of the request that has it. So the controller answers a
+  /// recovered request that has already taken effect from the record: its effect must not come a second time, after
+  /// another request's.
   private mutating func setUnitState(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     let unit = Int(request.pointee.unit)
     let channel = Int(request.pointee.channel)
@@ -96,8 +97,8 @@ extension Controller {
     let next = word.set(to: UnitState(rawValue: request.pointee.offset) ?? .offline)
     region.unitStateSetter(unit, pair: next.pair).set(host: host, channel: side, sequence: sequence)
     reach(.effectBefore)
-    // Release: who set it stands in the record before the word says which pair holds. The acquire is that of "death",
-    // or "grant" for an owner to come.
+    // Release: the identity of the setter is in the record before the word says which pair is valid. The matching
+    // acquire is that of "death", or "grant" for a later owner.
     shared.storeReleasing(next.rawValue)
     reach(.effectAfter)
     note(.unitState, .info, "unit \(unit) is \(next.state) now")

@@ -6,18 +6,19 @@ import BatonSystem
 import CBatonShims
 import Glibc
 
-// Membership: joining, noticing that the other one is gone, fencing, letting it join again, leaving.
+// Membership: joining, noticing that the peer is gone, fencing it, letting it join again, leaving.
 // The steps are those of `MembershipWord`.
 extension Controller {
-  /// How often a controller that waits to join looks.
+  /// How often a controller that waits to join checks the membership word.
   private static var joinLookNanoseconds: Int64 { 500_000 }
-  /// How often it asks the other one to let it join.
+  /// How often it asks the peer to let it join.
   private static var askAgainNanoseconds: UInt64 { 20_000_000 }
-  /// How often the end of a life is looked for that nobody tells of: a peer in this very process, or without a pidfd.
+  /// How often the controller checks for the end of a life that nothing signals: a peer in this very process, or one
+  /// without a pidfd.
   private static var endLookNanoseconds: UInt64 { 5_000_000 }
-  /// The same while the other one has been killed and its exit is what everything waits for.
+  /// The same while everything waits for the exit of a killed peer.
   private static var exitLookNanoseconds: UInt64 { 200_000 }
-  /// How often the process of a life that is watched is looked for, where the kernel has not named it.
+  /// How often the controller looks for the process of the watched life, where the kernel has not named it.
   private static var openAgainNanoseconds: UInt64 { 100_000_000 }
 
   private var peerRecord: ControllerRecord { region.controller(identity.peer) }
@@ -26,20 +27,21 @@ extension Controller {
 
   @inline(never)
   mutating func pollUntilJoined() -> Bool {
-    // Who waits to join is looked at too, and so is a member that waits for the other one's exit.
+    // The peer watches the beat of a controller that waits to join too, and of a member that waits for the peer's exit.
     record.beat.storeRelaxed(clock.begin())
     _ = takeCompletions()
     if stop == .stopped { return false }
     let now = readClock()
     if stop == .leaving {
-      // Nothing was ever taken: there is nothing to hand over. A member that waited for the other one's exit goes as
-      // one whose life has ended: its journal may hold what an earlier life had in flight, for whoever comes next.
+      // It took no requests, so there is nothing to hand over. A member that waited for the peer's exit goes as one
+      // whose life has ended: its journal may hold what an earlier life had in flight, for the next controller to
+      // start.
       unlink(control.path)
       record.setPhase(.absent, incarnation: incarnation)
       stop = .stopped
       return true
     }
-    // The word speaks of this life from the moment that it has resumed or displaced the other one.
+    // The membership word names this life as soon as it has resumed or displaced the peer.
     let hasEntered = membership.current.incarnation(identity) == incarnation
     let hasWorked = hasEntered ? resume(at: now) : join(at: now)
     if mustSubmit { submit() }
@@ -63,7 +65,8 @@ extension Controller {
           becomeMember(at: now)
           return true
         }
-        // It stands in for this controller, or has still to notice that an earlier life has ended, and must let go.
+        // The peer stands in for this controller, or has still to notice that an earlier life has ended, and must let
+        // go.
         guard isPeerSilent(at: now, nextLook: UInt64(Self.joinLookNanoseconds)) else {
           if now &- peer.askedAt >= Self.askAgainNanoseconds {
             peer.askedAt = now
@@ -82,8 +85,9 @@ extension Controller {
     return resume(at: now)
   }
 
-  /// A member since it has resumed or displaced the other one: nothing is served, not even what the words say is owned
-  /// here, and no journal is touched, before the other one's last life has ended. True when something has changed.
+  /// Completes the joining of a life that is a member since it resumed or displaced the peer. Before the peer's last
+  /// life has ended, this life serves nothing, not even what the words say it owns, and touches no journal. True when
+  /// something has changed.
   private mutating func resume(at now: UInt64) -> Bool {
     let seen = membership.current
     guard isStillMember else {
@@ -100,19 +104,19 @@ extension Controller {
     takeover.beganAt = now
     recoverEarlierLife()
     record.setPhase(.serving, incarnation: incarnation)
-    // What an earlier life asked for nobody waits for any more; what was asked of it still waits.
+    // Nobody waits any more for what an earlier life requested; what the peer requested from it is still waited for.
     for index in 0..<region.functionCount { _ = arbiter.withdraw(region.ownership.word(index)) }
     sweep(all: true)
     options.logger.info("controller \(identity) serves, incarnation \(incarnation): \(membership.current)")
     lookAtPeer(at: now)
-    // The other one has to watch this life from now on.
+    // The peer has to watch this life from now on.
     ringPeerAlways()
     acceptConnections()
   }
 
-  // MARK: The other one's life
+  // MARK: The peer's life
 
-  /// Begins to watch a life of the other controller, unless it is watched already.
+  /// Begins to watch a life of the peer, unless it is watched already.
   private mutating func watchPeer(_ life: UInt64, at now: UInt64) {
     if peer.incarnation != life {
       endPeerWatch()
@@ -124,11 +128,11 @@ extension Controller {
 
   /// Finds the process of the watched life, see `PeerWatch.process`.
   ///
-  /// Without a descriptor the seat tells of the end, and nobody can be killed. So it is also where the number means
-  /// nothing here: the peer may live where numbers are other ones.
+  /// Without a descriptor the seat shows the end, and this controller cannot kill the peer. The same holds where the
+  /// process number means nothing here: the peer may live in another pid namespace.
   private mutating func openPeer(at now: UInt64) {
     peer.openDue = now &+ Self.openAgainNanoseconds
-    // A later life has taken the seat, which the kernel gives up at the end of a life and not before.
+    // A later life has taken the seat, which the kernel releases only at the end of a life.
     if peerRecord.phase.incarnation != peer.incarnation {
       peer.hasEnded = true
       return
@@ -136,17 +140,17 @@ extension Controller {
     // Sync point "pid".
     let pid = peerRecord.pid.loadAcquiring()
     let startTime = peerRecord.startTime.loadRelaxed()
-    // Never a descriptor on oneself: two controllers of one process are no threat to each other, and are told apart
-    // by their seats.
+    // Never open a descriptor for this process itself: two controllers of one process are no threat to each other, and
+    // are told apart by their seats.
     if pid == UInt64(getpid()) {
       peer.openDue = .max
       return
     }
-    // A new connection: the one that there may be could lead to an earlier life.
+    // A new connection: an existing one could lead to an earlier life.
     guard connectToPeer() else { return }
     let descriptor = PeerWatch.process(listeningAt: control.toPeer, pid: pid, startTime: startTime)
     if descriptor < 0 { return }
-    // Still this life's: the next one writes its phase before it listens.
+    // The descriptor is still this life's: the next life writes its phase before it listens.
     if peerRecord.phase.incarnation != peer.incarnation {
       close(descriptor)
       return
@@ -155,8 +159,8 @@ extension Controller {
     if ring.watch(descriptor, for: .peerProcess, index: peer.token) { submit() }
   }
 
-  /// Waits for the mark on the life lock, which comes long before the pidfd tells. The lock is taken some time after
-  /// the joining, and not at all by an embedder.
+  /// Waits for the mark on the life lock, which comes long before the pidfd becomes readable. The peer takes the lock
+  /// some time after joining; an embedder never takes it.
   private mutating func watchPeersLife() {
     guard !peer.isLifeWatched, peer.descriptor >= 0, let expected = peerRecord.life.announceWaiter() else { return }
     let word = peerRecord.life.word
@@ -166,25 +170,26 @@ extension Controller {
     }
   }
 
-  /// Whether the thread that ran the watched life has died. A new life clears the mark before it is known as that.
+  /// Whether the thread that ran the watched life has died. A new life clears the mark before it publishes its
+  /// incarnation.
   var isPeerMarkedDead: Bool {
     peerRecord.life.isMarkedDead && peerRecord.phase.incarnation == peer.incarnation
   }
 
-  /// The other one is gone: nobody is watched.
+  /// The peer is gone: stops watching it.
   mutating func endPeerWatch() {
     if peer.descriptor >= 0 { _ = ring.unwatch(.peerProcess, index: peer.token) }
     peer.end()
   }
 
-  /// The ring says that there is something of the other one's process: looks itself.
+  /// The ring reports an event of the peer's process: the controller checks for itself.
   mutating func peerEnded() {
     peer.endLookedForAt = 0
     if hasJoined { lookAtPeer(at: monotonicNanoseconds()) }
   }
 
   /// Whether the watched life has ended: its thread or its process is gone, its seat is free, a later life has the
-  /// seat, or it has said that it touches nothing any more. Each of these comes after the last that it does.
+  /// seat, or it has said that it touches nothing any more. Each of these comes after its last action.
   private mutating func hasPeerEnded(at now: UInt64) -> Bool {
     if peer.hasEnded { return true }
     watchPeersLife()
@@ -199,7 +204,7 @@ extension Controller {
 
   private var deadline: UInt64 { max(options.deadlineNanoseconds, ControllerOptions.deadlineNanosecondsMin) }
 
-  /// Whether the peer is silent, see `Silence`. Rings it in good time.
+  /// Whether the peer is silent, see `Silence`. Rings it when half of the deadline is over.
   private mutating func isPeerSilent(at now: UInt64, nextLook: UInt64) -> Bool {
     switch peer.silence.look(
       beat: peerRecord.beat.loadRelaxed(), at: now, nextLook: nextLook, deadline: deadline)
@@ -212,24 +217,26 @@ extension Controller {
     }
   }
 
-  /// How long this controller may sleep before it must look at the other one.
+  /// How long this controller may sleep before it must check the peer.
   mutating func nanosecondsUntilPeerLook(at now: UInt64) -> Int64 {
-    // What the kernel does not tell of is asked for: its lock on a unit, and whether a host has come back.
+    // The kernel does not signal that it has released its lock on a unit, or that a host has come back: the controller
+    // polls.
     if takeover.standingCount > 0 { return Self.joinLookNanoseconds / 4 }
     if takeover.hasSteps { return 0 }
-    // The pidfd tells of the exit, and a joiner rings.
+    // The pidfd signals the exit, and a joiner rings.
     if takeover.stage == .awaitsExit { return Int64(Self.endLookNanoseconds) }
     if takeover.stage != .none || peer.descriptor < 0 { return Int64(deadline / 4) }
-    // Once it was rung, in short pieces: a pause of the whole machine must be seen as one before it counts.
+    // Once it was rung, in short pieces: the controller must recognize a pause of the whole machine before that pause
+    // counts.
     if peer.silence.hasRung { return Int64(deadline / 8) }
     let due = peer.silence.since &+ deadline / 2
     return due > now ? Int64(max(due &- now, UInt64(Self.joinLookNanoseconds))) : Self.joinLookNanoseconds
   }
 
-  // MARK: Looking after the other one
+  // MARK: Watching the peer
 
-  /// What the membership word and the other one's life ask for: every few turns, after every sleep, and at once when
-  /// its process has ended.
+  /// Does what the membership word and the peer's life require: every few turns, after every sleep, and at once when
+  /// the peer's process has ended.
   @inline(never)
   mutating func lookAtPeer(at now: UInt64) {
     if !isStillMember {
@@ -244,7 +251,7 @@ extension Controller {
       if !peerIsGone { standIn(for: seen, at: now) }
       releaseIfAsked(seen, at: now)
     case .vacant:
-      // It was let go for a new life that was about to join, and has not: it is gone, or stands still.
+      // This controller let go for a new life that was about to join and has not: that life is gone, or stands still.
       let isLate = now &- takeover.releasedAt > options.deadlineNanoseconds
       guard isLate || !isPeerStarting(after: seen) else { return }
       takeover.keptAtBeat = peerRecord.beat.loadRelaxed()
@@ -272,8 +279,8 @@ extension Controller {
     if seePeersExit(seen, at: now) { standIn(for: seen, at: now) }
   }
 
-  /// Whether the life of the other one that is fenced has ended. It is killed if it has not: this controller never
-  /// serves on the kill alone, nor on time, but waits for the exit.
+  /// Whether the fenced life of the peer has ended. This controller kills it if it has not. It never serves on the kill
+  /// alone, nor on time, but waits for the exit.
   private mutating func seePeersExit(_ seen: MembershipWord, at now: UInt64) -> Bool {
     watchPeer(seen.incarnation(identity.peer), at: now)
     if !interventions.ignoresFence {
@@ -282,8 +289,8 @@ extension Controller {
         killPeer()
         if !hasPeerEnded(at: now) { return false }
       } else if isPeerMarkedDead, peer.descriptor >= 0, !peer.looksEnded() {
-        // Its thread is dead, and its process as a rule on its way: one that lives on would keep its files, and with
-        // them the locks of the drain proof, for ever.
+        // Its thread is dead, and its process as a rule about to end. A process that lives on would keep its files, and
+        // with them the locks of the drain proof, for ever.
         killPeer()
       }
     }
@@ -294,13 +301,13 @@ extension Controller {
   private mutating func killPeer() {
     if peer.isKilled { return }
     if peer.descriptor < 0 {
-      // In this very process it is no threat, and its seat tells of its end.
+      // In this very process it is no threat, and its seat shows its end.
       if peer.openDue == .max || peer.cannotBeKilled { return }
       peer.cannotBeKilled = true
       options.logger.critical(
         """
         controller \(identity): cannot kill controller \(identity.peer): the kernel names no process that listens at \
-        \(control.peerSocketPath) and is the one that the region names; waits for the end of whoever has its seat
+        \(control.peerSocketPath) and is the one that the region names; waits until its seat is free
         """)
       return
     }
@@ -350,7 +357,7 @@ extension Controller {
 
   // MARK: Stopping
 
-  /// The other one has the fence over this one: stops, and touches nothing more.
+  /// The peer has fenced this controller: it stops, and touches nothing more.
   @inline(never)
   mutating func stopFenced() -> Bool {
     if stop != .stopped {

@@ -3,9 +3,9 @@ import BatonSharedMemory
 import BatonSubsystem
 import BatonSystem
 
-// Orphans: recovered requests whose hosts have not come back, and the hosts that are waited for.
+// Orphans: recovered requests whose hosts have not come back, and the hosts that the controller waits for.
 extension Controller {
-  /// A host has come back: what nobody knows of is answered so.
+  /// A host has come back: the controller answers requests with unknown outcome as such.
   mutating func bindRecovered(_ place: Int) {
     for request in recovering where Int(request.pointee.channel) >> 1 == place && request.pointee.isOrphan {
       if isUnanswered(request) {
@@ -16,13 +16,13 @@ extension Controller {
     }
   }
 
-  /// Orphans were found in the peer's journal whose hosts are attached here already.
+  /// The peer's journal held orphans whose hosts are attached here already.
   mutating func bindAttached() {
     takeover.mustBind = false
     for place in 0..<Journal.hostPlaces where hosts[place].phase == .attached { bindRecovered(place) }
   }
 
-  /// Now and then: gives up what hosts had asked for whose process is gone.
+  /// Now and then: gives up the requests of hosts whose process is gone.
   mutating func tendExpected() {
     if takeover.recoveringHead < 0 { return }
     var isAlive = [Bool?](repeating: nil, count: Journal.hostPlaces)
@@ -33,31 +33,31 @@ extension Controller {
         let host = region.journal(of: identity).host(place).pointee
         isAlive[place] = host.start_time != 0 && ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
       }
-      // Nobody waits for it; and after the drain proof nothing of it lands any more.
+      // No host waits for it; and after the drain proof nothing of it reaches the storage any more.
       guard isAlive[place] == false else { continue }
       if request.pointee.isOrphan || functions[request.pointee.function.index].isDrained { end(request) }
     }
   }
 
-  /// The place of a host that is not attached is free when nothing of it is recovered any more.
+  /// The place of a host that is not attached is free when none of its requests is under recovery any more.
   mutating func forget(_ place: Int) {
     guard hosts[place].phase == .expected, !isNamedByRecovery(place) else { return }
     hosts.forget(place)
     region.journal(of: identity).host(place).pointee.identity = 0
-    // Its number may mean another host in the next journal that is read.
+    // Its place may mean another host in the next journal that is read.
     for index in 0..<Journal.hostPlaces where takeover.places[index] == Int16(place) { takeover.places[index] = -1 }
   }
 
-  /// Requests that were given up, and whose hosts have not come.
+  /// Requests that were given up, and whose hosts have not come back.
   var orphanCount: Int { recovering.count { $0.pointee.isOrphan } }
 
-  /// A new life of the other one is let in: the orphans of its channels become its own, because it is the one whom
-  /// their hosts will ask, and it must not take them for something new. Its journal, which has been read to its end, is
-  /// written here for the last time.
+  /// A new life of the peer joins: the orphans of its channels become its own. Their hosts will ask that life, and it
+  /// must not take the orphans for new requests. Its journal, which has been read to its end, is written here for the
+  /// last time.
   mutating func handOrphansOver() {
     if takeover.recoveringHead < 0 { return }
     let journal = region.journal(of: identity.peer)
-    // Every entry below the top has left the journal, and what stands above it was never used.
+    // Every entry below the top has left the journal, and the entries above it were never used.
     var entry = 0
     for request in recovering
     where request.pointee.isOrphan && Int(request.pointee.channel & 1) == identity.peer.index {

@@ -5,7 +5,7 @@ import BatonSystem
 
 // Ownership: asking for functions, noticing grants, relinquishing.
 extension Controller {
-  /// Puts a request at the end of its function's pending queue.
+  /// Appends a request to its function's pending queue.
   @inline(__always)
   mutating func enqueue(_ index: Int32, _ function: Function) {
     let state = functions.address(function.index)
@@ -19,7 +19,7 @@ extension Controller {
     if state.pointee.isRequesting { requests.entry(index).pointee.flags |= AcceptedRequest.Flag.transferred }
   }
 
-  /// Makes sure that a function with something pending is asked for, and attended to.
+  /// Requests a function that has pending requests, unless that is done, and puts it on the attention list.
   @inline(__always)
   mutating func requestOwnership(_ function: Function, _ word: OwnershipWord) {
     let state = functions.address(function.index)
@@ -45,7 +45,7 @@ extension Controller {
     }
   }
 
-  /// Tells the peer where to look. A hint that does not fit is lost: the peer finds the word by sweeping.
+  /// Hints to the peer which word to check. A hint that does not fit is lost: the peer finds the word by sweeping.
   mutating func sendHint(_ function: Function) {
     if link.hint(function) { count(.hintsSent) } else { count(.hintsLost) }
     due.insert(.peer)
@@ -55,23 +55,23 @@ extension Controller {
   @inline(__always)
   mutating func wantAttention(_ function: Function) { attention.add(function.index) }
 
-  /// Reads hints from the peer. A hint says where to look; the word decides.
+  /// Reads hints from the peer. A hint only names the word to check; the word decides.
   @inline(__always)
   mutating func readLink() -> Int {
     var count = 0
     while count < Self.hintBatchMax, let function = link.next() {
       count += 1
-      // What lies in the ring was written by the other controller: the same check on this side of the boundary.
+      // The other controller wrote what is in the ring: the same check on this side of the boundary.
       if function.index >= 0, function.index < region.functionCount { wantAttention(function) }
     }
     return count
   }
 
-  /// Looks after functions that want it: a bounded number a turn, in rotation.
+  /// Attends to the listed functions: a bounded number per turn, in rotation.
   @inline(__always)
   mutating func attend() -> Int { attendToList(most: Self.attentionBatchMax) }
 
-  /// The same without the bound on a turn: before sleeping every function must have been looked at.
+  /// The same without the bound on a turn: before it sleeps the controller must have attended to every function.
   mutating func attendToAll() -> Int { attendToList(most: attention.count) }
 
   mutating func attendToList(most: Int) -> Int {
@@ -89,9 +89,9 @@ extension Controller {
     return work
   }
 
-  /// Takes one function as far as it goes at present.
+  /// Takes one function as far as possible at present.
   ///
-  /// - Returns: how much was done, and whether the function must be looked at again.
+  /// - Returns: how much was done, and whether the controller must attend to the function again.
   mutating func attend(to function: Function) -> (worked: Int, stays: Bool) {
     let state = functions.address(function.index)
     let shared = region.ownership.word(function.index)
@@ -101,7 +101,7 @@ extension Controller {
     if !word.isOwned(by: identity) {
       if !state.pointee.hasPending && !state.pointee.isRequesting { return (0, false) }
       if word.owner == nil || !word.isRequested {
-        // Nobody's, or the request is not standing: ask (again).
+        // Without an owner, or the request no longer stands: ask (again).
         if !state.pointee.hasPending {
           state.pointee.isRequesting = false
           return (0, false)
@@ -116,7 +116,7 @@ extension Controller {
       }
       if !word.isOwned(by: identity) { return (worked, true) }
     } else if word.isRequested, peerIsGone || takeover.stage == .awaitsExit {
-      // What a fenced controller asked for nobody waits for.
+      // Nobody waits for what a fenced controller requested.
       _ = arbiter.dismiss(shared)
       word = arbiter.look(shared)
     }
@@ -131,7 +131,7 @@ extension Controller {
       state.pointee.residency.began(
         contended: isContended, grantedAt: isContended ? takeGrantTime(function) : 0)
     }
-    // A request that was withdrawn meanwhile: there is nobody to relinquish to, and admission goes on.
+    // The peer has withdrawn its request meanwhile: there is nothing to relinquish, and admission continues.
     if !word.isRequested { state.pointee.isRelinquishing = false }
     while state.pointee.hasPending, !state.pointee.isRelinquishing, hasRoom(function) {
       servePending(function, term: word.term)
@@ -145,7 +145,7 @@ extension Controller {
     return (worked, state.pointee.hasPending)
   }
 
-  /// Serves the first of a function's pending queue, or drops it when its host is gone.
+  /// Serves the first request of a function's pending queue, or drops it when its host is gone.
   private mutating func servePending(_ function: Function, term: UInt64) {
     let state = functions.address(function.index)
     let index = state.pointee.pendingHead
@@ -178,7 +178,7 @@ extension Controller {
   private mutating func relinquish(_ function: Function) -> Bool {
     let state = functions.address(function.index)
     if !state.pointee.isRelinquishing {
-      // What was pending at the grant comes first: no thrashing.
+      // Requests that were pending at the grant come first: no thrashing.
       if state.pointee.owed > 0 { return false }
       if stop == .running, !state.pointee.residency.isOver(policy: options.residency) {
         awaitsResidency = true
@@ -187,10 +187,10 @@ extension Controller {
       state.pointee.isRelinquishing = true
       state.pointee.residency.draining(state.pointee.inFlight > 0)
     }
-    // What is being recovered may be about to change what the peer would serve.
+    // A request under recovery may be about to change data that the peer would serve.
     if state.pointee.inFlight > 0 || state.pointee.recovering > 0 { return false }
-    // Requests that came meanwhile wait: they ask for the function back in the same step. A controller that leaves
-    // asks for nothing: they go back to their hosts, which ask the other one.
+    // Requests that came meanwhile wait: the grant asks for the function back in the same step. A leaving controller
+    // asks for nothing: the requests go back to their hosts, which resubmit them to the peer.
     if stop != .running { refusePending(function, .leaving) }
     let asking = state.pointee.hasPending
     // Before the grant, after which the line is the peer's: the CAS releases it.
@@ -215,8 +215,8 @@ extension Controller {
     return true
   }
 
-  /// When the function was granted to this controller, if both wanted it then; reading clears it, so that a term that
-  /// begins without a grant takes no earlier one for its own.
+  /// When the function was granted to this controller, if both wanted it then. Reading clears the time, so that a term
+  /// that begins without a grant does not use an earlier one.
   private func takeGrantTime(_ function: Function) -> UInt64 {
     let word = region.grantTimes.word(function.index)
     let time = word.loadRelaxed()
@@ -232,7 +232,7 @@ extension Controller {
     }
   }
 
-  /// Looks for requests of the peer that no hint told of: a part of the words, or all.
+  /// Looks for requests of the peer whose hint was lost: in a part of the words, or in all.
   mutating func sweep(all: Bool = false) {
     let part = all ? region.functionCount : min(region.functionCount, 64)
     for _ in 0..<part {

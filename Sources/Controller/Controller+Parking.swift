@@ -9,17 +9,17 @@ import Glibc
 
 // Parking: how the loop goes to sleep, and what wakes it.
 //
-// A park and its wake-up take two system calls: io_uring_enter, which also sets anew the waits for words that have
-// been rung, and the futex wake of whoever is answered. Sync point "sleep" is `SleepWord`.
+// A park and its wake-up take two system calls. One is io_uring_enter, which also waits again for words that have been
+// rung. The other is the futex wake of the answered host. Sync point "sleep" is `SleepWord`.
 extension Controller {
-  /// How long a controller sleeps that waits for a grant, before it looks by itself.
+  /// How long a controller that waits for a grant sleeps before it checks by itself.
   private static var grantWaitNanoseconds: Int64 { 5_000_000 }
-  /// How long a controller that leaves sleeps between two looks at what is left to be done.
+  /// How long a leaving controller sleeps between two checks of what is left to be done.
   private static var farewellWaitNanoseconds: Int64 { 1_000_000 }
-  /// How long an idle controller sleeps. Everything wakes it; this is for what was lost.
+  /// How long an idle controller sleeps. Every event wakes it; this is for lost wake-ups.
   private static var idleWaitNanoseconds: Int64 { 1_000_000_000 }
-  /// Requests since the last sleep from which on this controller is busy: hosts then need no fence for its sake, and
-  /// its next sleep costs a membarrier, which is little beside so many.
+  /// From this many requests since the last sleep on, this controller is busy. Hosts then need no fence for its sake,
+  /// and its next sleep costs a membarrier, which is little compared with so many requests.
   private static var requestsUntilAwake: UInt64 { 256 }
 
   /// Sleeps until something happens: a doorbell, a completion, a socket, or the time.
@@ -32,7 +32,8 @@ extension Controller {
       if frontEnd.connections > 0 { ring.wait(nanoseconds: Self.farewellWaitNanoseconds) }
       return
     }
-    // A function that waits for its residency is work that is due in no time; who is served by it may need the core.
+    // A function that waits for its residency is work that is due very soon; the process that it serves may need the
+    // core.
     if awaitsResidency {
       sched_yield()
       return
@@ -48,13 +49,13 @@ extension Controller {
     getUp()
   }
 
-  /// The same between two messages of a front end's clients, with what is prepared given to the kernel by the call that
-  /// sleeps. What need not be done after each of them is done now and then.
+  /// Sleeps between two messages of a front end's clients; the call that sleeps also submits the prepared operations.
+  /// The work that need not follow each message is done now and then.
   ///
   /// - Returns: false when nothing happened meanwhile.
   mutating func takeRest() -> Bool {
     if awaitsResidency || stop != .running {
-      // The loop turns on without a sleep, and without the call that gives the kernel what is prepared.
+      // The loop turns on without a sleep, and so without the call that submits.
       if mustSubmit { submit() }
       return true
     }
@@ -62,7 +63,7 @@ extension Controller {
     if rest.isLookDue(at: now) {
       lookAtPeer(at: now)
       keepHouse()
-      // What has come of that is seen to before the sleep.
+      // The loop handles what resulted from that before it sleeps.
       return true
     }
     if awaitsClients(since: now) { return true }
@@ -79,20 +80,20 @@ extension Controller {
 
   /// Spins for the next request of clients that have just been answered, where that brings more (`SpinTrial`).
   ///
-  /// - Returns: false when nothing came: it is to sleep.
+  /// - Returns: false when nothing came: the loop sleeps.
   private mutating func awaitsClients(since now: UInt64) -> Bool {
     guard case .adaptive(let nanoseconds) = options.waiting else { return false }
     let answered = counters[.answered].loadRelaxed()
     guard rest.spins(at: now, answered: answered, storageIsIdle: storage.inFlight == 0) else { return false }
     if mustSubmit {
       submit()
-      // Something of this loop's own that ended at once, a send say.
+      // An operation of this loop's own that ended at once, such as a send.
       if ring.hasCompletion { return true }
     }
     rest.beginSpin(answered: answered)
     let limit = min(nanoseconds, Self.clientSpinNanosecondsMax / Self.wakesSpared) * Self.wakesSpared
     while monotonicNanoseconds() &- now < limit {
-      // A grant may come without a hint, of a function that both controllers want.
+      // A grant may come without a hint, for a function that both controllers want.
       if attention.count > 0, hasGrant() { return true }
       for _ in 0..<Self.looksPerClock {
         if ring.hasCompletion || link.hasHint { return true }
@@ -102,8 +103,8 @@ extension Controller {
     return false
   }
 
-  /// Whether a function that this controller has asked for is its own by now. One load for each that wants attention,
-  /// of a few at the most.
+  /// Whether this controller by now owns a function that it has asked for. One load for each function on the attention
+  /// list, for a few at most.
   private func hasGrant() -> Bool {
     for position in 0..<min(attention.count, Self.grantLooksMax) {
       let function = attention.function(at: position)
@@ -115,13 +116,13 @@ extension Controller {
   }
 
   private static var grantLooksMax: Int { 8 }
-  /// Nobody beats, sweeps or accuses meanwhile.
+  /// Meanwhile the controller neither beats, nor sweeps, nor checks the peer.
   private static var clientSpinNanosecondsMax: UInt64 { 1_000_000 }
-  /// How many times as long as a wait strategy spins for one wake-up: the client wakes this loop and is woken by it.
+  /// The factor over a wait strategy's spin for one wake-up: the client wakes this loop and is woken by it.
   private static var wakesSpared: UInt64 { 2 }
   private static var looksPerClock: Int { 16 }
 
-  /// How long it may sleep at present before it looks by itself at what should have woken it; `most` otherwise.
+  /// How long it may sleep at present before it checks by itself for what should have woken it; at most `most`.
   private mutating func sleepNanoseconds(_ most: Int64, at now: UInt64) -> Int64 {
     var nanoseconds = min(most, nanosecondsUntilPeerLook(at: now))
     if attention.count > 0 { nanoseconds = min(nanoseconds, Self.grantWaitNanoseconds) }
@@ -129,23 +130,23 @@ extension Controller {
     return nanoseconds
   }
 
-  /// The look at everything that is published, for one that lies down and has said so. Whether it is to sleep then:
-  /// each part of the look may have added a channel, or have ended more than the wait.
+  /// Checks everything that others publish, once the controller has said that it lies down. True when it may sleep
+  /// then: each part of the check may have added a channel, or have ended more than the wait.
   private mutating func findsNothing() -> Bool {
     !poll() && pollAllChannels() == 0 && attendToAll() == 0 && !awaitsResidency && stop == .running
       && !due.contains(.connections)
       && frontEnd.isEmpty && sleep.isLyingDown
   }
 
-  /// How long it rests at the most: then it sleeps as it always does. Longer than the kernel's tick (4 ms where
-  /// CONFIG_HZ is 250): a sleep that is to end before the tick has the CPU's timer set and set back, and on a virtual
-  /// machine each time leaves the guest for that. Measured as a fifth of what a request costs.
+  /// The longest rest; after it the controller sleeps as it always does. Longer than the kernel's tick (4 ms where
+  /// CONFIG_HZ is 250): for a sleep that is to end before the tick, the kernel sets the CPU's timer and sets it back.
+  /// On a virtual machine the guest exits for each of these. Measured as a fifth of what a request costs.
   private static var restNanosecondsMax: Int64 { 20_000_000 }
 
   // MARK: Sync point "sleep", the sleeper's side
 
-  /// Says to everybody that this controller sleeps. What is looked at after this is newer than what they have done
-  /// without seeing it. Cost: two stores a host, a fence; a membarrier in the first sleep after work.
+  /// Says to everybody that this controller sleeps. What it checks after this is newer than what they have done without
+  /// seeing it. Cost: two stores per host, a fence; a membarrier in the first sleep after work.
   private mutating func lieDown() {
     if !sleep.isHeeded {
       sayEverywhere(.drowsy)
@@ -168,8 +169,8 @@ extension Controller {
     sayEverywhere(.drowsy)
   }
 
-  /// A loop that has been busy for a while frees everybody from fencing for its sake. Not in a turn that a park makes:
-  /// that one does not sleep then.
+  /// A loop that has been busy for a while frees everybody from fencing for its sake. A park in whose turn this
+  /// happens does not sleep.
   mutating func rouse() {
     if !sleep.isDrowsy || requestsTaken &- sleep.requestsBefore < Self.requestsUntilAwake { return }
     sleep.isDrowsy = false
@@ -185,8 +186,8 @@ extension Controller {
     record.parked.say(state)
   }
 
-  /// Requests are taken from this channel from now on: its word says what the others say. Whoever looks at it may have
-  /// found something else there until now.
+  /// The controller takes requests from this channel from now on: its word says what the others say. A host that checks
+  /// the word may have found another state there until now.
   mutating func sayFirst(_ channel: Int) {
     channels[channel].controllerParked.say(sleep.isDrowsy ? .drowsy : .awake)
     sleep.isHeeded = false
@@ -195,12 +196,12 @@ extension Controller {
 
   // MARK: Doorbells
 
-  /// Has the ring wait for every word that says so. They are given to the kernel by the call that sleeps, and one that
-  /// has been rung by then ends the sleep before it begins.
+  /// Has the ring wait for every word that announces it. The call that sleeps gives these waits to the kernel, and a
+  /// word that has been rung by then ends the sleep before it begins.
   ///
-  /// At most one wait a doorbell, which ends in one completion: no host can fill the ring with them.
+  /// At most one wait per doorbell, which ends in one completion: no host can fill the ring with them.
   ///
-  /// - Returns: false when the ring takes nothing at present: no sleep.
+  /// - Returns: false when the ring takes nothing at present: the controller does not sleep.
   private mutating func listen() -> Bool {
     if !sleep.listens { return true }
     for position in 0..<polling.count {
@@ -220,13 +221,14 @@ extension Controller {
     return true
   }
 
-  /// A wait for a word has ended: it was rung, it said something else in the first place, or it is not wanted any more.
+  /// A wait for a word has ended: the word was rung, it had another value in the first place, or the wait was
+  /// cancelled.
   mutating func doorbellRang(_ doorbell: Int, _ result: Int32) {
     sleep.doorbells[doorbell] = .unarmed
     switch -result {
     case 0: count(.doorbells)
     case EAGAIN, ECANCELED, EINTR: break
-    // A wait that was given to the kernel late, when its host was gone.
+    // The kernel got this wait late, when its host was gone.
     case EFAULT: break
     default:
       // Everybody rings by the sockets from now on.
@@ -235,10 +237,10 @@ extension Controller {
     }
   }
 
-  /// Nothing is taken from this channel any more.
+  /// The controller takes no more requests from this channel.
   mutating func endListening(_ channel: Int) {
     if sleep.doorbells[channel] != .armed { return }
-    // Where the ring does not even take this, the wait stays until it is rung, or until the ring goes; one a place.
+    // Where the ring does not even take this, the wait stays until it is rung, or until the ring goes; one per place.
     _ = ring.cancel(.doorbell, index: UInt32(truncatingIfNeeded: channel))
     sleep.doorbells[channel] = .ending
   }

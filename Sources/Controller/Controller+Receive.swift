@@ -16,7 +16,7 @@ extension Controller {
     if stop != .running { return answer(channel, slot, sequence, .leaving) }
 
     precondition(requests.free > 0, "more requests were accepted than there is room for")
-    // A flush has no extent: what stands there was not checked, and must not be used.
+    // A flush has no extent: its fields were not checked, and must not be used.
     requests.nameCandidate(channel: channel)
     let request = requests.fillCandidate(
       copy, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
@@ -37,15 +37,16 @@ extension Controller {
     requestOwnership(function, word)
   }
 
-  /// Whether a request can be served at all, by itself: nil if so. What a channel or a journal holds is checked alike.
+  /// Checks whether a request can be served at all, by itself: nil if so. Requests from a channel and from a journal
+  /// are checked alike.
   mutating func refusal(of copy: RequestCopy, arenaSize: UInt64) -> Status? {
     guard let operation = Operation(rawValue: copy.operation) else { return .invalidOperation }
     return operation.isManagement
       ? checkManagement(operation, copy, arenaSize: arenaSize) : check(operation, copy, arenaSize: arenaSize)
   }
 
-  /// Whether a block request can be served at all, by itself: nil if so. What depends on the unit's state comes when
-  /// it is served.
+  /// Checks whether a block request can be served at all, by itself: nil if so. Checks that depend on the unit's state
+  /// come when it is served.
   private mutating func check(_ operation: Operation, _ copy: RequestCopy, arenaSize: UInt64) -> Status? {
     if copy.unit >= unitCount { return .noSuchUnit }
     if operation == .flush { return nil }

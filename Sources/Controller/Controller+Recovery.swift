@@ -6,14 +6,15 @@ import BatonSubsystem
 import BatonSystem
 import Glibc
 
-// Recovery: what a dead controller had in flight, by its journal. Such a request may have been executed or not, and
-// the kernel may still be about to execute it. So what collides with it is held; when the kernel has let go of its
-// unit (the drain proof), it is executed again unless it has been answered, once, and answered.
+// Recovery: the requests that a dead controller had in flight, by its journal. Such a request may have been executed or
+// not, and the kernel may still be about to execute it. So the controller holds every request that collides with it.
+// When the kernel has let go of its unit (the drain proof), the controller executes it again, once, unless it has been
+// answered, and answers it.
 extension Controller {
-  /// How often the kernel is asked whether it has let go of a unit.
+  /// How often the controller asks the kernel whether it has let go of a unit.
   private static var drainLookNanoseconds: UInt64 { 50_000 }
 
-  /// One turn of recovery: asks the kernel where it is time, executes again what may be, and takes out what is over.
+  /// One turn of recovery: asks the kernel where that is due, executes again what may be, and ends what is over.
   mutating func recover() -> Int {
     let now = monotonicNanoseconds()
     let mayLook = now &- takeover.drainLookedAt >= Self.drainLookNanoseconds
@@ -24,7 +25,7 @@ extension Controller {
       let function = request.pointee.function
       let state = functions.address(function.index)
       if !state.pointee.isDrained, mayLook, state.pointee.drainLook != takeover.drainLooks {
-        // One or two system calls a unit and look; the units that are waited for are few.
+        // One or two system calls per unit and check; only a few units are waited for.
         state.pointee.drainLook = takeover.drainLooks
         state.pointee.isDrained = isDrained(function)
         looked = true
@@ -33,21 +34,21 @@ extension Controller {
           reach(.drainProved)
         }
       }
-      // Before anything new: only a storage that takes nothing at all keeps it waiting.
+      // Before any new request: only a storage that takes nothing at all delays it.
       if state.pointee.isDrained, storage.freeSteps > 0 { work += executeAgain(request, at: now) }
     }
-    // From the end of the look on: what waits is not to be asked about and nothing else.
+    // Counted from the end of the check: otherwise the loop could spend all its time on asking.
     if looked { takeover.drainLookedAt = monotonicNanoseconds() }
     return work
   }
 
-  /// The drain proof, for everything that this controller's earlier lives and the other one's have given to the kernel.
+  /// The drain proof, for everything that this controller's earlier lives and the peer's have given to the kernel.
   private mutating func isDrained(_ function: Function) -> Bool {
     guard let unit = function.unit, !interventions.makes(.noDrainProof), !interventions.ignoresFence else {
       return true
     }
     let seen = membership.current
-    // A peer that takes part has a lock of its own, and nothing of its present life is being recovered.
+    // A peer that is a member has a lock of its own, and nothing of its present life is under recovery.
     let ended = seen.incarnation(identity.peer) + (peerIsGone ? 1 : 0)
     return storage.isDrained(unit: unit, controllerIndex: identity.peer.index, before: ended)
       && storage.isDrained(unit: unit, controllerIndex: identity.index, before: incarnation)
@@ -61,7 +62,7 @@ extension Controller {
       end(request)
       return 1
     case .expected:
-      // Nobody waits for it any more, and nothing of it lands any more.
+      // Nobody waits for it any more, and nothing of it reaches the storage any more.
       if hasDiedWithPeer(place: channel >> 1) {
         end(request)
         return 1
@@ -70,13 +71,13 @@ extension Controller {
       let awaySince = max(takeover.beganAt, hosts[channel >> 1].awaySince)
       if now > awaySince, now - awaySince > options.hostAbsenceNanoseconds { orphan(request) }
       return 0
-    // It may come back, and until it has been looked after what it waits for stays.
+    // The host may come back. Until this controller has handled its leaving, what it waits for stays.
     case .expelled, .closing: return 0
     case .attached: break
     }
-    // Two that overlap go one after the other, like any two writes.
+    // Two requests that overlap go one after the other, like any two writes.
     if overlapsWrite(request) { return 0 }
-    // The host's memory may be other than the one that the dead controller had, if the host is hostile.
+    // A hostile host may have attached memory other than that which the dead controller had.
     guard isUnanswered(request) else {
       end(request)
       return 1
@@ -105,8 +106,8 @@ extension Controller {
     return 1
   }
 
-  /// Whether a host lived in the process of the other controller, whose life has ended: a front end. Without waiting
-  /// for the process to be cleared away, as `tendExpected` does.
+  /// Whether a host lived in the process of the peer, whose life has ended: a front end. Unlike `tendExpected`, it does
+  /// not wait until the process has been reaped.
   private func hasDiedWithPeer(place: Int) -> Bool {
     guard peerIsGone, takeover.hasSeenProcessEnd else { return false }
     let host = region.journal(of: identity).host(place).pointee
@@ -132,7 +133,7 @@ extension Controller {
   mutating func finishRecovered(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32) {
     let place = Int(request.pointee.channel) >> 1
     if request.pointee.isRepeating {
-      // Over for good: it is not to be chosen again.
+      // Over for good: it must not be chosen again.
       request.pointee.flags &= ~(AcceptedRequest.Flag.twice | AcceptedRequest.Flag.replaying)
       takeover.hasDone = true
       return
@@ -151,7 +152,7 @@ extension Controller {
     takeover.mayRelease = true
   }
 
-  /// Its host did not come back in time: others must not wait for it for ever. Should it come after all, it is told
+  /// Its host did not come back in time: others must not wait for it for ever. If the host comes after all, it is told
   /// that nobody knows whether the request was executed.
   private mutating func orphan(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     takeover.standingCount -= 1
@@ -161,7 +162,7 @@ extension Controller {
     options.logger.warning("controller \(identity): a host did not come back for a request that is being recovered")
   }
 
-  /// Takes those that are over out of the list.
+  /// Removes the requests that are over from the list.
   mutating func removeDone() {
     takeover.hasDone = false
     takeover.mayRelease = true
@@ -184,8 +185,8 @@ extension Controller {
     }
   }
 
-  /// The planted defect: a write that was answered is executed once more. That alone is the mistake: the place is kept
-  /// until the storage has done with it.
+  /// The planted defect: a write that was answered is executed once more. That alone is the mistake: the entry is kept
+  /// until the storage has finished with it.
   private mutating func repeatsOnPurpose(_ index: Int32) -> Bool {
     let request = requests.entry(index)
     guard interventions.makes(.replayTwice), request.pointee.kind == .write, request.pointee.isReplaying,

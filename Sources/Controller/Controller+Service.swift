@@ -9,20 +9,20 @@ import Glibc
 
 // Service: requests to storage and management, answers to hosts.
 extension Controller {
-  /// Serves a request whose function this controller owns. It stands in the journal before anything is done, and until
-  /// it has been answered.
+  /// Serves a request whose function this controller owns. The request is in the journal before anything is done, and
+  /// until it has been answered.
   ///
   /// - Returns: true when it is in flight on the storage: a completion follows. False when it has been answered.
   @inline(__always)
   mutating func serve(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32, term: UInt64) -> Bool {
-    // A controller that has been fenced touches nothing any more: whoever holds the fence finds the request.
+    // A fenced controller touches nothing any more: the controller that holds the fence finds the request.
     if !isStillMember { return true }
     let unit = Int(request.pointee.unit)
     if !request.pointee.isManagement {
-      // Relaxed: set by the owner of management before it answers; a request that was submitted after that answer
-      // was seen has been ordered behind it by the two channels.
+      // Relaxed: the owner of management sets the state before it answers. A request that was submitted after that
+      // answer was seen is ordered behind it by the two channels.
       let state = UnitStateWord(rawValue: region.unitStates.word(unit).loadRelaxed()).stateBits
-      // What stands in a journal was admitted: it may have been executed in part, and is not asked again.
+      // A recovered request was admitted: it may have been executed in part, and is not checked again.
       if state != UnitState.online.rawValue, !request.pointee.isRecovered,
         let refusal = refusal(request.pointee.kind, state)
       {
@@ -37,11 +37,11 @@ extension Controller {
       serveManagement(request, term: term)
       return false
     }
-    // The operations on blocks have the same order on both floors; what the number says was checked.
+    // The operations on blocks have the same order in both modules; the number was checked.
     let operation = Storage.Operation(rawValue: request.pointee.operation &- Operation.read.rawValue)
     precondition(operation != nil, "management has been served above")
     let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
-    // Before it begins: who is stopped in the middle of one has counted it.
+    // Before it begins: a controller that is stopped in the middle of one has counted it.
     if storage.isStorage(unit: unit) { count(.storageOperations) }
     let disposition = storage.start(
       operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
@@ -62,8 +62,8 @@ extension Controller {
     }
   }
 
-  /// Whether the storage can begin another operation of this function. When half of the places are taken, a unit
-  /// that has its share waits: a disk that hangs keeps no other from being served.
+  /// Whether the storage can begin another operation of this function. When half of the places are taken, a unit that
+  /// has its share waits: a hanging disk does not keep other units from being served.
   @inline(__always)
   func hasRoom(_ function: Function) -> Bool {
     guard let unit = function.unit, storage.needsStep(unit: unit) else { return true }
@@ -71,7 +71,7 @@ extension Controller {
       || storage.freeSteps > 0 && functions[function.index].inFlight < Self.unitShare
   }
 
-  /// Operations that one unit may have under way when places are short.
+  /// Operations in flight that one unit may have when places are short.
   private static var unitShare: Int32 { 32 }
 
   mutating func refusal(_ operation: Operation, _ state: UInt64) -> Status? {
@@ -82,7 +82,7 @@ extension Controller {
     }
   }
 
-  /// Takes completions from the ring: storage operations that ended, and descriptors that have something.
+  /// Takes completions from the ring: storage operations that ended, and descriptors that are ready.
   @inline(__always)
   mutating func takeCompletions() -> Int {
     var taken = 0
@@ -101,7 +101,7 @@ extension Controller {
         controlReady(completion)
       }
     }
-    // What was held for a write that has ended, and what was recovered.
+    // Requests that were held for a write that has ended, and recovered requests.
     if takeover.hasReleases || takeover.isUnderWay || storage.hasPieces { due.insert(.look) }
     return taken
   }
@@ -112,9 +112,9 @@ extension Controller {
     functions[function.index].inFlight -= 1
     if request.pointee.changesUnit { delistWrite(request, index: index) }
     reach(.completionTaken)
-    // A function that drains may be granted now, and one with pending requests may have room again.
+    // A draining function may be granted now, and one with pending requests may have room again.
     if request.pointee.isRecovered { return finishRecovered(request, result) }
-    // A host that went is answered too, in memory that is kept for just that: if it comes back, it must not find its
+    // A host that left is answered too, in memory that is kept just for that: if it comes back, it must not find its
     // request still submitted, and have it executed twice.
     let place = Int(request.pointee.channel) >> 1
     complete(request, result, term: arbiter.look(region.ownership.word(function.index)).term)
@@ -129,7 +129,7 @@ extension Controller {
   /// Bytes moved in pieces in a turn.
   private static var piecesBytesMax: Int { 262_144 }
 
-  /// A request has begun or is over: its channel and the turn pay for what the loop has moved.
+  /// A request has begun or is over: its channel and the turn are charged for the bytes that the loop has moved.
   @inline(never)
   private mutating func charge(
     _ request: UnsafeMutablePointer<AcceptedRequest>, _ operation: Storage.Operation, isStarted: Bool
@@ -139,7 +139,8 @@ extension Controller {
     budget.charge(Int(request.pointee.channel), bytes: bytes, in: clock.turn)
   }
 
-  /// Whether a channel has used up its share, so that nothing that moves bytes is taken from it in this turn.
+  /// Whether a channel has used up its share, so that the controller takes no request that moves bytes from it in this
+  /// turn.
   @inline(__always)
   mutating func isHeldBack(_ channel: Int) -> Bool {
     guard budget.owes(channel), budget.holdsBack(channel, in: clock.turn) else { return false }
@@ -164,11 +165,11 @@ extension Controller {
 
   // MARK: Writes that overlap
 
-  // A write that overlaps one that is on the storage waits for that. Without this the older one could be executed again
-  // by a survivor after the newer one has been answered, and undo it, though somebody had seen the older one's data
-  // before the newer one began.
+  // A write that overlaps one on the storage waits for it. Otherwise a survivor could execute the older one again after
+  // the newer one has been answered, and undo it, although a reader had seen the older one's data before the newer one
+  // began.
 
-  /// Whether a request changes what a write that is on the storage changes too.
+  /// Whether a request changes what a write on the storage changes too.
   mutating func overlapsWrite(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
     guard request.pointee.changesUnit else { return false }
     var index = functions[request.pointee.function.index].writesHead
@@ -199,7 +200,7 @@ extension Controller {
     takeover.mayRelease = true
   }
 
-  /// Answers a block request with what the storage said.
+  /// Answers a block request with the storage's result.
   @inline(__always)
   mutating func complete(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32, term: UInt64) {
     if result >= 0 {
@@ -225,7 +226,7 @@ extension Controller {
     }
   }
 
-  /// Answers a request of the journal, which it leaves then.
+  /// Answers a request of the journal, which it then leaves.
   @inline(__always)
   mutating func answer(
     _ request: UnsafeMutablePointer<AcceptedRequest>, _ status: Status, value: UInt64 = 0, term: UInt64
@@ -239,15 +240,15 @@ extension Controller {
     reach(.journalCleared)
   }
 
-  /// The request is answered or given up. Before anything of the entry changes: what follows stays behind the state in
-  /// program order, see `Journal`.
+  /// The request is answered or given up. Call this before anything of the entry changes: later changes stay behind the
+  /// store to the state in program order, see `Journal`.
   @inline(__always)
   func leaveJournal(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     request.inFlight.storeReleasing(0)
     baton_compiler_fence()
   }
 
-  /// Answers a request that never got a place.
+  /// Answers a request that never got a place in the journal.
   @inline(__always)
   mutating func answer(_ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status) {
     respond(
@@ -267,7 +268,8 @@ extension Controller {
     answered.add(channel, state)
   }
 
-  /// Forgets a request whose host is gone, and that was not executed: if the host comes back, it is taken again.
+  /// Forgets a request whose host is gone, and that was not executed: if the host comes back, the controller takes it
+  /// again.
   mutating func drop(_ index: Int32) {
     let channel = Int(requests.entry(index).pointee.channel)
     leaveJournal(requests.entry(index))
@@ -279,7 +281,7 @@ extension Controller {
   /// Wakes hosts that sleep and have been answered in this turn.
   @inline(__always)
   mutating func wakeHosts() {
-    // Sync point "sleep": the answers are published before the look whether the host sleeps.
+    // Sync point "sleep": the answers are published before the check whether the host sleeps.
     AsymmetricFence.light(supported: usesMembarrier)
     for position in 0..<answered.count {
       let channel = channels.address(answered[position])

@@ -3,15 +3,15 @@ import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
 
-// Takeover: serving in the other one's place, once it is gone for certain: its functions and its channels. What it had
-// in flight is recovered, see Controller+Recovery.
+// Takeover: serving in place of the peer, once it is gone for certain: its functions and its channels.
+// Controller+Recovery recovers what it had in flight.
 extension Controller {
-  /// Hosts whose channel is looked through in one turn at the most: the first ones are not to wait for all.
+  /// Hosts whose channel is searched in one turn, at most: the first hosts must not wait for all of them.
   private static var positionsMax: Int { 2 }
-  /// Words looked at in one turn at the most.
+  /// Words checked in one turn, at most.
   private static var sweepMax: Int { 256 }
 
-  /// The other one is gone for certain: it has left, or this controller holds the fence and has seen its exit.
+  /// The peer is gone for certain: it has left, or this controller holds the fence and has seen its exit.
   mutating func standIn(for seen: MembershipWord, at now: UInt64) {
     peerIsGone = true
     takeover.beganAt = now
@@ -22,8 +22,8 @@ extension Controller {
     takeover.peerHasLeft = seen.standing(identity.peer) != .fenced
     takeover.hasSeenProcessEnd = peer.looksEnded() || isPeerMarkedDead
     if seen.standing(identity.peer) == .fenced { count(.takeovers) }
-    // Whatever its standing says: a life that was let in and ended before it joined had been handed orphans, and left
-    // no other trace than its journal.
+    // Whatever its standing: a life that was let in and ended before it joined had received orphans, and left no other
+    // trace than its journal.
     beginJournal()
     takeover.setStage(.recovers, record)
   }
@@ -33,27 +33,28 @@ extension Controller {
   mutating func continueTakeover() -> Int {
     var work = 0
     if peerIsGone, !takeover.hasReadJournal { work += readJournal() }
-    // Only then: what stands in the journal must not be taken for something new.
+    // Only then: a request in the journal must not be taken for a new one.
     if takeover.hasReadJournal {
       if takeover.placeCursor < Journal.hostPlaces { work += positionChannels() }
       if takeover.standingCount > 0 { work += recover() }
       if takeover.mustBind { bindAttached() }
       if takeover.hasDone { removeDone() }
-      // Before the journal is known to its end, nothing of the peer's is served: what is still to be read may collide.
+      // Until the journal has been read to its end, the controller serves nothing of the peer's: what is still unread
+      // may collide.
       if takeover.sweepLeft > 0 { work += sweepForTakeover() }
     }
     if peerIsGone, takeover.stage == .recovers, !takeover.isUnderWay { settle() }
     return work
   }
 
-  /// Nothing of the other one's waits any more.
+  /// Nothing of the peer's waits any more.
   private mutating func settle() {
     takeover.setStage(.standsIn, record)
-    // What is not urgent comes now: nobody wants to know any more whether the other one answers, and a terminal that
+    // Work that is not urgent comes now. Nobody needs to know any more whether the peer answers, and a terminal that
     // does not take a line would have held up the takeover.
     endPeerWatch()
     clearPeersHosts()
-    // Nothing has failed where the peer was not there in the first place, or left in good order.
+    // Nothing has failed where the peer was never started, or left in good order.
     if takeover.peerHasLeft {
       let state = takeover.peerHasLived ? "has left" : "is not running yet"
       options.logger.notice("controller \(identity): ready; controller \(identity.peer) \(state)")
@@ -64,9 +65,9 @@ extension Controller {
     options.logger.notice(
       """
       controller \(identity): serves in place of controller \(identity.peer), \(reason): \
-      \(word(.functionsTakenOver)) functions taken over, \
-      \(word(.recovered)) requests found in flight, \(word(.replayed)) of them executed again, \
-      \(word(.adopted)) more taken from its channels so far
+      functions taken over: \(word(.functionsTakenOver)), \
+      requests found in flight: \(word(.recovered)), of them executed again: \(word(.replayed)), \
+      requests taken from its channels so far: \(word(.adopted))
       """)
   }
 
@@ -74,7 +75,7 @@ extension Controller {
 
   // MARK: Functions
 
-  /// Takes one function over, if the other one owned it.
+  /// Takes one function over, if the peer owned it.
   mutating func takeOver(_ function: Function) {
     let word = region.ownership.word(function.index)
     reach(.takeOverBefore)
@@ -85,8 +86,7 @@ extension Controller {
     }
   }
 
-  /// Every function, in time: when the other one comes back, nothing may stand as owned or requested by its former
-  /// life.
+  /// Every function, in time: when the peer comes back, no word may name its former life as an owner or a requester.
   private mutating func sweepForTakeover() -> Int {
     let part = min(takeover.sweepLeft, Self.sweepMax)
     for _ in 0..<part {
@@ -96,7 +96,7 @@ extension Controller {
       let value = arbiter.look(word)
       if value.isOwned(by: identity.peer) {
         takeOver(Function(index: index))
-        // Somebody here may wait for it.
+        // Requests here may wait for it.
         if functions[index].hasPending { wantAttention(Function(index: index)) }
       } else if value.isRequested {
         _ = arbiter.dismiss(word)
@@ -107,7 +107,7 @@ extension Controller {
 
   // MARK: Channels
 
-  /// Looks through the channels of some hosts: where they stand is not known yet, or they are the other one's.
+  /// Searches the channels of some hosts: their positions are not known yet, or they are the peer's.
   mutating func positionChannels() -> Int {
     var looked = 0
     while takeover.placeCursor < Journal.hostPlaces, looked < Self.positionsMax {
@@ -122,18 +122,18 @@ extension Controller {
     return looked
   }
 
-  /// A host has attached: finds where its channels stand.
+  /// A host has attached: finds the positions of its channels.
   mutating func takePositions(_ place: Int) {
     bindRecovered(place)
     _ = position(place)
   }
 
-  /// Takes from a host's own channel from now on, and from its channel to the other one when this controller stands in
-  /// for that. One that leaves takes nothing more in the other's place: whoever comes next does.
+  /// Takes requests from a host's own channel from now on, and from its channel to the peer when this controller stands
+  /// in for the peer. A leaving controller accepts no more work for its peer; the peer's next life does.
   ///
-  /// - Returns: whether anything was looked through.
+  /// - Returns: whether any channel was searched.
   mutating func position(_ place: Int) -> Bool {
-    // A line may stand in the part of the peer's journal that is still to be read. Every place is looked at after that.
+    // The unread part of the peer's journal may name a line. The takeover checks every place after that.
     if peerIsGone, !takeover.hasReadJournal { return false }
     var looked = false
     let standsIn = peerIsGone && !takeover.isReleasing && stop == .running
@@ -152,8 +152,8 @@ extension Controller {
     return looked
   }
 
-  /// Finds where a channel stands by looking through its lines, receives what was submitted and is neither answered nor
-  /// being recovered, in the order of its submission, and takes requests from the channel from now on.
+  /// Finds a channel's position by searching its lines. Receives what was submitted and is neither answered nor under
+  /// recovery, in the order of its submission, and takes requests from the channel from now on.
   ///
   /// - Returns: false when there is no room for all of them at present: nothing has been taken.
   private mutating func takePosition(_ channel: Int) -> Bool {
@@ -168,8 +168,8 @@ extension Controller {
       expel(place: channel >> 1, for: .wrongLines)
       return true
     }
-    // The places that are reserved for a dead controller's journal stay free: while that cannot be read, nothing of it
-    // is served, and what waits for that would fill the table for ever.
+    // The places that are reserved for a dead controller's journal stay free. While that journal cannot be read,
+    // nothing of it is served, and requests that wait for it would fill the table for ever.
     if found > max(requests.free - Self.requestsReserved, 0) { return false }
     state.pointee.next = position.next
     state.pointee.staying = position.staying
@@ -189,13 +189,13 @@ extension Controller {
 
   // MARK: Letting go
 
-  /// A new life of the other one waits to join: takes nothing more in its place.
+  /// A new life of the peer waits to join: this controller takes nothing more in its place.
   mutating func beginReleasing() {
     takeover.isReleasing = true
     for place in 0..<Journal.hostPlaces { removeFromOrder(place << 1 | identity.peer.index) }
   }
 
-  /// Whether everything that was taken in the other one's place has been answered.
+  /// Whether everything that was taken in the peer's place has been answered.
   var isReleased: Bool {
     (0..<Journal.hostPlaces).allSatisfy { channels[$0 << 1 | identity.peer.index].outstanding == 0 }
   }
@@ -207,7 +207,7 @@ extension Controller {
     for place in 0..<Journal.hostPlaces { channels[place << 1 | identity.peer.index].isPositioned = false }
   }
 
-  /// The new life is gone again: takes in its place as before. The channels stand where they stood.
+  /// The new life is gone again: this controller takes in its place as before. The channels' positions are unchanged.
   mutating func stopReleasing() {
     takeover.isReleasing = false
     takeover.placeCursor = 0

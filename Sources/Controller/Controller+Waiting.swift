@@ -4,18 +4,18 @@ import BatonSubsystem
 import BatonSystem
 import CBatonShims
 
-// Waiting: what the loop does when there is nothing to do, and what it looks after now and then.
+// Waiting: what the loop does when there is nothing to do, and what it checks now and then.
 extension Controller {
   /// How often a controller that waits for a grant hints again.
   private static var hintAgainNanoseconds: UInt64 { 50_000_000 }
-  /// How often the control sockets are looked after without having been heard of.
+  /// How often the loop checks the control sockets without an event from them.
   private static var tendNanoseconds: UInt64 { 250_000_000 }
 
   /// Turns the loop until the controller has stopped, waiting as its strategy says.
   ///
   /// With `handlingSignals`, SIGTERM and SIGINT stop it gracefully; they are blocked in this thread meanwhile.
   ///
-  /// - Throws: `.busy` when the other controller has fenced this one: it serves in its place.
+  /// - Throws: `.busy` when the peer has fenced this controller, and serves in its place.
   public mutating func run(handlingSignals: Bool = true) throws(BatonError) {
     try run(handlingSignals: handlingSignals) { _ in false }
   }
@@ -51,8 +51,8 @@ extension Controller {
     }
   }
 
-  /// Whether clients at sockets are all that there is to serve. They are far away beside a host in shared memory: a
-  /// wake-up is little beside the way to them and back, and whether spinning pays is another question (`SpinTrial`).
+  /// Whether clients at sockets are all that there is to serve. A wake-up costs little compared with their way here and
+  /// back, unlike for a host in shared memory. Whether spinning pays is another question (`SpinTrial`).
   private var restsBetweenTurns: Bool {
     frontEnd.connections > 0 && hosts.attachedCount <= 1 && options.waiting != .spin && isServing
   }
@@ -72,17 +72,17 @@ extension Controller {
     }
     defer { rest.deferSubmission(false) }
     if !hasWorked, !storage.hasStalled { return takeRest() }
-    // More to do than is good for those who wait for the kernel.
+    // More to do: submit first, so that those who wait for the kernel do not wait for all of it.
     rest.deferSubmission(false)
     if mustSubmit, stop == .running { submit() }
     return true
   }
 
-  /// Turns without a submission at the most.
+  /// Turns without a submission, at most.
   private static var restTurnsMax: Int { 8 }
 
-  /// Looks after what no hint tells of: words whose hint was lost, a ring that lost its footing, connections, hosts
-  /// that are expected back.
+  /// Checks for what no hint signals: words whose hint was lost, a ring that lost its footing, connections, hosts that
+  /// are expected back.
   mutating func keepHouse() {
     sweep()
     var found: [Function] = []
@@ -99,7 +99,7 @@ extension Controller {
     }
   }
 
-  /// Who waits long for a grant hints again, because the first hint may have been lost.
+  /// A controller that waits long for a grant hints again, because the first hint may have been lost.
   private mutating func hintAgain(at now: UInt64) {
     if waitingForPeerSince == 0 { waitingForPeerSince = now }
     if now - waitingForPeerSince < Self.hintAgainNanoseconds { return }

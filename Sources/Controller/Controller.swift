@@ -15,19 +15,19 @@ import Glibc
 /// so nothing needs a lock; what is shared with others lies in the region (with the peer) and in host memory (with
 /// one host each).
 ///
-/// In one turn: completions first, because they let functions be relinquished; then requests from channels; then
-/// the link and the functions that want attention; then what a takeover asks for; then one submission of everything;
-/// then those who sleep and have something to see are woken.
+/// In one turn: completions first, because they let functions be relinquished; then requests from channels; then the
+/// link and the functions on the attention list; then the steps of a takeover; then one submission of everything. At
+/// the end the controller wakes sleepers that have something to see.
 public struct Controller: ~Copyable {
   private let place = HeldInPlace()
-  /// Which of the two.
+  /// Which of the two it is.
   public let identity: ControllerIdentity
   /// Which life of this controller.
   public let incarnation: UInt64
 
   let region: Region
   let membership: Membership<SharedWord>
-  /// This controller's half of the membership word, and what it holds while this life is a member.
+  /// This controller's half of the membership word, and its value while this life is a member.
   let memberHalf: SharedFutexWord
   var memberHalfDue: UInt32
   /// The low bits of an ownership word that says that this controller is the owner.
@@ -41,7 +41,7 @@ public struct Controller: ~Copyable {
   let usesMembarrier: Bool
 
   var storage: Storage
-  /// Whatever this controller gives to the kernel, and what a front end in its loop gives to it.
+  /// The ring for everything that this controller, and a front end in its loop, gives to the kernel.
   package let ring: Ring
   var link: Link
   var requests: AcceptedRequests
@@ -49,22 +49,22 @@ public struct Controller: ~Copyable {
   let units: Table<UnitPath>
   let unitCount: UInt32
 
-  /// Functions that want to be looked at each turn: requested by this controller or of it, or with work waiting.
+  /// Functions to attend to in each turn: this controller or the peer requests them, or they have work waiting.
   var attention: AttentionList
-  /// Whether some function waits for nothing but its residency: the loop must not sleep over it.
+  /// Whether some function waits for nothing but its residency: the loop must not sleep while it does.
   var awaitsResidency = false
 
   var hosts: HostTable
-  /// Two channels a place.
+  /// Two channels per host place.
   let channels: Table<ChannelState>
-  /// Those that requests are taken from.
+  /// The channels that the controller takes requests from.
   var polling: PollingOrder
   var answered: AnsweredChannels
 
-  /// What it has said of its sleep, and what wakes it.
+  /// What the controller has announced of its sleep, and what wakes it.
   var sleep: SleepState
 
-  /// What this turn, or the next one, has to look at.
+  /// What this turn, or the next one, has to do.
   var due: Due = .look
   var control: ControlConnections
   var clock = LoopClock()
@@ -77,22 +77,22 @@ public struct Controller: ~Copyable {
   var tendedAt: UInt64 = 0
   /// Where a stop stands.
   var stop = StopPhase.running
-  /// Whether it went with work unfinished. Its seat is free at once; the locks on its units end with that work.
+  /// Whether it left with work unfinished. Its seat is free at once; the locks on its units end with that work.
   var hasGivenUp = false
   /// When it was told to stop, in monotonic nanoseconds.
   var leavingSince: UInt64 = 0
 
   enum StopPhase { case running, leaving, stopped }
 
-  /// Whether this controller has joined. Whether it still is a member the membership word says.
+  /// Whether this controller has joined. The membership word says whether it still is a member.
   var hasJoined = false
-  /// Whether the other one has got the fence over this one: nothing is touched any more.
+  /// Whether the peer has fenced this controller, which then touches nothing any more.
   public internal(set) var isFenced = false
   /// What is known of the other controller's present life.
   var peer = PeerWatch()
   /// Whether the other controller is gone for certain and this one serves in its place.
   var peerIsGone = false
-  /// Whether its functions may be taken over: what it had in flight is known, and held off.
+  /// Whether it may take the peer's functions over: what the peer had in flight is known, and held off.
   var mayTakeOver: Bool {
     @inline(__always) get { peerIsGone && takeover.hasReadJournal }
   }
@@ -104,27 +104,29 @@ public struct Controller: ~Copyable {
   /// Protocol points, planted defects, measuring switches.
   let interventions: Interventions
   var rest = Rest()
-  /// What a front end has had done on the ring, see Controller+FrontEnd.
+  /// Completed operations of a front end on the ring, see Controller+FrontEnd.
   var frontEnd = FrontEndEvents()
 
-  /// Requests taken from one channel in a turn at the most, so that no host keeps the others waiting.
+  /// Requests taken from one channel in a turn, at most, so that no host keeps the others waiting.
   static var channelBatchMax: Int { 64 }
-  /// Functions attended to in a turn at the most.
+  /// Functions attended to in a turn, at most.
   static var attentionBatchMax: Int { 64 }
-  /// Hints read in a turn at the most.
+  /// Hints read in a turn, at most.
   static var hintBatchMax: Int { 64 }
-  /// Completions taken in a turn at the most.
+  /// Completions taken in a turn, at most.
   static var completionBatchMax: Int { 256 }
   /// Requests taken and not answered, over all hosts.
   static var requestsMax: Int { Journal.capacity }
-  /// Of those, kept free for what a dead controller had in flight: as much as its storage could have under way.
+  /// The requests kept free for what a dead controller had in flight: as many as its storage could have in flight.
   static var requestsReserved: Int { Storage.operationsMax }
   /// Opens a subsystem as controller `identity`: takes the seat, opens every unit, listens for hosts.
   ///
-  /// It joins by itself at once when the other controller is not there; else in one of the next turns of the loop, as
-  /// soon as the other one, which serves in its place, has let go. Until then it serves nobody.
+  /// When the peer does not run, the controller joins at once. Otherwise the peer serves in its place, and the
+  /// controller joins in one of the next turns of the loop, as soon as the peer has let go. Until then it serves
+  /// nobody.
   ///
-  /// - Throws: `.busy` when that controller runs already; what is wrong with the region or a unit otherwise.
+  /// - Throws: `.busy` when that controller runs already; otherwise an error that names the fault of the region or a
+  ///   unit.
   public init(
     _ identity: ControllerIdentity, of subsystem: Subsystem, options: ControllerOptions = ControllerOptions()
   ) throws(BatonError) {
@@ -132,7 +134,7 @@ public struct Controller: ~Copyable {
     guard try region.takeSeat(of: identity) else {
       throw BatonError(
         .busy, "controller \(identity)", "runs already in subsystem '\(subsystem.location.name)'",
-        fix: "stop it first (SIGTERM), or start the other one")
+        fix: "stop it first (SIGTERM), or start controller \(identity.peer)")
     }
     let record = region.controller(identity)
     let incarnation =
@@ -140,18 +142,18 @@ public struct Controller: ~Copyable {
     guard incarnation <= MembershipWord.incarnationMax else {
       throw BatonError(
         .exhausted, "controller \(identity)", "has been started \(incarnation) times",
-        fix: "make the subsystem anew with 'baton destroy' and 'baton create'")
+        fix: "recreate the subsystem with 'baton destroy' and 'baton create'")
     }
     guard options.hostsMax >= 1, options.hostsMax <= Journal.hostPlaces / 2 else {
       throw BatonError(
-        .invalid, "controller \(identity)", "was to have room for \(options.hostsMax) hosts",
+        .invalid, "controller \(identity)", "cannot have room for \(options.hostsMax) hosts",
         fix: "ask for 1 to \(Journal.hostPlaces / 2)")
     }
     record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
     record.life.clear()
     record.turnedAt.storeRelaxed(monotonicNanoseconds())
-    // Sync point "pid": who finds this process in the record finds that it is not the earlier life's, and since when it
-    // lives.
+    // Sync point "pid": a process that finds this one in the record knows that it is not the earlier life's, and since
+    // when it lives.
     record.setPhase(.starting, incarnation: incarnation)
     record.startTime.storeRelaxed(ProcessIdentity.startTicks)
     record.pid.storeReleasing(UInt64(getpid()))
@@ -163,7 +165,8 @@ public struct Controller: ~Copyable {
         life: StorageLife(
           controllerIndex: identity.index, incarnation: incarnation, subsystem: region.header.generation))
     }
-    // After the units: the kernel takes down what was opened last first, and a dead controller's ring before its files.
+    // After the units: the kernel releases a process's files in reverse order of opening, and so a dead controller's
+    // ring before its files.
     let ring = try Self.starting(record, incarnation) { () throws(BatonError) in try Ring() }
     var control = try Self.starting(record, incarnation) { () throws(BatonError) in
       try ControlConnections(listeningAt: subsystem.location.socket(of: identity))
@@ -210,14 +213,14 @@ public struct Controller: ~Copyable {
     let granted = self.ring.grantedFlags
     options.logger.info(
       """
-      controller \(identity) starts with \(units.count) units of '\(subsystem.location.name)', \
+      controller \(identity) starts in '\(subsystem.location.name)', units: \(units.count), \
       incarnation \(incarnation); io_uring: \(granted)
       """
     )
     _ = join(at: monotonicNanoseconds())
   }
 
-  /// Makes a part of a controller that starts. When that fails the record says that nobody is there.
+  /// Makes a part of a controller that starts. On failure the record says that no controller runs.
   private static func starting<Part: ~Copyable>(
     _ record: ControllerRecord, _ incarnation: UInt64, _ make: () throws(BatonError) -> Part
   ) throws(BatonError) -> Part {
@@ -242,7 +245,7 @@ public struct Controller: ~Copyable {
   }
 
   // What a neighbour can make slow in this loop, and why each is bounded. A neighbour is a host, a client, the peer,
-  // the file system, or whoever reads the log. Nothing else in the loop makes a system call that depends on one of
+  // the file system, or the reader of the log. Nothing else in the loop makes a system call that depends on one of
   // them.
   //
   // Done elsewhere:
@@ -286,7 +289,7 @@ public struct Controller: ~Copyable {
     if !isStillMember { return stopFenced() }
     var work = 0
     if ring.hasCompletion { work &+= takeCompletions() }
-    // What was held for a write that has just ended goes before what comes now.
+    // Requests held for a write that has just ended go before new ones.
     if due.contains(.look), takeover.hasReleases { work &+= releaseHeld() }
     work &+= pollChannels()
     if link.hasHint { work &+= readLink() }
@@ -298,7 +301,7 @@ public struct Controller: ~Copyable {
     return work > 0
   }
 
-  /// The rest of a turn, after anything but the everyday; and now and then.
+  /// The rest of a turn: after anything out of the ordinary, and now and then.
   @inline(never)
   private mutating func lookAround() -> Int {
     if due.contains(.offence) { lookForOffences() }
@@ -313,7 +316,7 @@ public struct Controller: ~Copyable {
     if due.contains(.connections) { acceptConnections() }
     if due.contains(.expulsion) { disconnectExpelled() }
     if stop != .running { continueStop() }
-    // What has been prepared in here is not left until the next turn: the loop may go to sleep.
+    // Operations prepared in here must not wait for the next turn: the loop may go to sleep.
     if mustSubmit, !rest.defersSubmission { submit() }
     if due.contains(.peer) { ringPeer() }
     due.set(
@@ -323,21 +326,21 @@ public struct Controller: ~Copyable {
     return work
   }
 
-  /// The time, kept for what needs no better one, and said in the record: a peer and `baton status` see that this loop
-  /// turns.
+  /// Reads the time. The clock keeps it for uses that need no better one, and the record publishes it: a peer and
+  /// `baton status` see that this loop turns.
   mutating func readClock() -> UInt64 {
     let now = clock.read()
     record.turnedAt.storeRelaxed(now)
     return now
   }
 
-  /// Whether the membership word still says that this life of this controller takes part. One load of a line that
+  /// Whether the membership word still says that this life of this controller is a member. One load of a line that
   /// hardly ever changes. Sync point "membership".
   @inline(__always)
   var isStillMember: Bool { memberHalf.loadRelaxed() == memberHalfDue || interventions.ignoresFence }
 
-  /// Something that may have taken its time has been done within a turn: the beat goes on (`LoopClock`). One store to a
-  /// line that the peer looks at now and then.
+  /// Advances the beat after something within a turn that may have taken its time (`LoopClock`). One store to a line
+  /// that the peer reads now and then.
   @inline(__always)
   mutating func beatWithinTurn() { record.beat.storeRelaxed(clock.jump()) }
 
@@ -345,15 +348,15 @@ public struct Controller: ~Copyable {
   @inline(__always)
   func reach(_ point: ProtocolPoint) { interventions.reach(point) }
 
-  /// Whether anything is to be given to the kernel.
+  /// Whether there is anything to give to the kernel.
   var mustSubmit: Bool {
     @inline(__always) get { ring.prepared > 0 || storage.hasStalled }
   }
 
   /// Gives prepared operations to the kernel. A kernel that takes none at present is asked again next turn.
   ///
-  /// The look at the membership word stands as close before the system call as it can: what a fenced controller that
-  /// wakes between the two still submits stands in its journal, and the survivor waits for its exit and for the kernel.
+  /// The check of the membership word is as close before the system call as it can be. A fenced controller that wakes
+  /// between the two may still submit; that is in its journal, and the survivor waits for its exit and for the kernel.
   mutating func submit() {
     reach(.submissionBefore)
     if hasJoined, !isStillMember { return }

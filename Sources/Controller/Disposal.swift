@@ -4,7 +4,7 @@ import BatonSystem
 import CBatonShims
 import Glibc
 
-/// Ends what somebody else has handed over, off the loop.
+/// Closes and unmaps, off the loop, what other processes have handed over.
 ///
 /// close(2) can block: a socket lingers over data that nobody reads, a file in user space waits for its server, a
 /// network file is written back. A control socket with records in it closes all descriptors in them. munmap(2) of a
@@ -16,19 +16,20 @@ struct Disposal: ~Copyable {
   /// A thread of its own: memory is given back even while a close blocks.
   private let memory = SideThread(name: "baton-unmap", jobsMax: jobsMax)
 
-  /// Descriptors that may wait to be closed before no more are taken.
+  /// Descriptors that wait to be closed, from which on the controller takes no more.
   private static var fullAt: Int { 512 }
-  /// More than there can be: those, what one record carries for each connection of the table, and the connections.
+  /// More than there can be: those, the descriptors of one record for each connection of the table, and the
+  /// connections.
   private static var jobsMax: Int { fullAt + (Int(BATON_PASSED_MAX) + 1) * ControlConnections.connectionsMax }
   /// Memory up to this size is given back at once: that takes no longer than a large transfer.
   private static var bytesAtOnceMax: Int { 1 << 20 }
 
-  /// Whether so much waits that no more is to be taken.
+  /// Whether so much waits that the controller must take no more.
   var isFull: Bool { descriptors.pending >= Self.fullAt }
 
   /// Closes a descriptor that came in a message.
   func close(_ descriptor: CInt) {
-    // Where no thread can be had, it is closed here after all: the only other way is to keep it for ever.
+    // Where no thread is available, it is closed here after all: the only alternative is to keep it for ever.
     if !descriptors.offer({ baton_close_foreign(descriptor) }) { baton_close_foreign(descriptor) }
   }
 

@@ -4,10 +4,10 @@ import BatonSharedMemory
 import BatonSubsystem
 import BatonSystem
 
-/// The hosts of a controller: a place each, from the attaching until its last request has ended.
+/// The hosts of a controller: one place each, from attaching until its last request has ended.
 ///
-/// A host that is expected has a place without memory: something of it is recovered. The journal's host places have the
-/// same numbers.
+/// An expected host has a place without memory: some of its requests are under recovery. The journal's host places have
+/// the same numbers.
 ///
 /// Invariants: a place's memory is initialized if and only if `HostState.hasMemory`; no two places that are not vacant
 /// have the same identity.
@@ -40,7 +40,7 @@ struct HostTable: ~Copyable {
   /// The host in a place.
   subscript(_ place: Int) -> HostState { states[place] }
 
-  /// The place of a host that is attached, expected or about to go.
+  /// The place of a host that is attached, expected or about to leave.
   func place(of identity: UInt64) -> Int? {
     places.first { states[$0].phase != .vacant && states[$0].identity == identity }
   }
@@ -56,21 +56,21 @@ struct HostTable: ~Copyable {
     places.reduce(0) { $0 &+ (states[$1].hasMemory ? states[$1].bytesWithoutPages : 0) }
   }
 
-  /// A host that is not attached has a request that is being recovered: keeps a vacant place for it.
+  /// A host that is not attached has a request under recovery: keeps a vacant place for it.
   mutating func expect(_ place: Int, identity: UInt64) {
-    precondition(states[place].phase == .vacant, "a place of a host is given away twice")
+    precondition(states[place].phase == .vacant, "a host place is assigned twice")
     states[place] = HostState(phase: .expected, identity: identity)
   }
 
-  /// Nothing of a host that was expected is recovered any more: its place is vacant.
+  /// No request of an expected host is under recovery any more: its place is vacant.
   mutating func forget(_ place: Int) {
-    precondition(states[place].phase == .expected, "a host is forgotten that is not expected")
+    precondition(states[place].phase == .expected, "forgets a host that is not expected")
     states[place] = HostState()
   }
 
-  /// A host is attached, in a place that was vacant or kept for it.
+  /// Attaches a host, in a place that was vacant or kept for it.
   mutating func attach(_ place: Int, _ state: HostState, _ memory: consuming HostMemory) {
-    precondition(state.phase == .attached && !states[place].hasMemory, "a place of a host is given away twice")
+    precondition(state.phase == .attached && !states[place].hasMemory, "a host place is assigned twice")
     states[place] = state
     (memories + place).initialize(to: memory)
     attachedCount += 1
@@ -78,30 +78,31 @@ struct HostTable: ~Copyable {
 
   /// A host broke the protocol: it is disconnected at the end of the turn.
   mutating func expel(_ place: Int) {
-    precondition(states[place].phase == .attached, "a host is expelled that is not attached")
+    precondition(states[place].phase == .attached, "expels a host that is not attached")
     states[place].phase = .expelled
   }
 
   /// The connection of a host has ended: its place is kept until its last request has.
   mutating func close(_ place: Int, at now: UInt64) {
     precondition(
-      states[place].phase == .attached || states[place].phase == .expelled, "a host goes that is not attached")
+      states[place].phase == .attached || states[place].phase == .expelled, "closes a host that is not attached")
     states[place].phase = .closing
     states[place].awaySince = now
     attachedCount -= 1
   }
 
-  /// The last request of a host that went has ended: its place is vacant, or kept where something of it is recovered.
+  /// The last request of a host that left has ended: its place is vacant, or kept where some of its requests are under
+  /// recovery.
   ///
   /// - Returns: its memory.
   mutating func release(_ place: Int, isExpected: Bool) -> HostMemory {
-    precondition(states[place].phase == .closing, "the memory of a host goes before the host")
+    precondition(states[place].phase == .closing, "releases the memory of a host that is not closing")
     let memory = (memories + place).move()
     states[place].phase = isExpected ? .expected : .vacant
     return memory
   }
 
-  /// Says in a host's memory how this controller sleeps.
+  /// Announces in a host's memory how this controller sleeps.
   func say(_ state: SharedSleepWord.State, _ place: Int, as controller: ControllerIdentity) {
     memories[place].controllerParked(controller).say(state)
   }

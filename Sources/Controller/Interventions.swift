@@ -1,14 +1,14 @@
 import BatonSystem
 import Glibc
 
-/// The laboratory's hand in a controller: a point where it stops itself, a mistake made on purpose, a journal left out.
-/// In production there is none, and `isPlain` says so with one load.
+/// Interventions of tests and measurements in a controller: a point where it stops itself, a mistake made on purpose, a
+/// journal left out. In production there is none, and `isPlain` says so with one load.
 struct Interventions: ~Copyable {
   /// Whether no protocol point is armed, no defect planted, and the journal kept.
   let isPlain: Bool
   /// Whether requests are entered in the in-flight journal.
   let keepsJournal: Bool
-  /// The planted defect `noFence`, which is asked for often.
+  /// The planted defect `noFence`, which is checked often.
   let ignoresFence: Bool
   private let defect: PlantedDefect?
   private let armed: UInt8
@@ -24,10 +24,10 @@ struct Interventions: ~Copyable {
     countdown = Table(repeating: options.stopOrder?.occurrence ?? 0, count: 1)
   }
 
-  /// Whether that mistake is made.
+  /// Whether the controller makes that mistake.
   func makes(_ mistake: PlantedDefect) -> Bool { defect == mistake }
 
-  /// Passes a protocol point: the place where the controller may have been told to stop itself.
+  /// Passes a protocol point, where the controller may have been ordered to stop itself.
   @inline(__always)
   func reach(_ point: ProtocolPoint) {
     if point.rawValue == armed { Self.stop(countdown.address(0)) }

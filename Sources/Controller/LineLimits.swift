@@ -1,7 +1,7 @@
-/// How many log lines hosts can cause: of each kind a few at once, and after that a few a second. A log is read by
-/// people, and a disk that is full of lines is somebody's outage.
+/// How many log lines hosts can cause: of each kind a few at once, and after that a few per second. People read a log,
+/// and a disk full of lines is an outage.
 ///
-/// The time is the loop's own, which is read now and then and never for a line.
+/// The time is the loop's own, which the loop reads now and then and never for a line.
 struct LineLimits {
   /// Kinds of lines, each with an allowance of its own: a flood of one kind hides no other.
   enum Kind: Int, CaseIterable {
@@ -16,14 +16,14 @@ struct LineLimits {
 
   private var allowances = [Allowance](repeating: Allowance(), count: Kind.allCases.count)
 
-  /// Lines at once: as many as hosts that come together, as a rule.
+  /// Lines at once: as a rule, as many as hosts that come together.
   static let burst: UInt64 = 64
   /// Nanoseconds for one line more.
   static let lineNanoseconds: UInt64 = 250_000_000
 
   /// Asks for a line of that kind.
   ///
-  /// - Returns: how many of its kind were withheld since the last one, or nil: this one is to be withheld too.
+  /// - Returns: how many lines of its kind were withheld since the last one, or nil: withhold this one too.
   mutating func admit(_ kind: Kind, at now: UInt64) -> UInt64? {
     let due = (now &- min(allowances[kind.rawValue].refilledAt, now)) / Self.lineNanoseconds
     if due > 0 {

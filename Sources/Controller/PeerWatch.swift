@@ -3,11 +3,12 @@ import BatonSystem
 import CBatonShims
 import Glibc
 
-/// What a controller knows of one life of the other one: whether it has ended, and whether it answers.
+/// What a controller knows of one life of its peer: whether it has ended, and whether it answers.
 ///
-/// A process is signalled through a pidfd only, because a number can come to name another process; and only where the
-/// kernel says that it listens on the peer's control socket. What the region says of it is compared with that, and is
-/// never enough: whoever could write there could have any process of this user killed.
+/// A controller signals a process through a pidfd only, because a number can come to name another process. It does so
+/// only where the kernel says that the process listens on the peer's control socket. It compares what the region says
+/// with that. The region alone is never enough: a process that can write there could have any process of this user
+/// killed.
 struct PeerWatch {
   /// The life that is watched; 0: none.
   var incarnation: UInt64 = 0
@@ -23,9 +24,9 @@ struct PeerWatch {
   var hasEnded = false
   /// Its process has been killed by this controller.
   var isKilled = false
-  /// The kernel refuses, and that has been said.
+  /// The kernel refuses the kill, and the controller has logged that.
   var cannotBeKilled = false
-  /// When the end was last looked for without having been told of it.
+  /// When the controller last checked for the end without a notification.
   var endLookedForAt: UInt64 = 0
 
   /// Whether it answers.
@@ -43,8 +44,8 @@ struct PeerWatch {
   /// A pidfd of the process that listens at the other end of a connection to the peer's control socket; -1 where the
   /// kernel names none, or another one than the peer's record. Five system calls.
   ///
-  /// Such a connection is made when the watch begins: a peer that stands still takes it as well, from its backlog, and
-  /// nothing of it is needed when the peer must be killed.
+  /// The controller makes this connection when the watch begins. A stalled peer accepts it as well, from its backlog,
+  /// and killing the peer later needs nothing from the peer.
   static func process(listeningAt connection: CInt, pid: UInt64, startTime: UInt64) -> CInt {
     var listener: pid_t = 0
     var user: uid_t = 0
@@ -53,10 +54,10 @@ struct PeerWatch {
       user == geteuid() || user == 0
     else { return -1 }
     var descriptor = baton_socket_peer_pidfd(connection)
-    // Before Linux 6.5. The number may have gone to another process by now; the look below finds that.
+    // Before Linux 6.5. The number may name another process by now; the check below finds that.
     if descriptor == -ENOPROTOOPT { descriptor = baton_pidfd_open(listener) }
     if descriptor < 0 { return -1 }
-    // The descriptor first, then the look whose it is: from here on the number stays with the process.
+    // First the descriptor, then the check whose it is: from here on the number stays with the process.
     if ProcessIdentity.startTicks(of: "\(listener)") != startTime {
       close(descriptor)
       return -1

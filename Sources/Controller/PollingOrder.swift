@@ -2,8 +2,8 @@ import BatonSystem
 
 /// The order in which a controller polls channels: hot ones in every turn, cold ones in rotation.
 ///
-/// Invariants: a channel stands in it at most once; the first `hotCount` entries are the hot ones. With 64 hosts
-/// attached and one active, a turn looks at two lines.
+/// Invariants: a channel is listed at most once; the first `hotCount` entries are the hot ones. With 64 hosts attached
+/// and one active, a turn polls two lines.
 struct PollingOrder: ~Copyable {
   private let channels: Table<Int32>
   /// Channels in the order.
@@ -12,7 +12,7 @@ struct PollingOrder: ~Copyable {
   private(set) var hotCount = 0
   private var coldCursor = 0
 
-  /// Channels polled in every turn whatever they do: looking at a few costs nothing.
+  /// Channels polled in every turn whatever they do: polling a few costs nothing.
   private static var hotMin: Int { 2 }
 
   init(channels: Int) { self.channels = Table(repeating: 0, count: channels) }
@@ -24,7 +24,7 @@ struct PollingOrder: ~Copyable {
     return Int(channels[position])
   }
 
-  /// Whether a channel stands in it.
+  /// Whether a channel is listed.
   func contains(_ channel: Int) -> Bool { (0..<count).contains { channels[$0] == channel } }
 
   /// Adds a channel: hot, until it has shown itself idle.
@@ -36,7 +36,7 @@ struct PollingOrder: ~Copyable {
     hotCount += 1
   }
 
-  /// Removes a channel. Not while the order is walked.
+  /// Removes a channel. Not while iterating over the order.
   mutating func remove(_ channel: Int) {
     for position in 0..<count where channels[position] == Int32(channel) {
       if position < hotCount {
@@ -51,9 +51,9 @@ struct PollingOrder: ~Copyable {
     }
   }
 
-  /// The channel at a hot position has been idle for long: it becomes cold, and another one comes to its position.
+  /// The channel at a hot position has long been idle: it becomes cold, and another one takes its position.
   ///
-  /// - Returns: false where so few are hot that it stays.
+  /// - Returns: false where it stays, because so few are hot.
   mutating func cool(position: Int) -> Bool {
     assert(position < hotCount, "a channel that is cold already")
     if hotCount <= Self.hotMin { return false }

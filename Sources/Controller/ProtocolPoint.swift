@@ -1,7 +1,7 @@
 import Glibc
 
-/// Places in the protocol where a controller can be told to stop itself, so that a test can let it die or freeze there:
-/// right before and after each transition of a word, each journal write, each submission, each response.
+/// Places in the protocol where a controller can be ordered to stop itself, so that a test can let it die or freeze
+/// there: right before and after each transition of a word, each journal write, each submission, each response.
 package enum ProtocolPoint: UInt8, CaseIterable, Sendable {
   /// A request has been copied out of its line, and nothing is done with it yet.
   case requestTaken = 1
@@ -32,9 +32,9 @@ package enum ProtocolPoint: UInt8, CaseIterable, Sendable {
   case killBefore, killAfter
   /// The peer's exit has been seen.
   case exitSeen
-  /// A request of the dead peer's journal stands in this controller's own too; then it has left the peer's.
+  /// A request of the dead peer's journal is in this controller's own too; then it has left the peer's.
   case journalCopied, journalMoved
-  /// The kernel has let go of a unit's last operation of the dead.
+  /// The kernel has let go of a dead controller's last operation on a unit.
   case drainProved
   /// Before a recovered request is executed again.
   case replayBefore
@@ -48,11 +48,11 @@ package enum ProtocolPoint: UInt8, CaseIterable, Sendable {
   }
 }
 
-/// A point where a controller stops itself, once: when it comes there for the `occurrence`-th time.
+/// A point where a controller stops itself, once: when it passes the point for the `occurrence`-th time.
 package struct StopOrder: Sendable, Equatable {
   /// Where.
   package var point: ProtocolPoint
-  /// At which time of passing, from 1.
+  /// The number of the pass at which it stops, from 1.
   package var occurrence: UInt32
 
   /// Stop at that point, at that time of passing it.
@@ -78,7 +78,7 @@ package struct StopOrder: Sendable, Equatable {
 package enum PlantedDefect: String, CaseIterable, Sendable {
   /// Serves in place of a silent peer without killing it and without seeing its exit.
   case noFence = "no-fence"
-  /// Executes what the dead peer had in flight again without waiting until the kernel has let go of it.
+  /// Executes again what the dead peer had in flight without waiting until the kernel has let go of it.
   case noDrainProof = "no-drain-proof"
   /// Does not look into the dead peer's journal.
   case noJournal = "no-journal"

@@ -4,10 +4,10 @@ import Synchronization
 
 /// A log handler that never blocks: a thread of its own hands the lines to another handler, in order.
 ///
-/// A log is somebody else's: a pipe that nobody reads, a disk that is full of other work, a collector that has stopped.
-/// A handler that writes where it is called stops the loop that logs. This one holds a bounded number of lines. When
-/// there is no room for another one it drops the line and counts it, and says how many were dropped as soon as there is
-/// room again.
+/// A log may block for reasons outside of this process: a pipe that nobody reads, a disk that is full of other work, a
+/// collector that has stopped. A handler that writes where it is called stops the loop that logs. This one holds a
+/// bounded number of lines. When it is full it drops the line and counts it, and logs how many were dropped as soon as
+/// there is room again.
 ///
 ///     options.logger = Logger(label: "baton") { QueuedLog(StreamLogHandler.standardError(label: $0)) }
 ///
@@ -25,7 +25,8 @@ public struct QueuedLog: LogHandler {
     queue = Queue(linesMax: linesMax)
   }
 
-  /// Waits until every line that was logged so far has been handed over, for a bounded time: for the end of a program.
+  /// Waits until every line that was logged so far has been handed over, for a bounded time. Meant for the end of a
+  /// program.
   ///
   /// - Returns: false when some of them have not.
   @discardableResult
@@ -72,11 +73,11 @@ public struct QueuedLog: LogHandler {
     }
   }
 
-  /// Says how many lines were dropped, if there is room for that by now.
+  /// Logs how many lines were dropped, if there is room for that by now.
   private func say(_ dropped: inout Queue.Dropped, to handler: any LogHandler) {
     if dropped.unsaid == 0 { return }
     let notice = LogEvent(
-      level: .warning, message: "\(dropped.unsaid) lines were dropped here: the log did not take them in time",
+      level: .warning, message: "lines dropped here, because the log did not take them in time: \(dropped.unsaid)",
       metadata: nil, source: "Baton", file: #fileID, function: #function, line: #line)
     if queue.thread.offer({ handler.log(event: notice) }) { dropped.unsaid = 0 }
   }
@@ -84,7 +85,7 @@ public struct QueuedLog: LogHandler {
   private final class Queue: Sendable {
     struct Dropped {
       var total: UInt64 = 0
-      /// Of those, the ones that no line has told of.
+      /// The dropped lines that no logged line has reported yet.
       var unsaid: UInt64 = 0
     }
 

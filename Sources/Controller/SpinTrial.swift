@@ -1,23 +1,25 @@
 /// Whether to spin before a sleep, found out by trying.
 ///
-/// A spin spares two wake-ups: the sleeper's, and that of the CPU that it leaves idle, which whoever wakes it pays for.
-/// But who is awake all the time takes one by one what would have come together meanwhile, keeps from the CPU those who
-/// share it, and gains nothing where a disk sets the pace. Which of these weighs most depends on the machine, on the
-/// clients, on how much they have outstanding and where they run, and no rule that was thought of holds for all: on one
-/// virtual machine clients with 1, 4 and 32 requests outstanding got 2.5, 3 and 0.9 times as many answers by it. So
-/// time is lived in spans, now and then one the other way, and what counts is how many requests are answered in it.
+/// A spin spares two wake-ups: the sleeper's, and that of the CPU that it leaves idle, which the waking process pays
+/// for. But a process that stays awake takes one by one what would otherwise have accumulated. It keeps the CPU from
+/// those who share it, and gains nothing where a disk sets the pace. Which of these weighs most depends on the machine,
+/// on the clients, on how much they have outstanding and where they run. No rule that was considered holds for all: on
+/// one virtual machine, spinning gave clients with 1, 4 and 32 requests outstanding 2.5, 3 and 0.9 times as many
+/// answers. So time is divided into spans, and now and then one span tries the alternative; the number of answers in a
+/// span decides.
 ///
 /// Invariants:
-/// - the other way is tried in one span of 25, once two trials in a row have said the same;
-/// - it spins only where that brings a tenth more, because it costs a CPU; and for nobody who is in no hurry;
-/// - what was found out does not outlast those of whom it was: where no span can be judged it sleeps.
+/// - the alternative is tried in one span of 25, once two trials in a row have agreed;
+/// - it spins only where that brings a tenth more, because spinning costs a CPU; and only for clients in a hurry;
+/// - the result is discarded once several spans in a row could not be judged, because the clients that it was measured
+///   with may be gone; until the next trial it sleeps.
 package struct SpinTrial {
   /// Whether to spin at present.
   package private(set) var spins = false
 
   /// How often spinning was better lately: preferred above 0.
   private var score = 0
-  /// Whether this span is lived the other way.
+  /// Whether this span tries the alternative.
   private var isTrial = false
   private var spansUntilTrial = 1
   /// When this span began, and what had been answered by then.
@@ -25,26 +27,26 @@ package struct SpinTrial {
   private var answeredAtBegin: UInt64 = 0
   /// Pauses since a span was judged.
   private var pauses = 0
-  /// Answers a nanosecond in the last span of the way that is preferred.
+  /// Answers per nanosecond in the last span of the preferred way.
   private var pace = 0.0
 
-  /// A span's length: long beside what is answered at once.
+  /// A span's length: long compared with one answer.
   package static let spanNanoseconds: UInt64 = 10_000_000
-  /// A span that took longer than this was a pause, and says nothing.
+  /// A span that took longer than this was a pause, and is not judged.
   private static let pauseNanoseconds: UInt64 = 20_000_000
-  /// So many in a row, and whoever is there now comes in bursts or seldom: what was found out was of others.
+  /// With so many pauses in a row, the present clients come in bursts or seldom: the result was measured with others.
   private static let pausesMax = 8
-  /// 1,600 answers a second: with fewer nobody is in a hurry.
+  /// 1,600 answers per second: with fewer no client is in a hurry.
   private static let paceMin = 16.0 / 10_000_000
   private static let gainMin = 1.1
-  /// Where the score ends. From there on trials are seldom.
+  /// The limit of the score. Once it is reached, trials are seldom.
   private static let scoreMax = 2
   private static let spansBetweenTrials = 24
 
   /// Sleeping is preferred, until trials say otherwise.
   package init() {}
 
-  /// Before each sleep: what has been answered until now, ever.
+  /// Call it before each sleep, with the total number of answers so far.
   package mutating func look(at now: UInt64, answered: UInt64) {
     let elapsed = now &- begin
     if elapsed < Self.spanNanoseconds { return }

@@ -3,10 +3,10 @@ import BatonSystem
 
 /// How many bytes a turn of the loop moves, and each channel's share of them.
 ///
-/// A turn moves a bounded number of bytes, whatever hosts ask for, and each channel its share of them (deficit round
-/// robin, Shreedhar and Varghese 1995): from a channel that has used its share up no request is taken before the turns
-/// that follow have paid for it. Long transfers of memory units are moved piece by piece, a lane for each channel
-/// (`Storage.nextPiece`). Nothing of this is on the path of a request that moves nothing.
+/// A turn moves a bounded number of bytes, whatever hosts ask for, and for each channel its share of them (deficit
+/// round robin, Shreedhar and Varghese 1995). A channel that has used up its share has no request taken before the
+/// following turns have paid for it. Long transfers of memory units are moved piece by piece, with a lane for each
+/// channel (`Storage.nextPiece`). Nothing of this is on the path of a request that moves nothing.
 ///
 /// Invariants: a channel without debt is never held back; a debt falls by the channel's share with every turn.
 struct TurnBudget: ~Copyable {
@@ -20,7 +20,7 @@ struct TurnBudget: ~Copyable {
   }
 
   private let accounts: Table<Account>
-  /// Bytes a turn for one channel.
+  /// Bytes per turn for one channel.
   private var share = shareMax
   /// Channels that were held back in this turn.
   private var heldBack = 0

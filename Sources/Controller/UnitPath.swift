@@ -4,13 +4,14 @@ import BatonSharedMemory
 import BatonStorage
 import BatonSubsystem
 
-/// Where a request for one unit looks, as plain addresses: worked out once, so that no request works them out again.
+/// The words that a request for one unit needs, as plain addresses: computed once, not per request.
 struct UnitPath {
-  /// How the unit was found to be.
+  /// The unit's geometry as it was found.
   let geometry: UnitGeometry
-  /// The bits of an offset, a length or a place in the arena that are zero in a transfer that is served at once. Where
-  /// an operation is over when it has begun, and has done nothing (a null unit), they are those within a block, and
-  /// those of 256 TiB and more: sums of what is left cannot overflow. Everywhere else they are all.
+  /// The bits of an offset, a length or a place in the arena that must be zero for a transfer to be served at once. For
+  /// a unit whose operations do nothing and are over when they have begun (a null unit), these are the bits within a
+  /// block, and those of 256 TiB and more: sums of the remaining bits cannot overflow. For every other unit they are
+  /// all bits.
   private let immediateMask: UInt64
   /// The ownership word of its function.
   let ownership: SharedWord
@@ -18,7 +19,7 @@ struct UnitPath {
   let state: SharedWord
   /// What this controller knows of its function.
   let function: UnsafeMutablePointer<FunctionState>
-  /// Makes the whole a line, so that a table's entry is found by a shift.
+  /// Pads the whole to a cache line, so that a table's entry is found by a shift.
   private let unused: UInt8 = 0
 
   init(
@@ -36,8 +37,8 @@ struct UnitPath {
   /// The bits of an offset, a length or a place in the arena that must be zero.
   var blockMask: UInt64 { UInt64(geometry.blockSize) - 1 }
 
-  /// Whether blocks from `offset` on can be moved to or from that stretch of an arena, and that is over at once. Where
-  /// they cannot, or it is not, `Controller.check` asks one thing after the other.
+  /// Whether blocks from `offset` on can be moved to or from that part of an arena, and the transfer is over at once.
+  /// Where it cannot or is not, `Controller.check` makes the checks one by one.
   @inline(__always)
   func admitsAtOnce(offset: UInt64, length: UInt64, buffer: UInt64, arenaSize: UInt64) -> Bool {
     length &- 1 < Request.transferMax && (offset | length | buffer) & immediateMask == 0

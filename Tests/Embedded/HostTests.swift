@@ -328,9 +328,9 @@ struct HostTests {
       for count in [1, 2, 16, 23, 25, 4096] {
         #expect(try say((0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }) != .attached)
       }
-      #expect(try say(message { $0.magic = 0 }) == .refused("that is no attach request"))
+      #expect(try say(message { $0.magic = 0 }) == .refused("the message is not an attach request"))
       #expect(try say(message { $0.kind = 7 }) == .refused("an attach request of kind 7"))
-      let isGone = "the subsystem that this host was attached to is gone; this one is another"
+      let isGone = "the subsystem that this host was attached to is gone; this is a different one"
       #expect(try say(message { $0.generation = 1 }) == .refused(isGone))
       guard case .refused(let reason) = try say(message { $0.layout_version = 99 }) else {
         Issue.record("another version was attached")
