@@ -11,7 +11,8 @@ extension Storage {
   /// Cost: one system call.
   public func extentQuery(unit: Int, offset: UInt64, length: UInt64) -> ExtentQuery? {
     let backend = backends[unit]
-    guard backend.geometry.kind == .file, length > 0 else { return nil }
+    guard backend.geometry.kind.type.knowsHoles, length > 0 else { return nil }
+    assert(backend.contains(offset, length), "a stretch outside of its unit")
     // A descriptor of its own: the storage may be gone when the answer comes.
     let descriptor = fcntl(backend.descriptor, F_DUPFD_CLOEXEC, 0)
     guard descriptor >= 0 else { return nil }
@@ -24,7 +25,7 @@ extension Storage {
   public func fileInMemory(unit: Int) -> CInt { backends[unit].pages }
 
   /// Whether a unit's blocks lie nowhere: what is read is what the buffer held.
-  public func readsNothing(unit: Int) -> Bool { backends[unit].geometry.kind == .null }
+  public func readsNothing(unit: Int) -> Bool { backends[unit].work == .nothing }
 }
 
 /// A part of a unit: how far it goes, and whether nothing is allocated there, so that it reads as zeroes.

@@ -59,7 +59,10 @@ enum UnitLock {
   static func subsystem(_ life: StorageLife) -> Int64 { Int64(life.subsystem & (1 << 31 - 1)) }
 
   private static func byte(_ life: StorageLife) -> Int64 {
-    subsystem(life) * countOfSubsystem + Int64(life.controllerIndex) * countOfController + Int64(life.incarnation)
+    precondition(life.controllerIndex & ~1 == 0, "a controller is 0 or 1")
+    precondition(life.incarnation < UInt64(countOfController), "an incarnation has 29 bits")
+    return subsystem(life) * countOfSubsystem + Int64(life.controllerIndex) * countOfController
+      + Int64(life.incarnation)
   }
 
   /// Takes both locks of a life, or none. Four system calls.
@@ -109,5 +112,50 @@ enum UnitLock {
     var first = life
     first.incarnation = 0
     return baton_ofd_is_locked_by_other(descriptor, drain + byte(first), Int64(life.incarnation)) == 0
+  }
+}
+
+// Waiting for a lock.
+extension UnitLock {
+  /// How long one of two subsystems that start at the same moment waits for the other to give in.
+  private static let contentionMillisecondsMax = 100
+
+  /// Takes a unit for one life of a controller. What a dead controller of another subsystem had in flight is waited
+  /// for; a living one is a refusal at once.
+  static func hold(_ file: borrowing OwnedDescriptor, _ unit: UnitToOpen) throws(BatonError) {
+    try hold(unit.path, for: unit.life, unit.lockMillisecondsMax) { take(file.number, for: unit.life) }
+  }
+
+  /// The same for any kind of lock.
+  static func hold(
+    _ path: String, for life: StorageLife, _ millisecondsMax: Int, _ take: () -> Outcome
+  ) throws(BatonError) {
+    var attempts = 0
+    while true {
+      let attemptsMax: Int
+      switch take() {
+      case .taken: return
+      case .failed(-EBUSY): attemptsMax = millisecondsMax
+      case .failed(let result): throw BatonError(result: Int(result), path, doing: "locking the unit")
+      case .heldElsewhere(let subsystem, isAlive: true):
+        // Both may have come at once and have seen each other: then the one with the larger number gives in.
+        let mayGiveIn = self.subsystem(life) < subsystem
+        attemptsMax = mayGiveIn ? min(contentionMillisecondsMax, millisecondsMax) : 0
+      case .heldElsewhere(_, isAlive: false): attemptsMax = millisecondsMax
+      }
+      guard attempts < attemptsMax else {
+        throw BatonError(
+          .busy, path, "is in use by another subsystem",
+          fix: "stop that subsystem's controllers, or name another file")
+      }
+      attempts += 1
+      usleep(1000)
+    }
+  }
+
+  /// Refuses a file that a subsystem uses at present, for one that is about to be created.
+  static func checkUnused(_ file: borrowing OwnedDescriptor, _ path: String) throws(BatonError) {
+    let nobody = StorageLife(controllerIndex: 0, incarnation: 0, subsystem: 0)
+    try hold(path, for: nobody, Storage.lockMillisecondsMax) { look(file.number, for: nobody) }
   }
 }

@@ -71,17 +71,14 @@ public struct UnitSpecification: Sendable, Equatable {
     let size = colon.flatMap { ByteCount.parse(rest[rest.index(after: $0)...]) }
     let head = size == nil ? rest : rest[..<colon!]
     if head.isEmpty { throw Self.invalid(text, "names no file") }
-    if size == nil, rest.hasPrefix("mem:") || rest.hasPrefix("null:") || rest == "mem" || rest == "null" {
+    if size == nil, Backing.named.contains(where: { rest == $0.word || rest.hasPrefix("\($0.word):") }) {
       let word = colon.map { rest[rest.index(after: $0)...] } ?? ""
       if word.isEmpty { throw Self.invalid(text, "names no size") }
       throw Self.invalid(text, "has the size '\(word)', not a whole number of bytes, K, M, G or T, such as 1536k")
     }
     try Self.checkWord(before: head, hasSize: size != nil, rest, within: text)
-    switch head {
-    case "mem": self.init(.memory, size: size, faults: faults)
-    case "null": self.init(.null, size: size, faults: faults)
-    default: self.init(.path(String(head)), size: size, faults: faults)
-    }
+    let named = Backing.named.first { $0.word == head }
+    self.init(named?.backing ?? .path(String(head)), size: size, faults: faults)
     self.name = name
   }
 
@@ -89,17 +86,20 @@ public struct UnitSpecification: Sendable, Equatable {
   private static func checkWord(
     before head: Substring, hasSize: Bool, _ rest: Substring, within text: String
   ) throws(BatonError) {
-    if head == "mem" || head == "null" { return }
+    let words = Backing.named.map(\.word)
+    if words.contains(String(head)) { return }
     let word = head.prefix { $0 != ":" }
     let isBare = word.utf8.allSatisfy { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ".") }
     guard isBare, hasSize || word.count < head.count else { return }
-    let meant = ["mem", "null", "fault", "as"].min { distance($0, word) < distance($1, word) }
+    let meant = (words + ["fault", "as"]).min { distance($0, word) < distance($1, word) }
     let isOurs = meant.map { $0 == word } ?? false
     // A letter or two: more is another word.
     let suggestion = meant.flatMap { (1...2).contains(distance($0, word)) && word.count > 1 ? $0 : nil }
     throw BatonError(
       .invalid, "unit '\(text)'",
-      isOurs ? "has '\(word):' in the wrong place" : "has '\(word):', which is neither mem:, null:, fault: nor as:",
+      isOurs
+        ? "has '\(word):' in the wrong place"
+        : "has '\(word):', which is neither \(words.map { "\($0):, " }.joined())fault: nor as:",
       fix: (suggestion.map { "did you mean '\($0)\(rest.dropFirst(word.count))'? " } ?? "")
         + "a file of that name is written './\(rest)'")
   }
@@ -135,73 +135,11 @@ public struct UnitSpecification: Sendable, Equatable {
   }
 
   static func invalid(_ text: some StringProtocol, _ problem: String) -> BatonError {
-    BatonError(
+    let words = Backing.named.map { "\($0.word):SIZE" }
+    let all = (["PATH[:SIZE]"] + words.dropLast()).joined(separator: ", ") + (words.last.map { " or \($0)" } ?? "")
+    return BatonError(
       .invalid, "unit '\(text)'", problem,
-      fix: "a unit is PATH[:SIZE], mem:SIZE or null:SIZE, with fault:RULES: before it for faults on purpose, and "
+      fix: "a unit is \(all), with fault:RULES: before it for faults on purpose, and "
         + "as:NAME: before that for a name")
-  }
-}
-
-/// The faults of a unit's operations, on purpose.
-public struct FaultPlan: Sendable, Equatable {
-  /// Delay of every operation. 0: none.
-  public var delayNanoseconds: UInt64 = 0
-  /// Number of operations that succeed before all others fail with EIO. 0: none fails for this.
-  public var errorAfter: UInt64 = 0
-  /// One in this many operations fails with EIO. 0: none fails for this.
-  public var errorEvery: UInt64 = 0
-  /// One system call transfers at most so many bytes. 0: all.
-  public var shortTransferBytes: UInt32 = 0
-
-  /// A controller that leaves waits for what is in flight: no delay may keep it from leaving for longer than this.
-  public static let delayNanosecondsMax: UInt64 = 10_000_000_000
-
-  /// No faults.
-  public init() {}
-
-  /// Whether storage can do this: a delay that ends, and pieces of whole sectors.
-  public var isSound: Bool { delayNanoseconds <= Self.delayNanosecondsMax && shortTransferBytes % 512 == 0 }
-
-  /// Whether there are any faults.
-  public var isEmpty: Bool { self == FaultPlan() }
-
-  init(parsing rules: some StringProtocol, within text: String) throws(BatonError) {
-    for rule in rules.split(separator: ",", omittingEmptySubsequences: false) {
-      guard let equals = rule.firstIndex(of: "=") else {
-        throw UnitSpecification.invalid(text, "has a rule '\(rule)' that is not NAME=VALUE")
-      }
-      let value = rule[rule.index(after: equals)...]
-      var isUnderstood = true
-      switch rule[..<equals] {
-      case "delay":
-        if let parsed = ByteCount.parseNanoseconds(value) { delayNanoseconds = parsed } else { isUnderstood = false }
-      case "error-after":
-        if let parsed = ByteCount.digits(value), parsed > 0 {
-          errorAfter = parsed
-        } else {
-          isUnderstood = false
-        }
-      case "error-every":
-        if let parsed = ByteCount.digits(value), parsed > 0 {
-          errorEvery = parsed
-        } else {
-          isUnderstood = false
-        }
-      case "short":
-        if let parsed = ByteCount.parse(value).flatMap({ UInt32(exactly: $0) }), parsed > 0, parsed % 512 == 0 {
-          shortTransferBytes = parsed
-        } else {
-          isUnderstood = false
-        }
-      default: isUnderstood = false
-      }
-      if delayNanoseconds > Self.delayNanosecondsMax {
-        throw UnitSpecification.invalid(text, "has a delay of more than 10s, which no controller could leave before")
-      }
-      if !isUnderstood {
-        throw UnitSpecification.invalid(
-          text, "has a rule '\(rule)' that is none of delay=5ms, error-after=N, error-every=N, short=512")
-      }
-    }
   }
 }

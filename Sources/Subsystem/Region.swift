@@ -265,9 +265,9 @@ extension Region {
     guard record.size > 0, record.size <= UnitGeometry.sizeMax, record.size % UInt64(record.block_size) == 0 else {
       return "a size of \(record.size) bytes in blocks of \(record.block_size)"
     }
-    guard record.is_direct <= (kind.isFile ? 1 : 0) else { return "\(record.is_direct) for direct I/O" }
-    guard let path = string(record.path_offset, record.path_count), path.isEmpty != kind.isFile,
-      !kind.isFile || path.first == UInt8(ascii: "/") && !path.contains(0)
+    guard record.is_direct <= (kind.hasPath ? 1 : 0) else { return "\(record.is_direct) for direct I/O" }
+    guard let path = string(record.path_offset, record.path_count), path.isEmpty != kind.hasPath,
+      !kind.hasPath || path.first == UInt8(ascii: "/") && !path.contains(0)
     else { return "a path of \(record.path_count) bytes at \(record.path_offset)" }
     guard let name = string(record.name_offset, record.name_count),
       name.isEmpty || UnitSpecification.isName(String(decoding: name, as: UTF8.self))
@@ -275,8 +275,7 @@ extension Region {
     guard faults(record).isSound else {
       return "transfers of \(record.short_transfer_bytes) bytes after \(record.delay_nanoseconds) ns"
     }
-    let hasInode = kind == .file || kind == .memory
-    guard (record.inode != 0) == hasInode, (record.device != 0) == (kind != .null) else {
+    guard (record.inode != 0) == kind.hasInode, (record.device != 0) == kind.hasIdentity else {
       return "inode \(record.inode) on device \(record.device)"
     }
     return nil
@@ -320,14 +319,14 @@ extension Region {
     let kind = UnitGeometry.Kind(rawValue: record.kind)!
     var geometry = UnitGeometry(
       kind: kind, size: record.size, blockSize: record.block_size, isDirect: record.is_direct != 0)
-    if kind != .null {
+    if kind.hasIdentity {
       // Another boot may have given the same device another number; inodes stay.
       let isThisBoot = header.boot != 0 && header.boot == ProcessIdentity.boot
       geometry.identity = FileFacts.Identity(device: isThisBoot ? record.device : 0, inode: record.inode)
     }
     // The folder's present location, not the one at which the subsystem was created.
     let path =
-      kind == .memory ? location.memory(unit: unit) : string(at: record.path_offset, count: record.path_count)
+      kind.isMadeBySubsystem ? location.memory(unit: unit) : string(at: record.path_offset, count: record.path_count)
     return (geometry, path, Self.faults(record))
   }
 

@@ -60,20 +60,16 @@ public struct Subsystem: Sendable, Equatable {
           fix: "use it, or remove it first with 'baton destroy \(location.name)'")
       }
       try removeUnfinished(in: folder)
-      try announceUnits(units.indices.filter { units[$0].backing == .memory }, in: folder)
+      try announceUnits(units.indices.filter { units[$0].backing.isMadeBySubsystem }, in: folder)
       hasAnnounced = true
       var prepared: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
       var seen: Set<FileFacts.Identity> = []
       for (index, unit) in units.enumerated() {
         let memoryPath = location.memory(unit: index)
-        var path = ""
-        switch unit.backing {
-        case .memory: made.append(memoryPath)
-        case .path(let named): if Self.isNothingAt(named) { made.append(named) }
-        case .null: break
-        }
+        if unit.backing.isMadeBySubsystem { made.append(memoryPath) }
+        if case .path(let named) = unit.backing, Self.isNothingAt(named) { made.append(named) }
         let geometry = try Backend.prepare(unit, memoryPath: memoryPath)
-        if case .path(let named) = unit.backing { path = Self.absolute(named, geometry.kind) }
+        let path = Backend.path(of: unit, geometry)
         // By what it is and not by its name: a file can have several, and two units on one would not be locked
         // apart.
         if let identity = geometry.identity {
@@ -204,16 +200,7 @@ public struct Subsystem: Sendable, Equatable {
   /// possible ones.
   private var memoryUnits: [Int] {
     guard let region = try? Region(opening: location, writable: false) else { return Array(0..<Region.unitsMax) }
-    return (0..<region.unitCount).filter { region.unit($0).geometry.kind == .memory }
-  }
-
-  /// An absolute path. The links to a device stay: `/dev/disk/by-id/...` still names it when the next boot has given it
-  /// another number.
-  private static func absolute(_ path: String, _ kind: UnitGeometry.Kind) -> String {
-    if kind == .blockDevice, path.hasPrefix("/") { return path }
-    guard let resolved = realpath(path, nil) else { return path }
-    defer { free(resolved) }
-    return String(cString: resolved)
+    return (0..<region.unitCount).filter { region.unit($0).geometry.kind.isMadeBySubsystem }
   }
 
   private static func makeDirectories(_ directory: String, _ made: inout [String]) throws(BatonError) {

@@ -12,7 +12,7 @@ import Glibc
 ///
 /// The kernel's own users (file systems, swap, device mapper) claim a device for themselves alone, O_EXCL in open(2).
 /// Controllers cannot, because there are two; they check whether another user has.
-enum BlockDevice {
+enum BlockDeviceLock {
   /// Attempts to find a device unclaimed, a millisecond apart: the peer may be looking at the same moment.
   private static let claimAttemptsMax = 50
 
@@ -36,15 +36,14 @@ enum BlockDevice {
   }
 
   /// Holds an open device for one life of a controller: a descriptor to be kept, or -1 where sysfs does not know it.
-  static func hold(
-    _ device: borrowing OwnedDescriptor, _ path: String, for life: StorageLife, _ millisecondsMax: Int
-  ) throws(BatonError) -> CInt {
-    try checkUnclaimed(path)
-    let number = try FileFacts(of: device, subject: path).identity.device
+  static func hold(_ device: borrowing OwnedDescriptor, _ unit: UnitToOpen) throws(BatonError) -> CInt {
+    try checkUnclaimed(unit.path)
+    let number = try FileFacts(of: device, subject: unit.path).identity.device
     let folder = folder(of: number)
     let file = OwnedDescriptor(baton_open("\(folder)/dev", false, false, false))
     if file.number < 0 { return -1 }
-    try Backend.hold(path, for: life, millisecondsMax) {
+    let life = unit.life
+    try UnitLock.hold(unit.path, for: life, unit.lockMillisecondsMax) {
       let result = UnitLock.takeShared(file.number, for: life)
       if result < 0 { return .failed(result) }
       // Those who hold it so are alive: no storage work goes through these descriptions.
