@@ -64,6 +64,7 @@ public struct ChannelPosition: Equatable {
   public static func find<Lines: ScannedLines>(
     in lines: Lines, count: Int, table: UnsafeMutablePointer<UInt64>, isKnown: (Int, UInt64) -> Bool
   ) -> Outcome {
+    precondition(count > 0 && UInt64(count) <= 1 << slotBits, "a line's number fits into its bits")
     for _ in 0..<scansMax {
       let (position, isStable) = newest(in: lines, count: count)
       // Sync point "submit": the fence orders the copies above before the flags below. With the host's fence before it

@@ -38,24 +38,30 @@ public struct RequestFlag: Equatable {
 
   /// Of a submission: that of the request after it in the channel.
   @inlinable @inline(__always)
-  public var following: RequestFlag { RequestFlag(rawValue: rawValue &+ 1 << 16) }
+  public var following: RequestFlag {
+    assert(isSubmitted, "only submissions are numbered ahead")
+    return RequestFlag(rawValue: rawValue &+ 1 << 16)
+  }
 
   /// Of a submission: that of the request so many after it.
   @inlinable @inline(__always)
   public func advanced(by count: Int) -> RequestFlag {
-    RequestFlag(rawValue: rawValue &+ UInt64(truncatingIfNeeded: count) << 16)
+    assert(isSubmitted, "only submissions are numbered ahead")
+    return RequestFlag(rawValue: rawValue &+ UInt64(truncatingIfNeeded: count) << 16)
   }
 
   /// Of a submission: how many requests after an earlier one it is.
   @inlinable @inline(__always)
   public func distance(from earlier: RequestFlag) -> Int {
-    Int(truncatingIfNeeded: (rawValue &- earlier.rawValue) >> 16)
+    assert(isSubmitted && earlier.isSubmitted, "only submissions are counted")
+    return Int(truncatingIfNeeded: (rawValue &- earlier.rawValue) >> 16)
   }
 
   /// Of a submission: the answer to it.
   @inlinable @inline(__always)
   public func answered(_ status: Status) -> RequestFlag {
-    RequestFlag(rawValue: rawValue &+ (UInt64(status.rawValue) << 8 | 1))
+    assert(isSubmitted, "only submissions are answered")
+    return RequestFlag(rawValue: rawValue &+ (UInt64(status.rawValue) << 8 | 1))
   }
 
   /// Whether it is the controller's turn.
@@ -124,11 +130,15 @@ public struct RequestLine {
   @usableFromInline let base: UnsafeMutableRawPointer
 
   /// Bytes from one line to the next.
-  public static var stride: Int { MemoryLayout<baton_request_line>.stride }
+  @inlinable
+  public static var stride: Int { @inline(__always) get { MemoryLayout<baton_request_line>.stride } }
 
   /// The line at this address, 64-byte aligned, which must stay mapped while this value is used.
   @inlinable @inline(__always)
-  public init(_ base: UnsafeMutableRawPointer) { self.base = base }
+  public init(_ base: UnsafeMutableRawPointer) {
+    assert(UInt(bitPattern: base) % UInt(Self.stride) == 0, "a request line is one cache line")
+    self.base = base
+  }
 
   /// The word that says whose turn it is.
   @inlinable @inline(__always)
@@ -142,6 +152,8 @@ public struct RequestLine {
   /// acquire in the controller's look at it.
   @inlinable @inline(__always)
   public func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
+    assert(submission.isSubmitted, "a host submits")
+    assert(next >= 0 && next < Int(BATON_LINES_MAX), "no channel has that line")
     // Sync point "submit": a controller that reads this request's fields sees the request before it submitted, see
     // `ChannelPosition`. No instruction on x86.
     releaseFence()
@@ -177,6 +189,7 @@ public struct RequestLine {
   /// publishes what the controller wrote into the arena.
   @inlinable @inline(__always)
   public func answer(_ answered: RequestFlag, value: UInt64, service: Service) {
+    assert(answered.isAnswered, "a controller answers")
     let fields = self.fields
     fields.pointee.value = value
     fields.pointee.service = service.rawValue
@@ -239,6 +252,7 @@ public struct RequestCopy {
   /// entry has them.
   @inlinable @inline(__always)
   public func identified(slot: Int) -> UInt64 {
-    head & 0xffff_ffff_0000_81ff | UInt64(truncatingIfNeeded: slot) << 16
+    assert(slot >= 0 && slot < Int(BATON_LINES_MAX), "no channel has that line")
+    return head & 0xffff_ffff_0000_81ff | UInt64(truncatingIfNeeded: slot) << 16
   }
 }

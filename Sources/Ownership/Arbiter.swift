@@ -102,6 +102,10 @@ public struct Arbiter<Word: AtomicWord> {
     var current = OwnershipWord(rawValue: word.loadAcquiring())
     for _ in 0..<Self.attemptsMax {
       guard let next = step(current) else { return false }
+      assert(next.isValid, "a step leads to a state")
+      assert(
+        next.owner == current.owner || next.term == (current.term &+ 1) & OwnershipWord.termMax,
+        "each change of owner is a new term")
       let swap = word.compareExchange(expected: current.rawValue, desired: next.rawValue)
       if swap.exchanged { return true }
       current = OwnershipWord(rawValue: swap.original)

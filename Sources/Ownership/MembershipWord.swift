@@ -72,6 +72,7 @@ public struct MembershipWord: Equatable, Sendable {
 
   @inlinable
   func setting(_ controller: ControllerIdentity, _ standing: Standing, _ incarnation: UInt64) -> MembershipWord {
+    assert(incarnation <= Self.incarnationMax, "an incarnation has 29 bits")
     let shift: UInt64 = controller == .a ? 0 : 32
     let half = incarnation << 3 | standing.rawValue
     return MembershipWord(rawValue: rawValue & ~(0xffff_ffff << shift) | half << shift)
@@ -195,6 +196,10 @@ public struct Membership<Word: AtomicWord> {
   /// look again.
   public func step(from seen: MembershipWord, to next: MembershipWord?) -> Bool {
     guard let next else { return false }
+    precondition(next.isValid, "a step leads to a state")
+    precondition(
+      next.incarnation(.a) >= seen.incarnation(.a) && next.incarnation(.b) >= seen.incarnation(.b),
+      "incarnations only grow")
     return word.compareExchange(expected: seen.rawValue, desired: next.rawValue).exchanged
   }
 }

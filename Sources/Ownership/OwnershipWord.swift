@@ -45,6 +45,7 @@ public struct OwnershipWord: Equatable {
 
   @inlinable @inline(__always)
   init(owner: ControllerIdentity?, requested: Bool, term: UInt64) {
+    assert(owner != nil || !requested, "nobody requests a vacant function")
     let owned: UInt64 = owner == nil ? 0 : 1 | UInt64(owner!.rawValue) << 1
     // A term past the last one shifts out, and leaves term 0.
     rawValue = term << 16 | owned | (requested ? 4 : 0)

@@ -17,7 +17,9 @@ extension Ring {
     _ descriptor: CInt, _ message: UnsafeMutablePointer<msghdr>, isEmpty: Bool, for owner: RingOwner,
     index: UInt32
   ) -> Bool {
-    prepare(owner, index) { sqe in
+    assert(message.pointee.msg_iovlen > 0, "nothing would be received into")
+    assert(Self.mayWait(descriptor), "the ring would not wait for a non-blocking socket")
+    return prepare(owner, index) { sqe in
       if message.pointee.msg_iovlen == 1 {
         // One piece needs none of the structures that describe several, and the kernel none of them copied and checked.
         io_uring_prep_recv(sqe, descriptor, message.pointee.msg_iov[0].iov_base, message.pointee.msg_iov[0].iov_len, 0)
@@ -26,6 +28,11 @@ extension Ring {
       }
       if isEmpty { baton_sqe_poll_first(sqe) }
     }
+  }
+
+  private static func mayWait(_ descriptor: CInt) -> Bool {
+    let flags = fcntl(descriptor, F_GETFL)
+    return flags < 0 || flags & O_NONBLOCK == 0
   }
 
   /// Sends what `message` points at, as much as the socket takes (sendmsg(2)). All of it stays until the completion.

@@ -32,7 +32,8 @@ extension Ring {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public func unwatch(_ owner: RingOwner, index: UInt32) -> Bool {
-    prepare(.nobody, 0) { io_uring_prep_poll_remove($0, RingToken(owner, index).rawValue) }
+    assert(owner != .nobody, "nobody watches")
+    return prepare(.nobody, 0) { io_uring_prep_poll_remove($0, RingToken(owner, index).rawValue) }
   }
 
   /// Ends the watch of a futex word, or an operation on a socket: its completion comes, with -ECANCELED or with what it
@@ -40,6 +41,7 @@ extension Ring {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public func cancel(_ owner: RingOwner, index: UInt32) -> Bool {
-    prepare(.nobody, 0) { io_uring_prep_cancel64($0, RingToken(owner, index).rawValue, 0) }
+    assert(owner != .nobody, "a cancellation is not cancelled")
+    return prepare(.nobody, 0) { io_uring_prep_cancel64($0, RingToken(owner, index).rawValue, 0) }
   }
 }

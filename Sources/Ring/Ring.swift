@@ -125,8 +125,10 @@ public struct Ring: ~Copyable {
 
   /// Submits, and sleeps until there are so many completions or the time is over. One system call.
   public func wait(nanoseconds: Int64?, completions: UInt32 = 1) {
+    assert(completions > 0 && completions <= Self.completionEntries, "so many completions never come")
     var cqe: UnsafeMutablePointer<baton_uring_cqe>?
     if let nanoseconds {
+      assert(nanoseconds >= 0, "a wait is not over before it begins")
       var timeout = __kernel_timespec(tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
       // -ETIME and -EINTR are as good as a completion: the loop turns.
       _ = io_uring_submit_and_wait_timeout(ring, &cqe, completions, &timeout, nil)

@@ -60,7 +60,10 @@ public struct RingToken: Equatable, Sendable {
 
   /// As it came from the kernel.
   @inlinable @inline(__always)
-  public init(rawValue: UInt64) { self.rawValue = rawValue }
+  public init(rawValue: UInt64) {
+    assert(rawValue >> 32 & 0xff_ffff == 0, "nothing lies between owner and index")
+    self.rawValue = rawValue
+  }
 
   /// Whose it is.
   @inlinable @inline(__always)

@@ -1,3 +1,4 @@
+import BatonOwnership
 import BatonSharedMemory
 import CBatonShims
 
@@ -26,6 +27,7 @@ public struct ControllerRecord {
 
   /// Says so. Sync point "phase": a reader that sees the phase sees everything written before it.
   public func setPhase(_ phase: Phase, incarnation: UInt64) {
+    precondition(incarnation <= MembershipWord.incarnationMax, "an incarnation has 29 bits")
     phaseWord.storeReleasing(incarnation << 8 | phase.rawValue)
   }
 

@@ -16,7 +16,10 @@ public struct Counters {
 
   /// The word of a counter.
   @inlinable @inline(__always)
-  public subscript(_ counter: Counter) -> SharedWord { SharedWord(base + counter.rawValue * 8) }
+  public subscript(_ counter: Counter) -> SharedWord {
+    assert(counter.rawValue < Self.capacity, "the record has no word for this counter")
+    return SharedWord(base + counter.rawValue * 8)
+  }
 
   /// All words as they stand, by `Counter.rawValue`.
   public var values: [UInt64] {

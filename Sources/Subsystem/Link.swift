@@ -16,7 +16,8 @@ public struct Link {
   /// Says that a function's word has changed in a way that concerns the other. False when the hint is lost.
   @inlinable
   public mutating func hint(_ function: Function) -> Bool {
-    outgoing.send(UInt64(truncatingIfNeeded: function.index) &+ 1)
+    assert(function.index >= 0, "no such function")
+    return outgoing.send(UInt64(truncatingIfNeeded: function.index) &+ 1)
   }
 
   /// Whether there is a hint. One load.
