@@ -81,6 +81,7 @@ struct HostChannel: ~Copyable {
   mutating func connect(
     _ memory: borrowing HostMemory, _ location: SubsystemLocation, generation: UInt64 = 0
   ) -> BatonError? {
+    precondition(socket < 0, "a channel has one connection")
     do throws(BatonError) {
       let connection = try ControlMessage.connect(path: location.socket(of: controller), to: controller)
       try ControlMessage.sendAttach(

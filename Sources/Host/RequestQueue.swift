@@ -6,6 +6,9 @@ import BatonSharedMemory
 ///
 /// Each request names the line of the next one, so the controller looks at one line and nowhere else, and a line
 /// whose request takes long blocks no other. One line is therefore always promised.
+///
+/// Bare pointers, freed by `HostChannel`: as `Table`s of a noncopyable queue they cost two instructions per request at
+/// depth 1.
 @frozen
 @usableFromInline
 struct RequestQueue {
@@ -55,6 +58,7 @@ struct RequestQueue {
 
   init(_ memory: borrowing HostMemory, to controller: ControllerIdentity) {
     let capacity = memory.linesPerChannel
+    precondition(capacity > 1 && capacity & (capacity - 1) == 0, "one line is promised, a mask wraps")
     mask = UInt64(capacity) - 1
     lines = memory.lines(to: controller)
     controllerParked = memory.controllerParked(controller)
@@ -104,6 +108,7 @@ struct RequestQueue {
     mayStay = tail == head
     line(slot).submit(request, submission, next: self.slot(at: tail &+ 1), mayStay: mayStay)
     tail &+= 1
+    assert(tail &- head <= mask, "one line is always promised")
     return true
   }
 
@@ -169,6 +174,7 @@ struct RequestQueue {
 
   /// Frees the line at that place of the order; the oldest outstanding one comes into its place.
   private mutating func retire(at position: UInt64) {
+    assert(position >= head && position < tail, "only an outstanding line becomes free")
     let place = order + Int(truncatingIfNeeded: position & mask)
     let oldest = order + Int(truncatingIfNeeded: head & mask)
     (oldest.pointee, place.pointee) = (place.pointee, oldest.pointee)
