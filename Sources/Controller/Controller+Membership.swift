@@ -55,34 +55,40 @@ extension Controller {
   /// Tries to become a member. True when something has changed.
   mutating func join(at now: UInt64) -> Bool {
     let seen = membership.current
+    var facts = PeerFacts()
     if seen.standing(identity.peer) == .member {
       watchPeer(seen.incarnation(identity.peer), at: now)
-      if !hasPeerEnded(at: now) {
-        if seen.standing(identity) == .vacant {
-          reach(.joinBefore)
-          guard membership.step(from: seen, to: seen.joined(by: identity, incarnation)) else { return true }
-          reach(.joinAfter)
-          becomeMember(at: now)
-          return true
-        }
-        // The peer stands in for this controller, or has still to notice that an earlier life has ended, and must let
-        // go.
-        guard isPeerSilent(at: now, nextLook: UInt64(Self.joinLookNanoseconds)) else {
-          if now &- peer.askedAt >= Self.askAgainNanoseconds {
-            peer.askedAt = now
-            ringPeerAlways()
-          }
-          return false
-        }
-        options.logger.warning("controller \(identity): controller \(identity.peer) does not answer: displaces it")
-        guard membership.step(from: seen, to: seen.displaced(by: identity, incarnation)) else { return true }
-        return resume(at: now)
+      facts.hasEnded = hasPeerEnded(at: now)
+      // Where it may join it accuses nobody.
+      if !facts.hasEnded, seen.standing(identity) != .vacant {
+        facts.isSilent = isPeerSilent(at: now, nextLook: UInt64(Self.joinLookNanoseconds))
       }
     }
-    reach(.resumeBefore)
-    guard membership.step(from: seen, to: seen.resumed(by: identity, incarnation)) else { return true }
-    reach(.resumeAfter)
-    return resume(at: now)
+    switch seen.nextStep(ofStarting: identity, facts) {
+    case .join:
+      reach(.joinBefore)
+      guard membership.step(from: seen, to: seen.joined(by: identity, incarnation)) else { return true }
+      reach(.joinAfter)
+      becomeMember(at: now)
+      return true
+    case .displace:
+      options.logger.warning("controller \(identity): controller \(identity.peer) does not answer: displaces it")
+      guard membership.step(from: seen, to: seen.displaced(by: identity, incarnation)) else { return true }
+      return resume(at: now)
+    case .resume:
+      reach(.resumeBefore)
+      guard membership.step(from: seen, to: seen.resumed(by: identity, incarnation)) else { return true }
+      reach(.resumeAfter)
+      return resume(at: now)
+    case .wait:
+      if now &- peer.askedAt >= Self.askAgainNanoseconds {
+        peer.askedAt = now
+        ringPeerAlways()
+      }
+      return false
+    case .fence, .awaitExit, .standIn, .release, .keep:
+      preconditionFailure("a step of a member for a life that is none")
+    }
   }
 
   /// Completes the joining of a life that is a member since it resumed or displaced the peer. Before the peer's last
@@ -238,45 +244,56 @@ extension Controller {
   /// Does what the membership word and the peer's life require: every few turns, after every sleep, and at once when
   /// the peer's process has ended.
   @inline(never)
-  mutating func lookAtPeer(at now: UInt64) {
+  mutating func lookAtPeer(at now: UInt64, looksLeft: Int = 3) {
     if !isStillMember {
       _ = stopFenced()
       return
     }
     let seen = membership.current
+    var facts = PeerFacts(isGone: peerIsGone)
     switch seen.standing(identity.peer) {
-    case .member: watchMember(seen, at: now)
-    case .fenced: takeOverFenced(seen, at: now)
-    case .left:
-      if !peerIsGone { standIn(for: seen, at: now) }
-      releaseIfAsked(seen, at: now)
+    case .member:
+      takeover.setStage(.none, record)
+      takeover.keptAtBeat = nil
+      watchPeer(seen.incarnation(identity.peer), at: now)
+      let sleep = UInt64(max(nanosecondsUntilPeerLook(at: now), 0))
+      facts.hasEnded = hasPeerEnded(at: now)
+      if !facts.hasEnded { facts.isSilent = isPeerSilent(at: now, nextLook: sleep) }
     case .vacant:
       // This controller let go for a new life that was about to join and has not: that life is gone, or stands still.
       let isLate = now &- takeover.releasedAt > options.deadlineNanoseconds
-      guard isLate || !isPeerStarting(after: seen) else { return }
-      takeover.keptAtBeat = peerRecord.beat.loadRelaxed()
-      if membership.step(from: seen, to: seen.kept(by: identity)) { lookAtPeer(at: now) }
+      facts.isStarting = !isLate && isPeerStarting(after: seen)
+    case .fenced, .left: break
     }
+    let hasStepped = take(seen.nextStep(ofMember: identity, facts), from: seen, facts, at: now)
+    // The word has changed: what it asks for now is seen to at once. Where it goes on changing, by the next look.
+    if hasStepped, looksLeft > 0 { lookAtPeer(at: now, looksLeft: looksLeft - 1) }
   }
 
-  private mutating func watchMember(_ seen: MembershipWord, at now: UInt64) {
-    takeover.setStage(.none, record)
-    takeover.keptAtBeat = nil
-    watchPeer(seen.incarnation(identity.peer), at: now)
-    let sleep = UInt64(max(nanosecondsUntilPeerLook(at: now), 0))
-    let isSilent = !hasPeerEnded(at: now) && isPeerSilent(at: now, nextLook: sleep)
-    guard peer.hasEnded || isSilent else { return }
-    reach(.fenceBefore)
-    guard membership.step(from: seen, to: seen.fenced(by: identity)) else { return lookAtPeer(at: now) }
-    reach(.fenceAfter)
-    count(.fences)
-    takeover.wasSilent = isSilent
-    lookAtPeer(at: now)
-  }
-
-  private mutating func takeOverFenced(_ seen: MembershipWord, at now: UInt64) {
-    if peerIsGone { return releaseIfAsked(seen, at: now) }
-    if seePeersExit(seen, at: now) { standIn(for: seen, at: now) }
+  /// - Returns: whether the word has changed, so that another step is due.
+  private mutating func take(
+    _ step: LifeStep, from seen: MembershipWord, _ facts: PeerFacts, at now: UInt64
+  ) -> Bool {
+    switch step {
+    case .wait: break
+    case .fence:
+      reach(.fenceBefore)
+      guard membership.step(from: seen, to: seen.fenced(by: identity)) else { return true }
+      reach(.fenceAfter)
+      count(.fences)
+      takeover.wasSilent = facts.isSilent
+      return true
+    case .awaitExit: if seePeersExit(seen, at: now) { standIn(for: seen, at: now) }
+    case .standIn:
+      standIn(for: seen, at: now)
+      releaseIfAsked(seen, at: now)
+    case .release: releaseIfAsked(seen, at: now)
+    case .keep:
+      takeover.keptAtBeat = peerRecord.beat.loadRelaxed()
+      return membership.step(from: seen, to: seen.kept(by: identity))
+    case .join, .resume, .displace: preconditionFailure("a step of a life that is no member for a member")
+    }
+    return false
   }
 
   /// Whether the fenced life of the peer has ended. This controller kills it if it has not. It never serves on the kill

@@ -45,17 +45,13 @@ extension TakeoverExplorer {
     switch life.stage {
     case .none: return
     case .starting:
-      if word.standing(me) == .vacant, peerStanding == .member { add(.join, 0, false) }
-      if peerStanding != .member || peerIsDead {
-        add(.resume, 0, false)
-      } else if word.standing(me) != .vacant, state.silences > 0 {
-        add(.displace, 0, true)
+      for (facts, isFault) in knowledge(state, peerIsDead) {
+        lifeStep(word.nextStep(ofStarting: me, facts), isFault, add)
       }
       return
     case .paired:
-      if peerStanding == .left { add(.standIn, 0, false) }
-      if peerStanding == .member {
-        if peerIsDead { add(.fence, 0, false) } else if state.silences > 0 { add(.fence, 0, true) }
+      for (facts, isFault) in knowledge(state, peerIsDead) {
+        lifeStep(word.nextStep(ofMember: me, facts), isFault, add)
       }
     case .fencing, .resuming:
       let isAlive = state.isAlive(peer, UInt64(life.target))
@@ -65,10 +61,13 @@ extension TakeoverExplorer {
     case .standingIn:
       standInSteps(state, me, life, add)
     case .released:
-      if peerStanding == .member { add(.welcome, 0, false) }
-      // Joined and left again before this one looked.
-      if peerStanding == .left { add(.standIn, 0, false) }
-      if peerStanding == .vacant, state.lives[peer].stage == .none { add(.keep, 0, false) }
+      if peerStanding == .member {
+        add(.welcome, 0, false)
+      } else {
+        // It may have joined and left again before this controller looked.
+        let facts = PeerFacts(isStarting: state.lives[peer].stage != .none)
+        lifeStep(word.nextStep(ofMember: me, facts), false, add)
+      }
     }
 
     if life.isLeaving {
@@ -83,6 +82,32 @@ extension TakeoverExplorer {
     }
     each(life.taken) { if mayEnterJournal($0, state, me, life) { add(.enterJournal, $0, false) } }
     for function in functions { ownershipSteps(function, state, me, life, add) }
+  }
+
+  /// What a controller can know of its peer's life: an end that has come, noticed or not yet, or a silence, which uses
+  /// up a suspicion.
+  private func knowledge(_ state: TakeoverState, _ peerIsDead: Bool) -> [(facts: PeerFacts, isFault: Bool)] {
+    var known = [(PeerFacts(), false)]
+    if peerIsDead {
+      known.append((PeerFacts(hasEnded: true), false))
+    } else if state.silences > 0 {
+      known.append((PeerFacts(isSilent: true), true))
+    }
+    return known
+  }
+
+  /// The step of the model for the step that the shipped decision takes (`MembershipWord.nextStep`).
+  private func lifeStep(_ step: LifeStep, _ isFault: Bool, _ add: (TakeoverStep.Name, Int, Bool) -> Void) {
+    switch step {
+    case .wait, .awaitExit, .release: break
+    // Whatever is known of the peer, these use up no suspicion of their own.
+    case .join: if !isFault { add(.join, 0, false) }
+    case .resume: if !isFault { add(.resume, 0, false) }
+    case .standIn: if !isFault { add(.standIn, 0, false) }
+    case .keep: if !isFault { add(.keep, 0, false) }
+    case .displace: add(.displace, 0, isFault)
+    case .fence: add(.fence, 0, isFault)
+    }
   }
 
   /// Recovery of what the dead left, and letting go of the peer's channels when a new life of it has started.
