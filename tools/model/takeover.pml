@@ -645,7 +645,7 @@ end:
 
   /* ---- Membership ---- */
 
-  /* `watchMember`: the peer has ended, or is silent. */
+  /* `nextStep`, `fenced`: the peer has ended, or is silent. */
   :: d_step { IDLE(c) && IS_MEMBER(c) && standing[PEER(c)] == MEMBER && (HAS_ENDED(PEER(c)) || !RUNS(PEER(c))) ->
     printf("%d fences %d\n", c, PEER(c));
     standing[PEER(c)] = FENCED }
@@ -657,7 +657,7 @@ end:
     INVARIANT(standing[PEER(c)] == FENCED && life[PEER(c)] == life_in_word[PEER(c)], kills_a_member);
     end_life(PEER(c)) }
 
-  /* `takeOverFenced`, `seePeersExit`; and a peer that has left. */
+  /* `seePeersExit`, `standIn`; and a peer that has left. */
   :: d_step { IDLE(c) && IS_MEMBER(c) && !gone[c] &&
       (standing[PEER(c)] == FENCED && HAS_SEEN_EXIT(c) || standing[PEER(c)] == LEFT) ->
     printf("%d stands in for %d\n", c, PEER(c));
