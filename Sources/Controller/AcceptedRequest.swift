@@ -184,6 +184,7 @@ struct AcceptedRequests: ~Copyable {
   /// Sets the channel of the request that is about to be filled into the candidate.
   @inline(__always)
   func nameCandidate(channel: Int) {
+    assert(free > 0, "no entry is free: the candidate may be in flight")
     candidate.pointee.channel = UInt32(truncatingIfNeeded: channel)
   }
 

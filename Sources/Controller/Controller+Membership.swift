@@ -20,6 +20,8 @@ extension Controller {
   private static var exitLookNanoseconds: UInt64 { 200_000 }
   /// How often the controller looks for the process of the watched life, where the kernel has not named it.
   private static var openAgainNanoseconds: UInt64 { 100_000_000 }
+  /// Steps of the membership word in one look at the peer: a fence takes one, the peer may change the word meanwhile.
+  private static var stepsMax: Int { 4 }
 
   private var peerRecord: ControllerRecord { region.controller(identity.peer) }
 
@@ -244,7 +246,7 @@ extension Controller {
   /// Does what the membership word and the peer's life require: every few turns, after every sleep, and at once when
   /// the peer's process has ended.
   @inline(never)
-  mutating func lookAtPeer(at now: UInt64, looksLeft: Int = 3) {
+  mutating func lookAtPeer(at now: UInt64, stepsLeft: Int = stepsMax) {
     if !isStillMember {
       _ = stopFenced()
       return
@@ -267,7 +269,7 @@ extension Controller {
     }
     let hasStepped = take(seen.nextStep(ofMember: identity, facts), from: seen, facts, at: now)
     // The word has changed: what it asks for now is seen to at once. Where it goes on changing, by the next look.
-    if hasStepped, looksLeft > 0 { lookAtPeer(at: now, looksLeft: looksLeft - 1) }
+    if hasStepped, stepsLeft > 1 { lookAtPeer(at: now, stepsLeft: stepsLeft - 1) }
   }
 
   /// - Returns: whether the word has changed, so that another step is due.

@@ -60,7 +60,7 @@ extension Controller {
       return true
     }
     let now = readClock()
-    if rest.isLookDue(at: now) {
+    if rest.beginLook(at: now) {
       lookAtPeer(at: now)
       keepHouse()
       // The loop handles what resulted from that before it sleeps.

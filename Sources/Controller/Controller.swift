@@ -15,9 +15,10 @@ import Glibc
 /// so nothing needs a lock; what is shared with others lies in the region (with the peer) and in host memory (with
 /// one host each).
 ///
-/// In one turn: completions first, because they let functions be relinquished; then requests from channels; then the
-/// link and the functions on the attention list; then the steps of a takeover; then one submission of everything. At
-/// the end the controller wakes sleepers that have something to see.
+/// In one turn: completions first, because they let functions be relinquished; then requests that were held; then
+/// requests from channels; then the link and the functions on the attention list; then one submission of everything,
+/// and the peer's doorbell. `lookAround` follows when something is due: the steps of a takeover, pieces, connections, a
+/// stop. At the end the controller wakes hosts that sleep and have been answered.
 public struct Controller: ~Copyable {
   private let place = HeldInPlace()
   /// Which of the two it is.

@@ -19,7 +19,7 @@ struct Rest {
   mutating func deferSubmission(_ isDeferred: Bool) { defersSubmission = isDeferred }
 
   /// Whether it is time to check for work that nobody signals; then the next check is due later.
-  mutating func isLookDue(at now: UInt64) -> Bool {
+  mutating func beginLook(at now: UInt64) -> Bool {
     if now &- lookedAt < Self.lookNanoseconds { return false }
     lookedAt = now
     return true

@@ -4,9 +4,9 @@
 /// A loop that turns answers by turning: its beat grows, within a turn that moves blocks as well. A loop that sleeps is
 /// rung in good time. If this controller's own loop stood still meanwhile, it has not listened, and the deadline begins
 /// again. The rule reads no clock and rings nothing itself, so that a test can give it any course of events.
-struct Silence: Equatable {
+package struct Silence: Equatable {
   /// What the rule says of one look.
-  enum Verdict: Equatable {
+  package enum Verdict: Equatable {
     /// The peer has answered, or has time left.
     case patient
     /// The peer must be rung now: half of the deadline is over.
@@ -17,24 +17,24 @@ struct Silence: Equatable {
 
   /// The last beat that was seen, and since when it is the last.
   private var beat: UInt64
-  private(set) var since: UInt64
+  package private(set) var since: UInt64
   /// When the doorbell was rung in this silence; nil: it was not.
   private var rungAt: UInt64?
   /// When this controller's own loop will have looked again, if it does not stand still.
   private var lookDue: UInt64
 
   /// Nothing is known: the deadline begins at `now`, with that beat.
-  init(beat: UInt64 = 0, at now: UInt64 = 0) {
+  package init(beat: UInt64 = 0, at now: UInt64 = 0) {
     self.beat = beat
     since = now
     lookDue = now
   }
 
   /// Whether the doorbell was rung in this silence.
-  var hasRung: Bool { rungAt != nil }
+  package var hasRung: Bool { rungAt != nil }
 
   /// One look at the peer's beat. The next one comes within `nextLook` nanoseconds, or this loop stands still.
-  mutating func look(beat now: UInt64, at time: UInt64, nextLook: UInt64, deadline: UInt64) -> Verdict {
+  package mutating func look(beat now: UInt64, at time: UInt64, nextLook: UInt64, deadline: UInt64) -> Verdict {
     let stoodStill = time > lookDue &+ deadline / 4
     lookDue = time &+ nextLook
     if now != beat || stoodStill {

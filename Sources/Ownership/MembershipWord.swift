@@ -88,7 +88,8 @@ public struct MembershipWord: Equatable, Sendable {
   @inlinable @inline(__always)
   public func incarnation(_ controller: ControllerIdentity) -> UInt64 { half(controller) >> 3 }
 
-  /// Whether that life of the controller is a member. A controller checks this before each submission.
+  /// Whether that life of the controller is a member. A controller checks its half alone before each submission, see
+  /// `memberHalf`.
   @inlinable @inline(__always)
   public func isMember(_ controller: ControllerIdentity, _ incarnation: UInt64) -> Bool {
     half(controller) == UInt64(Self.memberHalf(incarnation))

@@ -98,16 +98,19 @@ extension TakeoverExplorer {
 
   /// The step of the model for the step that the shipped decision takes (`MembershipWord.nextStep`).
   private func lifeStep(_ step: LifeStep, _ isFault: Bool, _ add: (TakeoverStep.Name, Int, Bool) -> Void) {
+    let name: TakeoverStep.Name
     switch step {
-    case .wait, .awaitExit, .release: break
-    // Whatever is known of the peer, these use up no suspicion of their own.
-    case .join: if !isFault { add(.join, 0, false) }
-    case .resume: if !isFault { add(.resume, 0, false) }
-    case .standIn: if !isFault { add(.standIn, 0, false) }
-    case .keep: if !isFault { add(.keep, 0, false) }
-    case .displace: add(.displace, 0, isFault)
-    case .fence: add(.fence, 0, isFault)
+    // The stages of fencing and of standing in have steps of their own.
+    case .wait, .awaitExit, .release: return
+    case .displace: return add(.displace, 0, isFault)
+    case .fence: return add(.fence, 0, isFault)
+    case .join: name = .join
+    case .resume: name = .resume
+    case .standIn: name = .standIn
+    case .keep: name = .keep
     }
+    // These use up no suspicion, so that one known fact is enough.
+    if !isFault { add(name, 0, false) }
   }
 
   /// Recovery of what the dead left, and letting go of the peer's channels when a new life of it has started.
