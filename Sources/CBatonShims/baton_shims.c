@@ -35,42 +35,42 @@
 
 static int result(long value) { return value < 0 ? -errno : (int)value; }
 
-int baton_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_nanoseconds) {
+int shim_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_nanoseconds) {
   struct timespec timeout = {timeout_nanoseconds / 1000000000, timeout_nanoseconds % 1000000000};
   return result(syscall(SYS_futex, word, FUTEX_WAIT, expected, timeout_nanoseconds < 0 ? 0 : &timeout, 0, 0));
 }
 
-int baton_futex_wake(const uint32_t *word, int count) {
+int shim_futex_wake(const uint32_t *word, int count) {
   return result(syscall(SYS_futex, word, FUTEX_WAKE, count, 0, 0, 0));
 }
 
-int baton_membarrier_register(void) {
+int shim_membarrier_register(void) {
   return result(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0));
 }
 
-int baton_membarrier(void) { return result(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)); }
+int shim_membarrier(void) { return result(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)); }
 
-int baton_pidfd_open(int32_t pid) {
+int shim_pidfd_open(int32_t pid) {
   int fd = result(syscall(SYS_pidfd_open, pid, 0));
   return fd;
 }
 
-int baton_pidfd_send_signal(int pidfd, int signal) {
+int shim_pidfd_send_signal(int pidfd, int signal) {
   return result(syscall(SYS_pidfd_send_signal, pidfd, signal, 0, 0));
 }
 
-int baton_memfd_create(const char *name) { return result(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)); }
+int shim_memfd_create(const char *name) { return result(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)); }
 
-int baton_seal_against_resize(int fd) {
+int shim_seal_against_resize(int fd) {
   return result(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
 }
 
-int baton_is_sealed_against_shrink(int fd) {
+int shim_is_sealed_against_shrink(int fd) {
   int seals = fcntl(fd, F_GET_SEALS);
   return seals < 0 ? -errno : (seals & F_SEAL_SHRINK) != 0;
 }
 
-int baton_is_tmpfs(int fd) {
+int shim_is_tmpfs(int fd) {
   struct statfs about;
   struct stat facts;
   if (fstatfs(fd, &about) || fstat(fd, &facts)) return -errno;
@@ -85,7 +85,7 @@ static int lock(int fd, int command, short type, int64_t offset) {
 
 _Static_assert(sizeof(pthread_mutex_t) <= 64, "a mutex does not fit into its line");
 
-int baton_life_begin(void *life) {
+int shim_life_begin(void *life) {
   pthread_mutex_t *mutex = life;
   pthread_mutexattr_t attributes;
   int error = pthread_mutexattr_init(&attributes);
@@ -98,29 +98,29 @@ int baton_life_begin(void *life) {
   return -error;
 }
 
-void baton_life_end(void *life) { pthread_mutex_unlock(life); }
+void shim_life_end(void *life) { pthread_mutex_unlock(life); }
 
-int baton_ofd_try_lock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_WRLCK, offset); }
+int shim_ofd_try_lock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_WRLCK, offset); }
 
-int baton_ofd_unlock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_UNLCK, offset); }
+int shim_ofd_unlock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_UNLCK, offset); }
 
-int baton_ofd_try_shared_lock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_RDLCK, offset); }
+int shim_ofd_try_shared_lock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_RDLCK, offset); }
 
-int baton_process_try_lock(int fd, int64_t offset) { return lock(fd, F_SETLK, F_WRLCK, offset); }
+int shim_process_try_lock(int fd, int64_t offset) { return lock(fd, F_SETLK, F_WRLCK, offset); }
 
-int baton_lock_of_other(int fd, int64_t offset, int64_t count, int64_t *found) {
+int shim_lock_of_other(int fd, int64_t offset, int64_t count, int64_t *found) {
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = offset, .l_len = count};
   if (fcntl(fd, F_OFD_GETLK, &lock)) return -errno;
   *found = lock.l_start;
   return lock.l_type != F_UNLCK;
 }
 
-int baton_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count) {
+int shim_ofd_is_locked_by_other(int fd, int64_t offset, int64_t count) {
   int64_t found;
-  return baton_lock_of_other(fd, offset, count, &found);
+  return shim_lock_of_other(fd, offset, count, &found);
 }
 
-int baton_direct_io_alignment(int fd, uint32_t *memory, uint32_t *offset) {
+int shim_direct_io_alignment(int fd, uint32_t *memory, uint32_t *offset) {
   // struct statx as of 6.1, in 64-bit words: stx_dio_mem_align and stx_dio_offset_align are the two 32-bit halves
   // of the word at byte 152 (include/uapi/linux/stat.h). 256 bytes in all.
   uint64_t words[32] = {0};
@@ -135,16 +135,16 @@ int baton_direct_io_alignment(int fd, uint32_t *memory, uint32_t *offset) {
   return 0;
 }
 
-int baton_block_device_size(int fd, uint64_t *size) { return result(ioctl(fd, BLKGETSIZE64, size)); }
+int shim_block_device_size(int fd, uint64_t *size) { return result(ioctl(fd, BLKGETSIZE64, size)); }
 
-int baton_block_device_sector(int fd, uint32_t *sector) {
+int shim_block_device_sector(int fd, uint32_t *sector) {
   int value = 0;
   int status = result(ioctl(fd, BLKSSZGET, &value));
   *sector = (uint32_t)value;
   return status;
 }
 
-int baton_block_device_is_free(const char *path) {
+int shim_block_device_is_free(const char *path) {
   int fd = result(open(path, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC));
   if (fd < 0) return fd;
   close(fd);
@@ -185,9 +185,9 @@ static int listen_unix(const char *path, int type, int backlog) {
   return listen_or_close(fd, (struct sockaddr *)&address, sizeof address, backlog);
 }
 
-int baton_socket_listen(const char *path) { return listen_unix(path, SOCK_SEQPACKET | SOCK_NONBLOCK, 256); }
+int shim_socket_listen(const char *path) { return listen_unix(path, SOCK_SEQPACKET | SOCK_NONBLOCK, 256); }
 
-int baton_socket_connect(const char *path) {
+int shim_socket_connect(const char *path) {
   struct sockaddr_un address;
   int status = unix_address(path, &address);
   if (status) return status;
@@ -201,9 +201,9 @@ int baton_socket_connect(const char *path) {
   return fd;
 }
 
-int baton_socket_accept(int fd) { return result(accept4(fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
+int shim_socket_accept(int fd) { return result(accept4(fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK)); }
 
-long baton_socket_send(int fd, const void *bytes, size_t count, int passed) {
+long shim_socket_send(int fd, const void *bytes, size_t count, int passed) {
   struct iovec part = {(void *)bytes, count};
   struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
   union {
@@ -243,7 +243,7 @@ static bool has_room_for_descriptors(void) {
   return false;
 }
 
-long baton_socket_receive(int fd, void *bytes, size_t count, int passed[BATON_PASSED_MAX], int *passed_count) {
+long shim_socket_receive(int fd, void *bytes, size_t count, int passed[BATON_PASSED_MAX], int *passed_count) {
   *passed_count = 0;
   struct iovec part = {bytes, count};
   // A look first, without room for descriptors: MSG_CTRUNC says whether there are any (__scm_recv_common,
@@ -274,7 +274,7 @@ long baton_socket_receive(int fd, void *bytes, size_t count, int passed[BATON_PA
   return received;
 }
 
-int baton_socket_is_empty(int fd) {
+int shim_socket_is_empty(int fd) {
   char byte;
   struct iovec part = {&byte, sizeof byte};
   struct msghdr look = {.msg_iov = &part, .msg_iovlen = 1};
@@ -283,7 +283,7 @@ int baton_socket_is_empty(int fd) {
   return seen < 0 || (seen == 0 && !(look.msg_flags & MSG_CTRUNC));
 }
 
-void baton_socket_drain_and_close(int fd) {
+void shim_socket_drain_and_close(int fd) {
   char byte;
   // Bounded: nothing more arrives at a socket that has been shut down. Without room, descriptors are dropped.
   for (int empty = 0; empty < 2;) {
@@ -297,31 +297,31 @@ void baton_socket_drain_and_close(int fd) {
   close(fd);
 }
 
-void baton_close_foreign(int fd) {
+void shim_close_foreign(int fd) {
   struct linger none = {0};
   // ENOTSOCK: then there is nothing to turn off.
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
   close(fd);
 }
 
-int baton_socket_refuse_descriptors(int fd) {
+int shim_socket_refuse_descriptors(int fd) {
   int off = 0;
   return result(setsockopt(fd, SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &off, sizeof off));
 }
 
-int baton_bell(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+int shim_bell(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
-void baton_bell_ring(int bell) {
+void shim_bell_ring(int bell) {
   // Fails only when it has been rung 2^64 times, or was interrupted before anything was done.
   while (eventfd_write(bell, 1) && errno == EINTR) continue;
 }
 
-void baton_bell_silence(int bell) {
+void shim_bell_silence(int bell) {
   eventfd_t count;
   while (eventfd_read(bell, &count) && errno == EINTR) continue;
 }
 
-int baton_thread_start(const char *name, void *(*main)(void *), void *argument) {
+int shim_thread_start(const char *name, void *(*main)(void *), void *argument) {
   sigset_t all, before;
   sigfillset(&all);
   // A thread begins with its maker's signal mask.
@@ -337,7 +337,7 @@ int baton_thread_start(const char *name, void *(*main)(void *), void *argument) 
   return 0;
 }
 
-int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
+int shim_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
   struct ucred peer;
   socklen_t length = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length)) return -errno;
@@ -350,7 +350,7 @@ int baton_socket_peer(int fd, int32_t *pid, uint32_t *uid) {
 #define SO_PEERPIDFD 77  // include/uapi/asm-generic/socket.h
 #endif
 
-int baton_socket_peer_pidfd(int fd) {
+int shim_socket_peer_pidfd(int fd) {
   int pidfd = -1;
   socklen_t length = sizeof pidfd;
   return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) ? -errno : pidfd;
@@ -358,10 +358,10 @@ int baton_socket_peer_pidfd(int fd) {
 
 // Streams let as many wait as the system allows: a client that comes while nobody accepts must not be refused.
 
-int baton_stream_listen_unix(const char *path) {
+int shim_stream_listen_unix(const char *path) {
   int fd = listen_unix(path, SOCK_STREAM, SOMAXCONN);
   // Kernels before 6.16 cannot refuse them.
-  if (fd >= 0) baton_socket_refuse_descriptors(fd);
+  if (fd >= 0) shim_socket_refuse_descriptors(fd);
   return fd;
 }
 
@@ -383,7 +383,7 @@ static socklen_t numeric_address(const char *text, uint16_t port, struct sockadd
   return 0;
 }
 
-int baton_stream_listen_tcp(const char *text, uint16_t port) {
+int shim_stream_listen_tcp(const char *text, uint16_t port) {
   struct sockaddr_storage address;
   socklen_t length = numeric_address(text, port, &address);
   if (length == 0) return -EINVAL;
@@ -402,7 +402,7 @@ int baton_stream_listen_tcp(const char *text, uint16_t port) {
   return listen_or_close(fd, (struct sockaddr *)&address, length, SOMAXCONN);
 }
 
-int baton_stream_is_answered(const char *path) {
+int shim_stream_is_answered(const char *path) {
   struct sockaddr_un address;
   int status = unix_address(path, &address);
   if (status) return status;
@@ -415,7 +415,7 @@ int baton_stream_is_answered(const char *path) {
   return status == -ECONNREFUSED || status == -ENOENT ? 0 : status;
 }
 
-int baton_port_is_answered(const char *text, uint16_t port) {
+int shim_port_is_answered(const char *text, uint16_t port) {
   struct sockaddr_storage address;
   socklen_t length = numeric_address(text, port, &address);
   if (length == 0) return -EINVAL;
@@ -426,7 +426,7 @@ int baton_port_is_answered(const char *text, uint16_t port) {
   return status == 0 ? 1 : status == -ECONNREFUSED ? 0 : status;
 }
 
-int baton_stream_is_listening(int fd) {
+int shim_stream_is_listening(int fd) {
   int type = 0, listens = 0;
   socklen_t length = sizeof type;
   if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) || type != SOCK_STREAM) return 0;
@@ -434,7 +434,7 @@ int baton_stream_is_listening(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens != 0;
 }
 
-int baton_stream_peer(int fd, uint64_t address[2]) {
+int shim_stream_peer(int fd, uint64_t address[2]) {
   struct sockaddr_storage any;
   memset(&any, 0, sizeof any);
   socklen_t length = sizeof any;
@@ -457,7 +457,7 @@ int baton_stream_peer(int fd, uint64_t address[2]) {
   return 1;
 }
 
-int baton_stream_address(int fd, char *text, size_t size) {
+int shim_stream_address(int fd, char *text, size_t size) {
   // A byte more than the kernel writes: a path that fills the structure does not end in a zero.
   union {
     struct sockaddr_storage any;
@@ -488,7 +488,7 @@ int baton_stream_address(int fd, char *text, size_t size) {
   return count < 0 || (size_t)count >= size ? -ENAMETOOLONG : 0;
 }
 
-int baton_address_canonical(const char *text, char *canonical, size_t size) {
+int shim_address_canonical(const char *text, char *canonical, size_t size) {
   struct sockaddr_storage address;
   if (numeric_address(text, 0, &address) == 0) return -EINVAL;
   const void *bytes = address.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&address)->sin_addr
@@ -496,31 +496,31 @@ int baton_address_canonical(const char *text, char *canonical, size_t size) {
   return inet_ntop(address.ss_family, bytes, canonical, (socklen_t)size) ? 0 : -errno;
 }
 
-int baton_stream_no_delay(int fd) {
+int shim_stream_no_delay(int fd) {
   int on = 1, family = 0;
   socklen_t length = sizeof family;
   if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length)) return -errno;
   return family == AF_UNIX ? 0 : result(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
 }
 
-bool baton_kernel_is_since(int major, int minor) {
+bool shim_kernel_is_since(int major, int minor) {
   struct utsname name;
   int found_major = 0, found_minor = 0;
   if (uname(&name) || sscanf(name.release, "%d.%d", &found_major, &found_minor) != 2) return false;
   return found_major > major || (found_major == major && found_minor >= minor);
 }
 
-void baton_ignore_broken_pipes(void) {
+void shim_ignore_broken_pipes(void) {
   struct sigaction broken;
   if (!sigaction(SIGPIPE, 0, &broken) && broken.sa_handler == SIG_DFL) signal(SIGPIPE, SIG_IGN);
 }
 
-void baton_end_at_quit(void) {
+void shim_end_at_quit(void) {
   struct sigaction quit;
   if (!sigaction(SIGQUIT, 0, &quit) && quit.sa_handler != SIG_IGN) signal(SIGQUIT, SIG_DFL);
 }
 
-long baton_send_at_once(int socket, const struct msghdr *message) {
+long shim_send_at_once(int socket, const struct msghdr *message) {
   ssize_t sent = sendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent < 0 ? -errno : sent;
 }
@@ -546,7 +546,7 @@ static long send_both(int socket, const struct msghdr *before, int file, int64_t
   return total;
 }
 
-long baton_send_with_file(int socket, const struct msghdr *before, int file, int64_t offset, size_t count) {
+long shim_send_with_file(int socket, const struct msghdr *before, int file, int64_t offset, size_t count) {
   int on = 1, off = 0;
   if (ioctl(socket, FIONBIO, &on)) return -errno;
   long result = send_both(socket, before, file, offset, count);
@@ -555,7 +555,7 @@ long baton_send_with_file(int socket, const struct msghdr *before, int file, int
   return result;
 }
 
-int baton_remove_pages(void *address, size_t count) { return result(madvise(address, count, MADV_REMOVE)); }
+int shim_remove_pages(void *address, size_t count) { return result(madvise(address, count, MADV_REMOVE)); }
 
 // ---- Pages that are gone: async-signal-safe all through ----
 
@@ -623,7 +623,7 @@ static void lost_page(int number, siginfo_t *info, void *context) {
   sigaction(number, &bus_before, 0);
 }
 
-int baton_report_lost_pages(void) {
+int shim_report_lost_pages(void) {
   struct sigaction action = {.sa_sigaction = lost_page, .sa_flags = SA_SIGINFO};
   sigemptyset(&action.sa_mask);
   return result(sigaction(SIGBUS, &action, &bus_before));
@@ -642,7 +642,7 @@ static void termination_set(sigset_t *set) {
 // How many of this thread's callers have them held back.
 static _Thread_local int termination_holders;
 
-int baton_termination_signals(void) {
+int shim_termination_signals(void) {
   sigset_t set;
   termination_set(&set);
   int descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -656,7 +656,7 @@ int baton_termination_signals(void) {
   return descriptor;
 }
 
-void baton_termination_signals_restore(void) {
+void shim_termination_signals_restore(void) {
   if (--termination_holders > 0) return;
   sigset_t set;
   termination_set(&set);
@@ -666,7 +666,7 @@ void baton_termination_signals_restore(void) {
   pthread_sigmask(SIG_UNBLOCK, &set, 0);
 }
 
-int baton_read_signal(int fd) {
+int shim_read_signal(int fd) {
   struct signalfd_siginfo info;
   ssize_t got = read(fd, &info, sizeof info);
   if (got < 0) return errno == EAGAIN ? 0 : -errno;
@@ -683,7 +683,7 @@ static int remember_unpinned(void) {
   return 0;
 }
 
-int baton_pin_to_cpu(int cpu) {
+int shim_pin_to_cpu(int cpu) {
   int status = remember_unpinned();
   if (status) return status;
   cpu_set_t set;
@@ -692,7 +692,7 @@ int baton_pin_to_cpu(int cpu) {
   return result(sched_setaffinity(0, sizeof set, &set));
 }
 
-int baton_pin_beside_cpu(int cpu) {
+int shim_pin_beside_cpu(int cpu) {
   int status = remember_unpinned();
   if (status) return status;
   cpu_set_t set = unpinned;
@@ -700,15 +700,15 @@ int baton_pin_beside_cpu(int cpu) {
   return result(sched_setaffinity(0, sizeof set, &set));
 }
 
-int baton_unpin(void) { return was_pinned ? result(sched_setaffinity(0, sizeof unpinned, &unpinned)) : 0; }
+int shim_unpin(void) { return was_pinned ? result(sched_setaffinity(0, sizeof unpinned, &unpinned)) : 0; }
 
-int baton_available_cpus(void) {
+int shim_available_cpus(void) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set)) return 1;
   return CPU_COUNT(&set);
 }
 
-int baton_available_cpu(int place) {
+int shim_available_cpu(int place) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set)) return -errno;
   for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
@@ -717,7 +717,7 @@ int baton_available_cpu(int place) {
   return -ENOENT;
 }
 
-int baton_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
+int shim_die_with_parent(void) { return result(prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0)); }
 
 static int open_at(int folder, const char *path, int flags, bool writable, bool create) {
   flags |= O_CLOEXEC | O_NOCTTY | (writable ? O_RDWR : O_RDONLY);
@@ -732,19 +732,19 @@ static int open_at(int folder, const char *path, int flags, bool writable, bool 
   return fd;
 }
 
-int baton_open(const char *path, bool writable, bool direct, bool create) {
+int shim_open(const char *path, bool writable, bool direct, bool create) {
   return open_at(AT_FDCWD, path, direct ? O_DIRECT : 0, writable, create);
 }
 
-int baton_open_in(int folder, const char *name, bool writable, bool create) {
+int shim_open_in(int folder, const char *name, bool writable, bool create) {
   return open_at(folder, name, O_NOFOLLOW, writable, create);
 }
 
-int baton_open_folder(int folder, const char *name, bool follow) {
+int shim_open_folder(int folder, const char *name, bool follow) {
   return result(openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
 }
 
-uint64_t baton_raise_open_file_limit(void) {
+uint64_t shim_raise_open_file_limit(void) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit)) return 0;
   if (limit.rlim_cur < limit.rlim_max) {
@@ -754,7 +754,7 @@ uint64_t baton_raise_open_file_limit(void) {
   return limit.rlim_cur;
 }
 
-uint64_t baton_raise_file_size_limit(uint64_t wanted) {
+uint64_t shim_raise_file_size_limit(uint64_t wanted) {
   struct rlimit limit;
   if (getrlimit(RLIMIT_FSIZE, &limit)) return 0;
   if (limit.rlim_cur < wanted && limit.rlim_cur < limit.rlim_max) {
@@ -764,10 +764,10 @@ uint64_t baton_raise_file_size_limit(uint64_t wanted) {
   return limit.rlim_cur;
 }
 
-int baton_terminal_columns(int fd) {
+int shim_terminal_columns(int fd) {
   struct winsize size;
   return ioctl(fd, TIOCGWINSZ, &size) ? 0 : size.ws_col;
 }
 
-extern const char baton_build_commit[] __attribute__((weak));
-const char *baton_commit(void) { return baton_build_commit ? baton_build_commit : ""; }
+extern const char shim_build_commit[] __attribute__((weak));
+const char *shim_commit(void) { return shim_build_commit ? shim_build_commit : ""; }

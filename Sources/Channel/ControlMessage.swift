@@ -9,12 +9,12 @@ public enum ControlMessage {
   public static func connect(path: String, to controller: ControllerIdentity) throws(BatonError) -> OwnedDescriptor {
     let socket = OwnedDescriptor(
       try check(
-        baton_socket_connect(path), "controller \(controller)", doing: "connecting to \(path)",
+        shim_socket_connect(path), "controller \(controller)", doing: "connecting to \(path)",
         fix: "start it with 'baton controller'"))
     // The listener gets all of a host's memory: it must run as this user, or as root.
     var pid: pid_t = 0
     var uid: uid_t = 0
-    try check(baton_socket_peer(socket.number, &pid, &uid), path, doing: "asking which process listens there")
+    try check(shim_socket_peer(socket.number, &pid, &uid), path, doing: "asking which process listens there")
     guard uid == geteuid() || uid == 0 else {
       throw BatonError(
         .permission, path, "user \(uid) listens there, not user \(geteuid())",
@@ -34,7 +34,7 @@ public enum ControlMessage {
     message.kind = kind
     message.generation = generation
     try check(
-      baton_socket_send(socket.number, &message, MemoryLayout<baton_attach_request>.size, descriptor),
+      shim_socket_send(socket.number, &message, MemoryLayout<baton_attach_request>.size, descriptor),
       "control socket", doing: "sending the attach request")
   }
 
@@ -46,7 +46,7 @@ public enum ControlMessage {
     message.kind = UInt32(BATON_ATTACH_LISTENER)
     message.number = UInt32(truncatingIfNeeded: number)
     message.count = UInt32(truncatingIfNeeded: count)
-    return baton_socket_send(socket, &message, MemoryLayout<baton_listener_message>.size, descriptor)
+    return shim_socket_send(socket, &message, MemoryLayout<baton_listener_message>.size, descriptor)
   }
 
   /// Receives one record into `message`, and into `passed` the descriptors that came with it; the caller owns them from
@@ -60,7 +60,7 @@ public enum ControlMessage {
     withUnsafeTemporaryAllocation(of: CInt.self, capacity: Int(BATON_PASSED_MAX)) { space in
       var count: CInt = 0
       let result = withUnsafeMutableBytes(of: &message) {
-        baton_socket_receive(socket, $0.baseAddress, $0.count, space.baseAddress, &count)
+        shim_socket_receive(socket, $0.baseAddress, $0.count, space.baseAddress, &count)
       }
       passed = count == 0 ? [] : Array(space.prefix(Int(count)))
       return result
@@ -72,7 +72,7 @@ public enum ControlMessage {
   public static func receive<Message: BitwiseCopyable>(over socket: CInt, _ message: inout Message) -> Int {
     var passed: [CInt] = []
     let result = receive(over: socket, &message, passed: &passed)
-    for descriptor in passed { baton_close_foreign(descriptor) }
+    for descriptor in passed { shim_close_foreign(descriptor) }
     return result
   }
 
@@ -82,14 +82,14 @@ public enum ControlMessage {
   @discardableResult
   public static func send(byte: CInt, over socket: CInt) -> Bool {
     var value = UInt8(truncatingIfNeeded: byte)
-    let sent = baton_socket_send(socket, &value, 1, -1)
+    let sent = shim_socket_send(socket, &value, 1, -1)
     return sent == 1 || sent == -Int(EAGAIN)
   }
 
   /// Controller: accepts or refuses.
   public static func sendReply(over socket: CInt, _ reply: baton_attach_reply) -> Bool {
     var reply = reply
-    return baton_socket_send(socket, &reply, MemoryLayout<baton_attach_reply>.size, -1) > 0
+    return shim_socket_send(socket, &reply, MemoryLayout<baton_attach_reply>.size, -1) > 0
   }
 
   /// A reply that refuses, for this reason; `kind` identifies the reason for programs.

@@ -50,9 +50,9 @@ public struct HostMemory: ~Copyable {
     header.arena_size = arenaSize
     header.size = header.arena_offset + arenaSize
     header.identity = UInt64.random(in: 1...UInt64.max)
-    let descriptor = OwnedDescriptor(try check(baton_memfd_create("baton-host"), subject, doing: "memfd_create"))
+    let descriptor = OwnedDescriptor(try check(shim_memfd_create("baton-host"), subject, doing: "memfd_create"))
     try descriptor.setSize(header.size, subject: subject)
-    try check(baton_seal_against_resize(descriptor.number), subject, doing: "sealing it")
+    try check(shim_seal_against_resize(descriptor.number), subject, doing: "sealing it")
     if !isSparse { try descriptor.takePages(header.size, subject: subject) }
     let mapping = try Mapping(of: descriptor, count: Int(header.size), subject: subject)
     mapping.base.storeBytes(of: header, as: baton_host_header.self)
@@ -64,13 +64,13 @@ public struct HostMemory: ~Copyable {
     let subject = "host memory"
     // First, because it asks only the kernel: any other question about a foreign descriptor, such as fstat(2) of a file
     // in user space, can be answered late.
-    let sealed = baton_is_sealed_against_shrink(descriptor.number)
+    let sealed = shim_is_sealed_against_shrink(descriptor.number)
     guard sealed == 1 else {
       throw BatonError(
         .invalid, subject, sealed == 0 ? "is not sealed against shrinking" : "is not a memfd",
         fix: "seal it with F_SEAL_SHRINK before it is handed over")
     }
-    guard baton_is_tmpfs(descriptor.number) == 1 else {
+    guard shim_is_tmpfs(descriptor.number) == 1 else {
       throw BatonError(.invalid, subject, "lies on huge pages", fix: "make it without MFD_HUGETLB")
     }
     let facts = try FileFacts(of: descriptor, subject: subject)

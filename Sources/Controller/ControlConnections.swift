@@ -47,7 +47,7 @@ struct ControlConnections: ~Copyable {
     unlink(path)
     listener = OwnedDescriptor(
       try check(
-        baton_socket_listen(path), path, doing: "listening",
+        shim_socket_listen(path), path, doing: "listening",
         fix: "a socket's path has at most 107 bytes: use a shorter name or BATON_HOME"))
     self.path = path
     spare = Self.spareDescriptor()
@@ -61,7 +61,7 @@ struct ControlConnections: ~Copyable {
     if spare >= 0 { Glibc.close(spare) }
   }
 
-  private static func spareDescriptor() -> CInt { baton_open("/dev/null", false, false, false) }
+  private static func spareDescriptor() -> CInt { shim_open("/dev/null", false, false, false) }
 
   /// No descriptor can be had for a connection that waits: takes the spare one's place for it, tells it so, and ends
   /// it.
@@ -69,7 +69,7 @@ struct ControlConnections: ~Copyable {
   /// - Returns: false when that is not possible either.
   mutating func turnAway(_ refusal: baton_attach_reply) -> Bool {
     if spare >= 0 { Glibc.close(spare) }
-    let descriptor = baton_socket_accept(listener.number)
+    let descriptor = shim_socket_accept(listener.number)
     if descriptor >= 0 {
       _ = ControlMessage.sendReply(over: descriptor, refusal)
       disposal.end(socket: descriptor)
@@ -128,7 +128,7 @@ struct ControlConnections: ~Copyable {
     }
     guard let descriptor else { return }
     // What is no listening socket is not kept, and neither is one too many.
-    if peersListeners.count < Int(BATON_LISTENERS_MAX), baton_stream_is_listening(descriptor) == 1 {
+    if peersListeners.count < Int(BATON_LISTENERS_MAX), shim_stream_is_listening(descriptor) == 1 {
       peersListeners.append(descriptor)
     } else {
       disposal.close(descriptor)

@@ -27,7 +27,7 @@ extension Controller {
     submit()
   }
 
-  /// Stops gracefully when this descriptor (see `baton_termination_signals`) has a signal.
+  /// Stops gracefully when this descriptor (see `shim_termination_signals`) has a signal.
   mutating func watchSignals(_ descriptor: CInt) {
     control.signals = descriptor
     _ = ring.watch(descriptor, for: .signals, index: 0)
@@ -42,11 +42,11 @@ extension Controller {
       if hasJoined { acceptConnections() }
       if !hasMore { watchControl() }
     case .signals:
-      var signal = baton_read_signal(control.signals)
+      var signal = shim_read_signal(control.signals)
       while signal > 0 {
         options.logger.info("controller \(identity): signal \(signal), leaving")
         beginStop()
-        signal = baton_read_signal(control.signals)
+        signal = shim_read_signal(control.signals)
       }
       if !hasMore { watchSignals(control.signals) }
     case .connection:
@@ -102,7 +102,7 @@ extension Controller {
     // `tendConnections` tries again in a moment.
     if control.disposal.isFull { return }
     for _ in 0..<Self.acceptedMax {
-      let descriptor = baton_socket_accept(control.listener.number)
+      let descriptor = shim_socket_accept(control.listener.number)
       if descriptor == -EMFILE || descriptor == -ENFILE {
         note(.connection, .warning, "cannot accept a connection: \(Self.outOfDescriptors)")
         if control.turnAway(ControlMessage.refusal(Self.outOfDescriptors)) { continue }
@@ -113,7 +113,7 @@ extension Controller {
       // Before anything is received: a descriptor from a stranger is not even closed here.
       var pid: pid_t = 0
       var uid: uid_t = 0
-      guard baton_socket_peer(descriptor, &pid, &uid) == 0, uid == geteuid() || uid == 0 else {
+      guard shim_socket_peer(descriptor, &pid, &uid) == 0, uid == geteuid() || uid == 0 else {
         _ = ControlMessage.sendReply(
           over: descriptor, ControlMessage.refusal("this subsystem belongs to another user"))
         control.disposal.end(socket: descriptor)
@@ -207,7 +207,7 @@ extension Controller {
   package func isPeer(over socket: CInt) -> Bool {
     var pid: pid_t = 0
     var uid: uid_t = 0
-    return baton_socket_peer(socket, &pid, &uid) == 0 && isPeersProcess(pid)
+    return shim_socket_peer(socket, &pid, &uid) == 0 && isPeersProcess(pid)
   }
 
   /// Whether the peer hands a listening socket over.

@@ -331,7 +331,7 @@ extension Controller {
       return
     }
     reach(.killBefore)
-    let result = baton_pidfd_send_signal(peer.descriptor, SIGKILL)
+    let result = shim_pidfd_send_signal(peer.descriptor, SIGKILL)
     reach(.killAfter)
     if result == 0 {
       peer.isKilled = true

@@ -97,7 +97,7 @@ extension Controller {
       if attention.count > 0, hasGrant() { return true }
       for _ in 0..<Self.looksPerClock {
         if ring.hasCompletion || link.hasHint { return true }
-        baton_spin_hint()
+        shim_spin_hint()
       }
     }
     return false

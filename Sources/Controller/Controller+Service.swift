@@ -245,7 +245,7 @@ extension Controller {
   @inline(__always)
   func leaveJournal(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     request.inFlight.storeReleasing(0)
-    baton_compiler_fence()
+    shim_compiler_fence()
   }
 
   /// Answers a request that never got a place in the journal.

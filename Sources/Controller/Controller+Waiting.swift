@@ -26,9 +26,9 @@ extension Controller {
     handlingSignals: Bool = true, turning turn: (inout Controller) -> Bool
   ) throws(BatonError) {
     if handlingSignals {
-      watchSignals(try check(baton_termination_signals(), "controller \(identity)", doing: "signalfd"))
+      watchSignals(try check(shim_termination_signals(), "controller \(identity)", doing: "signalfd"))
     }
-    defer { if handlingSignals { baton_termination_signals_restore() } }
+    defer { if handlingSignals { shim_termination_signals_restore() } }
     try record.life.begin()
     defer { record.life.end() }
     var waiter = Waiter(options.waiting)

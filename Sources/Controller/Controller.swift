@@ -251,7 +251,7 @@ public struct Controller: ~Copyable {
   //
   // Done elsewhere:
   // - close(2) of what somebody handed over, and of control sockets with messages in them: `Disposal`, a thread. The
-  //   loop receives every descriptor of a message, or none (`baton_socket_receive`): the kernel would close what finds
+  //   loop receives every descriptor of a message, or none (`shim_socket_receive`): the kernel would close what finds
   //   no room, in this thread. NBD's unix sockets take no descriptors (SO_PASSRIGHTS; kernels before 6.16 cannot refuse
   //   them).
   // - munmap(2) of a host's arena, which frees it when the host is gone: `Disposal` as well.

@@ -30,17 +30,17 @@ struct Disposal: ~Copyable {
   /// Closes a descriptor that came in a message.
   func close(_ descriptor: CInt) {
     // Where no thread is available, it is closed here after all: the only alternative is to keep it for ever.
-    if !descriptors.offer({ baton_close_foreign(descriptor) }) { baton_close_foreign(descriptor) }
+    if !descriptors.offer({ shim_close_foreign(descriptor) }) { shim_close_foreign(descriptor) }
   }
 
   /// Closes a control socket. The other end sees it at once, though the ring may hold on to the file a little longer.
   func end(socket: CInt) {
     // Nothing arrives after this.
     shutdown(socket, CInt(SHUT_RDWR))
-    if baton_socket_is_empty(socket) == 1 {
+    if shim_socket_is_empty(socket) == 1 {
       Glibc.close(socket)
-    } else if !descriptors.offer({ baton_socket_drain_and_close(socket) }) {
-      baton_socket_drain_and_close(socket)
+    } else if !descriptors.offer({ shim_socket_drain_and_close(socket) }) {
+      shim_socket_drain_and_close(socket)
     }
   }
 

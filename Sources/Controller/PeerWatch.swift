@@ -50,12 +50,12 @@ struct PeerWatch {
     var listener: pid_t = 0
     var user: uid_t = 0
     // Of the process that called listen(2), as it was then (unix(7)).
-    guard baton_socket_peer(connection, &listener, &user) == 0, listener > 0, UInt64(listener) == pid,
+    guard shim_socket_peer(connection, &listener, &user) == 0, listener > 0, UInt64(listener) == pid,
       user == geteuid() || user == 0
     else { return -1 }
-    var descriptor = baton_socket_peer_pidfd(connection)
+    var descriptor = shim_socket_peer_pidfd(connection)
     // Before Linux 6.5. The number may name another process by now; the check below finds that.
-    if descriptor == -ENOPROTOOPT { descriptor = baton_pidfd_open(listener) }
+    if descriptor == -ENOPROTOOPT { descriptor = shim_pidfd_open(listener) }
     if descriptor < 0 { return -1 }
     // First the descriptor, then the check whose it is: from here on the number stays with the process.
     if ProcessIdentity.startTicks(of: "\(listener)") != startTime {

@@ -13,7 +13,7 @@ struct AddressFile {
 
   /// Its addresses; empty if the file does not exist or makes no sense.
   func read() -> [NBDAddress] {
-    let file = OwnedDescriptor(baton_open(path, false, false, false))
+    let file = OwnedDescriptor(shim_open(path, false, false, false))
     if file.number < 0 { return [] }
     var text = [UInt8](repeating: 0, count: Self.bytesMax)
     let count = pread(file.number, &text, text.count, 0)
@@ -28,7 +28,7 @@ struct AddressFile {
   func write(_ addresses: [NBDAddress]) throws(BatonError) {
     let unfinished = "\(path).new"
     unlink(unfinished)
-    let file = OwnedDescriptor(try check(baton_open(unfinished, true, false, true), unfinished, doing: "making"))
+    let file = OwnedDescriptor(try check(shim_open(unfinished, true, false, true), unfinished, doing: "making"))
     let text = Array(addresses.map { "\($0)\n" }.joined().utf8)
     let written = Glibc.write(file.number, text, text.count)
     guard written == text.count, rename(unfinished, path) == 0 else {

@@ -25,7 +25,7 @@ struct PeerAddress: Equatable {
 
   static func found(of socket: CInt) -> Found {
     withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 2) { address in
-      switch baton_stream_peer(socket, address.baseAddress!) {
+      switch shim_stream_peer(socket, address.baseAddress!) {
       case 0: .unix
       case 1: .tcp(PeerAddress(high: address[0], low: address[1]))
       default: .none

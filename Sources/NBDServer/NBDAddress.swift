@@ -57,14 +57,14 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
 
   private static func canonical(_ address: String) -> String? {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: textMax) { space in
-      baton_address_canonical(address, space.baseAddress!, textMax) == 0 ? String(cString: space.baseAddress!) : nil
+      shim_address_canonical(address, space.baseAddress!, textMax) == 0 ? String(cString: space.baseAddress!) : nil
     }
   }
 
   /// The address of a listening socket, in the form of `description`; nil: none that has such a form.
   static func text(of listener: CInt) -> String? {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: textMax) { space in
-      baton_stream_address(listener, space.baseAddress!, textMax) == 0 ? String(cString: space.baseAddress!) : nil
+      shim_stream_address(listener, space.baseAddress!, textMax) == 0 ? String(cString: space.baseAddress!) : nil
     }
   }
 
@@ -112,24 +112,24 @@ public enum NBDAddress: Sendable, Equatable, CustomStringConvertible {
     let fix = "stop the process that listens there, or give another address with --nbd"
     switch self {
     case .unix(let path):
-      if baton_stream_is_answered(path) == 1 {
+      if shim_stream_is_answered(path) == 1 {
         throw BatonError(.busy, description, "another process listens there", fix: fix)
       }
       var facts = stat()
       // Only a socket is removed: any other file there makes `bind` fail.
       if lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFSOCK { unlink(path) }
-      return OwnedDescriptor(try check(baton_stream_listen_unix(path), description, doing: "listening", fix: fix))
+      return OwnedDescriptor(try check(shim_stream_listen_unix(path), description, doing: "listening", fix: fix))
     case .tcp(let address, let port):
       return OwnedDescriptor(
-        try check(baton_stream_listen_tcp(address, port), description, doing: "listening", fix: fix))
+        try check(shim_stream_listen_tcp(address, port), description, doing: "listening", fix: fix))
     }
   }
 
   /// Whether a process listens there. To that process this is a client that goes at once.
   public var isAnswered: Bool {
     switch self {
-    case .unix(let path): baton_stream_is_answered(path) == 1
-    case .tcp(let address, let port): baton_port_is_answered(address, port) == 1
+    case .unix(let path): shim_stream_is_answered(path) == 1
+    case .tcp(let address, let port): shim_port_is_answered(address, port) == 1
     }
   }
 }

@@ -216,11 +216,11 @@ extension NBDServer {
     while state.pointee.owesSend, sent < Self.sentAtOnceMax {
       let result: Int
       if state.pointee.output.count > 0 {
-        result = baton_send_with_file(
+        result = shim_send_with_file(
           state.pointee.socket, messages + (2 * place + 1), controller.fileInMemory(unit: connection.pointee.unit),
           Int64(state.pointee.output.offset), min(state.pointee.output.count, Self.sentAtOnceMax))
       } else if connection.pointee.sendsLast {
-        result = baton_send_at_once(state.pointee.socket, messages + (2 * place + 1))
+        result = shim_send_at_once(state.pointee.socket, messages + (2 * place + 1))
       } else {
         break
       }
@@ -315,7 +315,7 @@ extension NBDServer {
         to: NBDConnection(memory: arena + place * options.limits.memorySize, limits: options.limits))
     }
     // What is small is not to wait for more: each reply is waited for. A socket that refuses is as good as one without.
-    _ = baton_stream_no_delay(socket)
+    _ = shim_stream_no_delay(socket)
     connections[place].begin()
     places[place] = Place(socket: socket, isMade: true, peer: peer, isDirty: places[place].isDirty)
     places[place].since = now
@@ -383,7 +383,7 @@ extension NBDServer {
     close(places[place].socket)
     if connections[place].bytesReceived + connections[place].bytesSent > Self.bytesKept {
       // If the kernel does not do it the pages stay: they are bounded.
-      _ = baton_remove_pages(arena + place * options.limits.memorySize, options.limits.memorySize)
+      _ = shim_remove_pages(arena + place * options.limits.memorySize, options.limits.memorySize)
     }
     connections[place].end()
     places[place].socket = -1

@@ -23,13 +23,13 @@ struct ExtentDesk: ~Copyable {
     /// Negative: it could not be created, and nothing is ever asked.
     let bell: CInt
 
-    init() { bell = baton_bell() }
+    init() { bell = shim_bell() }
 
     deinit { if bell >= 0 { close(bell) } }
 
     func put(_ answer: Answer) {
       answers.withLock { $0.append(answer) }
-      baton_bell_ring(bell)
+      shim_bell_ring(bell)
     }
   }
 
@@ -63,7 +63,7 @@ struct ExtentDesk: ~Copyable {
 
   /// The answers so far.
   mutating func take() -> [Answer] {
-    baton_bell_silence(tray.bell)
+    shim_bell_silence(tray.bell)
     let answers = tray.answers.withLock { answers in
       defer { answers = [] }
       return answers

@@ -82,7 +82,7 @@ extension NBDServer {
       var passed: [CInt] = []
       let count = ControlMessage.receive(over: acquisition.asked, &message, passed: &passed)
       let listener = OwnedDescriptor(passed.first ?? -1)
-      for surplus in passed.dropFirst() { baton_close_foreign(surplus) }
+      for surplus in passed.dropFirst() { shim_close_foreign(surplus) }
       if count == -Int(EAGAIN) || count == -Int(EINTR) { return false }
       guard count == MemoryLayout<baton_listener_message>.size, message.magic == baton_host_magic,
         message.kind == UInt32(BATON_ATTACH_LISTENER)

@@ -80,7 +80,7 @@ public struct NBDServer: ~Copyable {
   var requestsCounted: UInt64 = 0
   /// Whether the kernel sends pages without waiting for the reader of the socket. Before 6.5 it takes the reader's lock
   /// (unix_stream_sendpage, net/unix/af_unix.c).
-  let sendsPages = baton_kernel_is_since(6, 5)
+  let sendsPages = shim_kernel_is_since(6, 5)
 
   var listeners: [NBDListener] = []
   var acquisition = ListenerAcquisition()
@@ -121,7 +121,7 @@ public struct NBDServer: ~Copyable {
         fix: "ask for 1 to \(Self.connectionsPossible)")
     }
     // sendfile(2) to a client that is gone is a signal, and cannot be told not to be.
-    baton_ignore_broken_pipes()
+    shim_ignore_broken_pipes()
     let status = try subsystem.status()
     let exports = try NBDExports(
       status.units.map {

@@ -26,7 +26,7 @@ extension Ring {
       } else {
         io_uring_prep_recvmsg(sqe, descriptor, message, 0)
       }
-      if isEmpty { baton_sqe_poll_first(sqe) }
+      if isEmpty { shim_sqe_poll_first(sqe) }
     }
   }
 

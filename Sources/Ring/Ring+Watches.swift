@@ -8,7 +8,7 @@ extension Ring {
   ///
   /// - Returns: false when the ring takes nothing at present.
   public func watch(_ descriptor: CInt, for owner: RingOwner, index: UInt32) -> Bool {
-    prepare(owner, index) { baton_prep_poll_multishot($0, descriptor, UInt32(POLLIN)) }
+    prepare(owner, index) { shim_prep_poll_multishot($0, descriptor, UInt32(POLLIN)) }
   }
 
   /// Waits once until a descriptor can be read.
@@ -25,7 +25,7 @@ extension Ring {
   public func watchFutex(
     _ address: UnsafeMutableRawPointer, while expected: UInt32, for owner: RingOwner, index: UInt32
   ) -> Bool {
-    prepare(owner, index) { baton_prep_futex_wait($0, address, UInt64(expected)) }
+    prepare(owner, index) { shim_prep_futex_wait($0, address, UInt64(expected)) }
   }
 
   /// Ends the watch of a descriptor. Needed before the descriptor is closed: the ring holds on to the file until then.

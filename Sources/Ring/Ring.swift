@@ -9,7 +9,7 @@ public struct Ring: ~Copyable {
   @usableFromInline let ring: UnsafeMutablePointer<io_uring>
   /// Entries prepared and not yet given to the kernel.
   @inlinable @inline(__always)
-  public var prepared: Int { Int(baton_ring_prepared(ring)) }
+  public var prepared: Int { Int(shim_ring_prepared(ring)) }
   /// The flags that the kernel granted, for the start-up message: `SUBMIT_ALL COOP_TASKRUN`.
   public let grantedFlags: String
 
@@ -25,14 +25,14 @@ public struct Ring: ~Copyable {
   /// lets go of the last operation (56 to 76 ms instead of 13 to 16), and takeover waits for that.
   public init() throws(BatonError) {
     let wishes: [(flag: UInt32, name: String)] = [
-      (baton_setup_submit_all(), "SUBMIT_ALL"), (baton_setup_coop_taskrun(), "COOP_TASKRUN"),
-      (baton_setup_taskrun_flag(), "TASKRUN_FLAG"),
+      (shim_setup_submit_all(), "SUBMIT_ALL"), (shim_setup_coop_taskrun(), "COOP_TASKRUN"),
+      (shim_setup_taskrun_flag(), "TASKRUN_FLAG"),
     ]
     let ring = UnsafeMutablePointer<io_uring>.allocate(capacity: 1)
     for count in stride(from: wishes.count, through: 0, by: -1) {
       let granted = wishes.prefix(count)
       var parameters = baton_uring_params()
-      parameters.flags = granted.reduce(baton_setup_cqsize() | baton_setup_clamp()) { $0 | $1.flag }
+      parameters.flags = granted.reduce(shim_setup_cqsize() | shim_setup_clamp()) { $0 | $1.flag }
       parameters.cq_entries = Self.completionEntries
       let result = io_uring_queue_init_params(Self.entries, ring, &parameters)
       if result == 0 {
@@ -53,7 +53,7 @@ public struct Ring: ~Copyable {
     // What waits in it holds on to its socket, and the kernel takes a ring down some time after it has been closed: a
     // listening socket would let clients come meanwhile, and an accept would take them, for nobody. Where the kernel
     // cannot do this (before 6.0) it is a matter of that time.
-    _ = baton_ring_cancel_all(ring)
+    _ = shim_ring_cancel_all(ring)
     io_uring_queue_exit(ring)
     ring.deallocate()
   }
@@ -89,7 +89,7 @@ public struct Ring: ~Copyable {
     guard let sqe else { return false }
     body(sqe)
     // Last: each of liburing's preparations clears it.
-    baton_sqe_set_token(sqe, RingToken(owner, index).rawValue)
+    shim_sqe_set_token(sqe, RingToken(owner, index).rawValue)
     return true
   }
 
@@ -105,20 +105,20 @@ public struct Ring: ~Copyable {
 
   /// Whether there is a completion, or completions that wait for the kernel to be entered.
   @inlinable @inline(__always)
-  public var hasCompletion: Bool { baton_ring_peek(ring) != nil || baton_ring_wants_entry(ring) != 0 }
+  public var hasCompletion: Bool { shim_ring_peek(ring) != nil || shim_ring_wants_entry(ring) != 0 }
 
   /// The oldest completion that has not been taken. Enters the kernel when it says that completions wait for that.
   @inlinable @inline(__always)
   public func next() -> RingEvent? {
-    var cqe = baton_ring_peek(ring)
-    if cqe == nil, baton_ring_wants_entry(ring) != 0 {
+    var cqe = shim_ring_peek(ring)
+    if cqe == nil, shim_ring_wants_entry(ring) != 0 {
       _ = io_uring_get_events(ring)
-      cqe = baton_ring_peek(ring)
+      cqe = shim_ring_peek(ring)
     }
     guard let cqe else { return nil }
     let completion = RingEvent(
       token: RingToken(rawValue: io_uring_cqe_get_data64(cqe)), result: cqe.pointee.res,
-      hasMore: baton_cqe_has_more(cqe) != 0)
+      hasMore: shim_cqe_has_more(cqe) != 0)
     io_uring_cq_advance(ring, 1)
     return completion
   }

@@ -13,7 +13,7 @@ import Synchronization
 /// by `sleepNanosecondsMax`, because it cannot make the others fence.
 public enum AsymmetricFence {
   /// Whether this process is registered for membarrier. Settled once, at the first use.
-  public static let isSupported: Bool = baton_membarrier_register() == 0
+  public static let isSupported: Bool = shim_membarrier_register() == 0
 
   /// How long a sleeper may sleep without looking again when the fast side may have missed its announcement.
   public static let sleepNanosecondsMax: Int64 = 1_000_000
@@ -23,7 +23,7 @@ public enum AsymmetricFence {
   /// `supported` is `isSupported`, read once by the caller and kept: a static is a load and a check.
   @inlinable @inline(__always)
   public static func light(supported: Bool) {
-    if supported { baton_compiler_fence() } else { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+    if supported { shim_compiler_fence() } else { atomicMemoryFence(ordering: .sequentiallyConsistent) }
   }
 
   /// The sleeper's side: call between saying that it sleeps often and saying that it sleeps.
@@ -31,6 +31,6 @@ public enum AsymmetricFence {
   /// - Returns: whether every other process's earlier stores are now visible, or its later look will see ours.
   public static func heavy() -> Bool {
     atomicMemoryFence(ordering: .sequentiallyConsistent)
-    return isSupported && baton_membarrier() == 0
+    return isSupported && shim_membarrier() == 0
   }
 }

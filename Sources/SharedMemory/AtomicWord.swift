@@ -137,7 +137,7 @@ public struct SharedFutexWord {
   @discardableResult
   public func wait(while expected: UInt32, nanoseconds: Int64?) -> Bool {
     let word = UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self)
-    let result = baton_futex_wait(word, expected, nanoseconds ?? -1)
+    let result = shim_futex_wait(word, expected, nanoseconds ?? -1)
     return result == 0 || result == -EAGAIN
   }
 
@@ -146,6 +146,6 @@ public struct SharedFutexWord {
   /// - Returns: how many slept.
   @discardableResult
   public func wake() -> Int {
-    max(Int(baton_futex_wake(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), CInt.max)), 0)
+    max(Int(shim_futex_wake(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self), CInt.max)), 0)
   }
 }

@@ -20,7 +20,7 @@ enum BlockDeviceBackend: BackendKind {
     // A device that cannot zero a range has the kernel write zeroes instead; and one that cannot make a hole has lost
     // what the page cache held of it, and was not written yet, when it says so (blkdev_fallocate, block/fops.c). Where
     // nothing need be fast that costs nothing: the stretch is zeroed another way.
-    let refusesZeroRange = baton_is_tmpfs(device.number) == 1
+    let refusesZeroRange = shim_is_tmpfs(device.number) == 1
     return Backend(
       unit, work: .ring, isStorage: true, descriptor: device.release(), deviceHold: hold.release(),
       mayZeroQuickly: false, refusesZeroRange: refusesZeroRange)
@@ -37,13 +37,13 @@ enum BlockDeviceBackend: BackendKind {
   static func size(_ file: borrowing OwnedDescriptor, _ facts: FileFacts, _ path: String) throws(BatonError) -> UInt64 {
     // fstat(2) says 0.
     var size: UInt64 = 0
-    try check(baton_block_device_size(file.number, &size), path, doing: "asking for its size")
+    try check(shim_block_device_size(file.number, &size), path, doing: "asking for its size")
     return size
   }
 
   static func sectorSize(_ file: borrowing OwnedDescriptor, _ path: String) throws(BatonError) -> UInt32 {
     var sector = UnitGeometry.blockSizeMin
-    try check(baton_block_device_sector(file.number, &sector), path, doing: "asking for its sector size")
+    try check(shim_block_device_sector(file.number, &sector), path, doing: "asking for its sector size")
     try BlockDeviceLock.checkUnclaimed(path)
     return sector
   }

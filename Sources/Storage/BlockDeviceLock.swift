@@ -20,7 +20,7 @@ enum BlockDeviceLock {
   static func checkUnclaimed(_ path: String) throws(BatonError) {
     var attempts = 0
     while true {
-      let result = baton_block_device_is_free(path)
+      let result = shim_block_device_is_free(path)
       if result != -EBUSY {
         try check(result, path, doing: "asking whether it is claimed")
         return
@@ -40,7 +40,7 @@ enum BlockDeviceLock {
     try checkUnclaimed(unit.path)
     let number = try FileFacts(of: device, subject: unit.path).identity.device
     let folder = folder(of: number)
-    let file = OwnedDescriptor(baton_open("\(folder)/dev", false, false, false))
+    let file = OwnedDescriptor(shim_open("\(folder)/dev", false, false, false))
     if file.number < 0 { return -1 }
     let life = unit.life
     try UnitLock.hold(unit.path, for: life, unit.lockMillisecondsMax) {
@@ -48,7 +48,7 @@ enum BlockDeviceLock {
       if result < 0 { return .failed(result) }
       // Those who hold it so are alive: no storage work goes through these descriptions.
       for other in [folder] + relatives(of: folder) {
-        let file = OwnedDescriptor(baton_open("\(other)/dev", false, false, false))
+        let file = OwnedDescriptor(shim_open("\(other)/dev", false, false, false))
         if file.number < 0 { continue }
         if case .heldElsewhere(let subsystem, _) = UnitLock.look(file.number, for: life) {
           return .heldElsewhere(subsystem: subsystem, isAlive: true)
@@ -62,7 +62,7 @@ enum BlockDeviceLock {
   /// The devices that have blocks in common with one.
   static func overlapping(_ device: UInt64) -> [FileFacts.Identity] {
     relatives(of: folder(of: device)).compactMap { folder in
-      let file = OwnedDescriptor(baton_open("\(folder)/dev", false, false, false))
+      let file = OwnedDescriptor(shim_open("\(folder)/dev", false, false, false))
       var text = [UInt8](repeating: 0, count: 32)
       let count = file.number < 0 ? 0 : read(file.number, &text, text.count)
       let numbers = String(decoding: text.prefix(max(count, 0)), as: UTF8.self).split { $0 == ":" || $0 == "\n" }

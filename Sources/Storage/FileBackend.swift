@@ -14,7 +14,7 @@ enum FileBackend: BackendKind {
     let file = try NamedFile.open(unit)
     try OwnedDescriptor.checkSizeLimit(unit.geometry.size, subject: unit.path)
     try UnitLock.hold(file, unit)
-    let isInMemory = baton_is_tmpfs(file.number) == 1
+    let isInMemory = shim_is_tmpfs(file.number) == 1
     // tmpfs has no way to make zeroes that leaves no hole (shmem_fallocate, mm/shmem.c): it need not be asked.
     return Backend(
       unit, work: .ring, isStorage: true, descriptor: file.release(), copiesAtOnce: isInMemory,

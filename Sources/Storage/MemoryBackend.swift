@@ -14,7 +14,7 @@ enum MemoryBackend: BackendKind {
 
   static func prepare(_ specification: UnitSpecification, _ path: String) throws(BatonError) -> UnitGeometry {
     var geometry = try UnitGeometry.checked(.memory, size: specification.size ?? 0)
-    let file = OwnedDescriptor(try check(baton_open(path, true, false, true), path, doing: "making"))
+    let file = OwnedDescriptor(try check(shim_open(path, true, false, true), path, doing: "making"))
     try file.reserve(geometry.size, subject: path)
     geometry.identity = try FileFacts(of: file, subject: path).identity
     return geometry
@@ -33,7 +33,7 @@ enum MemoryBackend: BackendKind {
 
   private static func openFile(_ path: String) throws(BatonError) -> OwnedDescriptor {
     // The subsystem made it, in a folder of its own: a link in its place is not the subsystem's.
-    let number = baton_open_in(AT_FDCWD, path, true, false)
+    let number = shim_open_in(AT_FDCWD, path, true, false)
     if number == -ELOOP {
       throw BatonError(
         .foreign, path, "is a symbolic link, not the memory unit that the subsystem made",

@@ -11,7 +11,7 @@ enum NamedFile {
       try UnitGeometry.checkSize(size, path)
       let file = OwnedDescriptor(
         try check(
-          baton_open(path, true, false, true), path, doing: "making the unit's file",
+          shim_open(path, true, false, true), path, doing: "making the unit's file",
           fix: "make sure that its folder exists and is writable"))
       try file.setSize(size, subject: path)
     }
@@ -41,12 +41,12 @@ enum NamedFile {
   /// The smallest block of direct I/O on a file; nil: there is none.
   private static func directBlockSize(_ file: borrowing OwnedDescriptor, _ path: String, sector: UInt32) -> UInt32? {
     // On tmpfs the page cache is all there is, though it takes O_DIRECT (Linux 6.6) and has no alignment to tell.
-    if baton_is_tmpfs(file.number) == 1 { return nil }
-    let direct = OwnedDescriptor(baton_open(path, true, true, false))
+    if shim_is_tmpfs(file.number) == 1 { return nil }
+    let direct = OwnedDescriptor(shim_open(path, true, true, false))
     if direct.number < 0 { return nil }
     var memoryAlignment: UInt32 = 0
     var offsetAlignment: UInt32 = 0
-    _ = baton_direct_io_alignment(direct.number, &memoryAlignment, &offsetAlignment)
+    _ = shim_direct_io_alignment(direct.number, &memoryAlignment, &offsetAlignment)
     let alignment = max(memoryAlignment, offsetAlignment)
     return max(alignment == 0 ? UnitGeometry.blockSizeAssumed : alignment, sector)
   }
@@ -61,7 +61,7 @@ enum NamedFile {
   private static func openFile(_ path: String, direct: Bool) throws(BatonError) -> OwnedDescriptor {
     let file = OwnedDescriptor(
       try check(
-        baton_open(path, true, direct, false), path, doing: "opening the unit for reading and writing",
+        shim_open(path, true, direct, false), path, doing: "opening the unit for reading and writing",
         fix: "make sure that it exists and that you may write it"))
     // Root opens a file that nobody may write. A file without any write permission is meant to stay as it is.
     let facts = try FileFacts(of: file, subject: path)

@@ -50,8 +50,8 @@ extension Storage {
     case .delay:
       // Not `&step.pointee.delay`: the kernel reads it after this call, and such a pointer is good for the call only.
       let delay = UnsafeMutableRawPointer(step) + MemoryLayout<Step>.offset(of: \.delay)!
-      baton_prep_timeout(sqe, delay.assumingMemoryBound(to: __kernel_timespec.self))
-    case .sync: baton_prep_data_sync(sqe, backend.pointee.descriptor)
+      shim_prep_timeout(sqe, delay.assumingMemoryBound(to: __kernel_timespec.self))
+    case .sync: shim_prep_data_sync(sqe, backend.pointee.descriptor)
     case .transfer:
       assert(backend.pointee.work == .ring, "what the ring transfers has a descriptor")
       fillTransfer(sqe, step, backend)
@@ -71,11 +71,11 @@ extension Storage {
     case .write:
       let count = backend.pointee.faults.shortened(UInt32(min(remaining, Self.transferMax)), backend.pointee.geometry)
       io_uring_prep_write(sqe, descriptor, step.pointee.address, count, offset)
-      if step.pointee.isDurable { baton_sqe_set_rw_flags(sqe, baton_rwf_dsync()) }
-    case .flush: baton_prep_data_sync(sqe, descriptor)
+      if step.pointee.isDurable { shim_sqe_set_rw_flags(sqe, shim_rwf_dsync()) }
+    case .flush: shim_prep_data_sync(sqe, descriptor)
     case .readInPlace: preconditionFailure("a read in place is over when it begins")
     case .discard:
-      io_uring_prep_fallocate(sqe, descriptor, baton_fallocate_punch_hole(), off_t(offset), off_t(remaining))
+      io_uring_prep_fallocate(sqe, descriptor, shim_fallocate_punch_hole(), off_t(offset), off_t(remaining))
     case .writeZeroes, .fillZeroes:
       // Others may have found out meanwhile. What must be fast finds out for itself: it ends with its refusal.
       if !step.pointee.mustBeFast {
@@ -83,9 +83,9 @@ extension Storage {
       }
       switch step.pointee.zeroing {
       case .zeroRange:
-        io_uring_prep_fallocate(sqe, descriptor, baton_fallocate_zero_range(), off_t(offset), off_t(remaining))
+        io_uring_prep_fallocate(sqe, descriptor, shim_fallocate_zero_range(), off_t(offset), off_t(remaining))
       case .punchHole:
-        io_uring_prep_fallocate(sqe, descriptor, baton_fallocate_punch_hole(), off_t(offset), off_t(remaining))
+        io_uring_prep_fallocate(sqe, descriptor, shim_fallocate_punch_hole(), off_t(offset), off_t(remaining))
       case .writeZeroes:
         io_uring_prep_write(sqe, descriptor, Self.zeroes, UInt32(min(remaining, UInt64(Self.zeroesCount))), offset)
       }

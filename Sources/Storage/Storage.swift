@@ -63,7 +63,7 @@ public struct Storage: ~Copyable {
     units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)], life: StorageLife,
     lockMillisecondsMax: Int = Storage.lockMillisecondsMax
   ) throws(BatonError) {
-    let limit = baton_raise_open_file_limit()
+    let limit = shim_raise_open_file_limit()
     let needed = units.reduce(0) { $0 + UInt64($1.geometry.kind.type.descriptorsNeeded) }
     let useful = units.reduce(0) { $0 + UInt64($1.geometry.kind.type.descriptorsUseful) }
     if limit < needed + Self.descriptorsSpare {

@@ -67,19 +67,19 @@ enum UnitLock {
 
   /// Takes both locks of a life, or none. Four system calls.
   static func take(_ descriptor: CInt, for life: StorageLife) -> Outcome {
-    let result = baton_ofd_try_lock(descriptor, drain + byte(life))
+    let result = shim_ofd_try_lock(descriptor, drain + byte(life))
     if result < 0 { return .failed(result == -EAGAIN || result == -EACCES ? -EBUSY : result) }
     // Where it cannot be had, refusals take longer.
-    _ = baton_process_try_lock(descriptor, process + byte(life))
+    _ = shim_process_try_lock(descriptor, process + byte(life))
     // After one's own lock is taken: of two that come at once at least one sees the other.
     let outcome = look(descriptor, for: life)
-    if outcome != .taken { _ = baton_ofd_unlock(descriptor, drain + byte(life)) }
+    if outcome != .taken { _ = shim_ofd_unlock(descriptor, drain + byte(life)) }
     return outcome
   }
 
   /// The drain lock alone, shared, on a descriptor that is open for reading and carries no storage work.
   static func takeShared(_ descriptor: CInt, for life: StorageLife) -> CInt {
-    baton_ofd_try_shared_lock(descriptor, drain + byte(life))
+    shim_ofd_try_shared_lock(descriptor, drain + byte(life))
   }
 
   /// Whether a life of another subsystem holds the file; `.taken`: none does. Two system calls where none does.
@@ -99,10 +99,10 @@ enum UnitLock {
   ) -> CInt {
     let mine = subsystem(life) * countOfSubsystem
     // A length of 0 would mean "to the end of the file" (fcntl(2)).
-    let before = mine == 0 ? 0 : baton_lock_of_other(descriptor, base, mine, &found)
+    let before = mine == 0 ? 0 : shim_lock_of_other(descriptor, base, mine, &found)
     if before != 0 { return before }
     let next = mine + countOfSubsystem
-    return next == count ? 0 : baton_lock_of_other(descriptor, base + next, count - next, &found)
+    return next == count ? 0 : shim_lock_of_other(descriptor, base + next, count - next, &found)
   }
 
   /// Whether the kernel has let go of everything that lives of a controller before `incarnation` had given to it
@@ -111,7 +111,7 @@ enum UnitLock {
     if life.incarnation == 0 { return true }
     var first = life
     first.incarnation = 0
-    return baton_ofd_is_locked_by_other(descriptor, drain + byte(first), Int64(life.incarnation)) == 0
+    return shim_ofd_is_locked_by_other(descriptor, drain + byte(first), Int64(life.incarnation)) == 0
   }
 }
 

@@ -28,11 +28,11 @@ public struct LifeLock {
 
   /// Takes it, for this thread.
   public func begin() throws(BatonError) {
-    try check(baton_life_begin(base), "life lock", doing: "taking it")
+    try check(shim_life_begin(base), "life lock", doing: "taking it")
   }
 
   /// Gives it up, in the same thread.
-  public func end() { baton_life_end(base) }
+  public func end() { shim_life_end(base) }
 
   /// Whether the thread that held it has died.
   ///

@@ -28,7 +28,7 @@ extension Region {
     of controller: ControllerIdentity, in file: borrowing OwnedDescriptor, at location: SubsystemLocation
   ) throws(BatonError) -> Bool {
     for attempt in 0...seatAttemptsMax {
-      let result = baton_ofd_try_lock(file.number, Int64(controller.index))
+      let result = shim_ofd_try_lock(file.number, Int64(controller.index))
       if result >= 0 { return true }
       if result != -EAGAIN && result != -EACCES {
         try check(result, location.region, doing: "locking the seat of controller \(controller)")
@@ -43,11 +43,11 @@ extension Region {
 
   /// Whether the seat is free: the life that held it last has ended. False also if the kernel does not say.
   public func isSeatFree(of controller: ControllerIdentity) -> Bool {
-    baton_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 0
+    shim_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 0
   }
 
   /// Whether a process other than this description's holder has the seat.
   public func isSeatTaken(of controller: ControllerIdentity) -> Bool {
-    baton_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 1
+    shim_ofd_is_locked_by_other(file.number, Int64(controller.index), 1) == 1
   }
 }

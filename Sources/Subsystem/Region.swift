@@ -86,7 +86,7 @@ extension Region {
   /// can be read.
   /// Cost: three system calls.
   public static func generation(at location: SubsystemLocation) -> UInt64? {
-    let file = OwnedDescriptor(baton_open_in(AT_FDCWD, location.region, false, false))
+    let file = OwnedDescriptor(shim_open_in(AT_FDCWD, location.region, false, false))
     var header = baton_region_header()
     let size = MemoryLayout<baton_region_header>.size
     guard file.number >= 0, pread(file.number, &header, size, 0) == size, header.magic == baton_region_magic else {

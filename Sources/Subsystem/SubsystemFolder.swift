@@ -37,7 +37,7 @@ struct SubsystemFolder: ~Copyable {
     _ parent: CInt, _ name: String, _ path: String, of location: SubsystemLocation, followsLink: Bool = false,
     isSharedFolder: Bool = false
   ) throws(BatonError) -> OwnedDescriptor {
-    let number = baton_open_folder(parent, name, followsLink)
+    let number = shim_open_folder(parent, name, followsLink)
     if number == -ENOTDIR, !followsLink, isLink(parent, name) { throw link(path) }
     if number == -ENOENT || number == -ENOTDIR { throw location.missing }
     let folder = OwnedDescriptor(try check(number, path, doing: "opening the subsystem's folder"))
@@ -59,7 +59,7 @@ struct SubsystemFolder: ~Copyable {
   /// - Returns: nothing (-1) where none exists.
   func open(_ name: String, writable: Bool) throws(BatonError) -> OwnedDescriptor {
     let path = "\(location.directory)/\(name)"
-    let number = baton_open_in(descriptor.number, name, writable, false)
+    let number = shim_open_in(descriptor.number, name, writable, false)
     if number == -ENOENT { return OwnedDescriptor(-1) }
     if number == -ELOOP { throw Self.link(path) }
     let file = OwnedDescriptor(
@@ -76,7 +76,7 @@ struct SubsystemFolder: ~Copyable {
   func create(_ name: String) throws(BatonError) -> OwnedDescriptor {
     OwnedDescriptor(
       try check(
-        baton_open_in(descriptor.number, name, true, true), "\(location.directory)/\(name)", doing: "creating it"))
+        shim_open_in(descriptor.number, name, true, true), "\(location.directory)/\(name)", doing: "creating it"))
   }
 
   /// Whether something of that name exists; a link that leads nowhere is something, and somebody's.

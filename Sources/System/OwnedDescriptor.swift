@@ -15,7 +15,7 @@ public struct OwnedDescriptor: ~Copyable {
   /// of files (RLIMIT_FSIZE, setrlimit(2)) is no error where it is met, but a signal, SIGXFSZ, that ends the process.
   /// And with that the next one, which does in its place what it had begun. A soft limit that is in the way is raised.
   public static func checkSizeLimit(_ bytes: UInt64, subject: String) throws(BatonError) {
-    let limit = baton_raise_file_size_limit(bytes)
+    let limit = shim_raise_file_size_limit(bytes)
     guard limit >= bytes else {
       throw BatonError(
         .exhausted, subject, "has \(bytes) bytes, and the limit on the size of files is \(limit)",

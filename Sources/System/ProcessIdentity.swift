@@ -7,7 +7,7 @@ public enum ProcessIdentity {
   /// cannot be read.
   public static let boot: UInt64 = {
     let path = "/proc/sys/kernel/random/boot_id"
-    let file = OwnedDescriptor(baton_open(path, false, false, false))
+    let file = OwnedDescriptor(shim_open(path, false, false, false))
     var text = [UInt8](repeating: 0, count: 36)
     guard file.number >= 0, read(file.number, &text, text.count) == text.count else { return 0 }
     // FNV-1a, as for the region's checksum.

@@ -103,11 +103,11 @@ public final class SideThread: Sendable {
     /// There is something to look at. Behind the lock.
     private func change() { word.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent) }
 
-    private func wake() { _ = baton_futex_wake(futex, CInt.max) }
+    private func wake() { _ = shim_futex_wake(futex, CInt.max) }
 
     private func start() -> Bool {
       let box = Unmanaged.passRetained(self)
-      let failure = baton_thread_start(name, Self.threadMain, box.toOpaque())
+      let failure = shim_thread_start(name, Self.threadMain, box.toOpaque())
       if failure != 0 { box.release() }
       return failure == 0
     }
@@ -134,7 +134,7 @@ public final class SideThread: Sendable {
         if !jobs.isEmpty { continue }
         if isOver { return }
         // A wake, a change, a signal: it looks again in any case.
-        _ = baton_futex_wait(futex, seen, -1)
+        _ = shim_futex_wait(futex, seen, -1)
       }
     }
   }

@@ -247,27 +247,27 @@ struct HostTests {
     func memory(
       count: Int = 1 << 20, isSealed: Bool = true, _ change: (inout baton_host_header) -> Void = { _ in }
     ) throws -> OwnedDescriptor {
-      let descriptor = OwnedDescriptor(baton_memfd_create("test"))
+      let descriptor = OwnedDescriptor(shim_memfd_create("test"))
       try descriptor.setSize(UInt64(count), subject: "test")
       var header = try HostMemory(linesPerChannel: 8, arenaSize: 65536).header
       change(&header)
       let isWritten = withUnsafeBytes(of: &header) { pwrite(descriptor.number, $0.baseAddress!, $0.count, 0) }
       #expect(isWritten == MemoryLayout<baton_host_header>.size)
-      if isSealed { try check(baton_seal_against_resize(descriptor.number), "test", doing: "sealing") }
+      if isSealed { try check(shim_seal_against_resize(descriptor.number), "test", doing: "sealing") }
       return descriptor
     }
     let good = try memory()
     let open = try memory(isSealed: false)
     let foreign = try memory { $0.magic ^= 1 }
     let version = try memory { $0.layout_version += 1 }
-    let small = OwnedDescriptor(baton_memfd_create("small"))
+    let small = OwnedDescriptor(shim_memfd_create("small"))
     try small.setSize(4095, subject: "small")
-    try check(baton_seal_against_resize(small.number), "small", doing: "sealing")
-    let empty = OwnedDescriptor(baton_memfd_create("empty"))
-    try check(baton_seal_against_resize(empty.number), "empty", doing: "sealing")
+    try check(shim_seal_against_resize(small.number), "small", doing: "sealing")
+    let empty = OwnedDescriptor(shim_memfd_create("empty"))
+    try check(shim_seal_against_resize(empty.number), "empty", doing: "sealing")
     let short = try memory(count: 65536)
     let path = try laboratory.folder.file("file", count: 1 << 20)
-    let file = OwnedDescriptor(baton_open(path, true, false, false))
+    let file = OwnedDescriptor(shim_open(path, true, false, false))
     let contradictions: [(inout baton_host_header) -> Void] = [
       { $0.lines_per_channel = 0 }, { $0.lines_per_channel = 1 }, { $0.lines_per_channel = 3 },
       { $0.lines_per_channel = 8192 }, { $0.lines_per_channel = UInt32.max },
@@ -295,7 +295,7 @@ struct HostTests {
       try expectRefusal(empty, "too small")
       try expectRefusal(short, "too small")
       // A file on tmpfs can be sealed like a memfd.
-      try expectRefusal(file, baton_is_tmpfs(file.number) == 1 ? "not sealed" : "not a memfd")
+      try expectRefusal(file, shim_is_tmpfs(file.number) == 1 ? "not sealed" : "not a memfd")
       try expectRefusal(OwnedDescriptor(-1), "did not come")
       for change in contradictions { try expectRefusal(try memory(change), "contradicts itself") }
       #expect(try offer(good.number, to: controller) == .attached)
@@ -313,7 +313,7 @@ struct HostTests {
       func say(_ bytes: [UInt8]) throws -> Reply {
         let socket = try ControlMessage.connect(
           path: laboratory.subsystem.location.socket(of: controller), to: controller)
-        let sent = baton_socket_send(socket.number, bytes, bytes.count, -1)
+        let sent = shim_socket_send(socket.number, bytes, bytes.count, -1)
         #expect(sent == bytes.count)
         return try reply(over: socket, laboratory)
       }
@@ -356,7 +356,7 @@ struct HostTests {
     let path = laboratory.subsystem.location.socket(of: .a)
     var open: [CInt] = []
     for _ in 0..<400 {
-      let connection = baton_socket_connect(path)
+      let connection = shim_socket_connect(path)
       // EAGAIN: the listener's queue is full until the controller has had a turn.
       if connection >= 0 { open.append(connection) }
       laboratory.poll()

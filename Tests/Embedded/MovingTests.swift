@@ -140,7 +140,7 @@ struct MovingOwnershipTests {
   @Test("Every hint is lost: the words are found by sweeping")
   func hintsLost() throws {
     let laboratory = try Laboratory(units: [String](repeating: "mem:64k", count: 100))
-    let file = OwnedDescriptor(baton_open(laboratory.subsystem.location.region, true, false, false))
+    let file = OwnedDescriptor(shim_open(laboratory.subsystem.location.region, true, false, false))
     let header = laboratory.region.header
     let mapping = try Mapping(of: file, count: Int(header.size), subject: "region")
     let links = mapping.base + Int(header.links_offset)
@@ -162,7 +162,7 @@ struct MovingOwnershipTests {
   @Test("A link that is full of nonsense: hints are checked, and what finds no room is found by sweeping")
   func nonsenseOnTheLink() throws {
     let laboratory = try Laboratory(units: ["mem:64k", "mem:64k"])
-    let file = OwnedDescriptor(baton_open(laboratory.subsystem.location.region, true, false, false))
+    let file = OwnedDescriptor(shim_open(laboratory.subsystem.location.region, true, false, false))
     let header = laboratory.region.header
     let mapping = try Mapping(of: file, count: Int(header.size), subject: "region")
     let links = (mapping.base + Int(header.links_offset)).assumingMemoryBound(to: UInt64.self)

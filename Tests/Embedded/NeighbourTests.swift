@@ -114,7 +114,7 @@ struct NeighbourTests {
       var silent: [CInt] = []
       defer { for connection in silent { close(connection) } }
       for _ in 0..<2 * ControlConnections.connectionsMax {
-        let connection = baton_socket_connect(path)
+        let connection = shim_socket_connect(path)
         if connection >= 0 { silent.append(connection) }
         laboratory.poll()
       }
@@ -165,7 +165,7 @@ struct NeighbourTests {
       }
       #expect(reason.contains("not the peer controller's"))
     }
-    let listener = OwnedDescriptor(baton_stream_listen_unix(laboratory.folder("forged")))
+    let listener = OwnedDescriptor(shim_stream_listen_unix(laboratory.folder("forged")))
     let stranger = try strangersConnection(to: path)
     let message = Self.listenerMessage(0, of: 1)
     #expect(send(message, [listener.number], over: stranger.number) == message.count)

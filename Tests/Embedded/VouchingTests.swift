@@ -67,8 +67,8 @@ struct VouchingTests {
   func listener() throws {
     let folder = try ScratchFolder()
     let path = folder("socket")
-    let listener = OwnedDescriptor(try check(baton_socket_listen(path), path, doing: "listening"))
-    let connection = OwnedDescriptor(try check(baton_socket_connect(path), path, doing: "connecting"))
+    let listener = OwnedDescriptor(try check(shim_socket_listen(path), path, doing: "listening"))
+    let connection = OwnedDescriptor(try check(shim_socket_connect(path), path, doing: "connecting"))
     let (pid, start) = (UInt64(getpid()), ProcessIdentity.startTicks)
     let descriptor = PeerWatch.process(listeningAt: connection.number, pid: pid, startTime: start)
     #expect(descriptor >= 0)
@@ -80,7 +80,7 @@ struct VouchingTests {
     #expect(PeerWatch.process(listeningAt: connection.number, pid: 0, startTime: 0) == -1)
     #expect(PeerWatch.process(listeningAt: connection.number, pid: .max, startTime: start) == -1)
     // No socket at all.
-    let file = OwnedDescriptor(try check(baton_open("/dev/null", false, false, false), "null", doing: "opening"))
+    let file = OwnedDescriptor(try check(shim_open("/dev/null", false, false, false), "null", doing: "opening"))
     #expect(PeerWatch.process(listeningAt: file.number, pid: pid, startTime: start) == -1)
     _ = listener
   }

@@ -208,7 +208,7 @@ struct ServerTests {
 
   @Test(
     "A client on a unix socket cannot hand descriptors over, which the loop would have to close",
-    .enabled(if: baton_kernel_is_since(6, 16)))
+    .enabled(if: shim_kernel_is_since(6, 16)))
   func noDescriptors() throws {
     let rig = try ServerRig()
     let socket = OwnedDescriptor(Glibc.socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0))
@@ -223,7 +223,7 @@ struct ServerTests {
     #expect(result == 0)
     for _ in 0..<2 {
       var byte = UInt8(0)
-      #expect(baton_socket_send(socket.number, &byte, 1, socket.number) == -Int(EPERM))
+      #expect(shim_socket_send(socket.number, &byte, 1, socket.number) == -Int(EPERM))
       try rig.turn { rig.a?.connections == 1 }
     }
   }

@@ -191,7 +191,7 @@ struct ErrorTests {
     let path = try folder.file("file", count: 1000)
     let facts = try #require(FileFacts(path: path))
     #expect(facts.kind == .regular && facts.size == 1000 && facts.hasWritePermission)
-    let readOnly = OwnedDescriptor(baton_open(path, false, false, false))
+    let readOnly = OwnedDescriptor(shim_open(path, false, false, false))
     expectError(.permission, naming: path, hasFix: false) {
       _ = try Mapping(of: readOnly, count: 1000, subject: path)
     }

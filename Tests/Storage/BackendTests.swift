@@ -277,7 +277,7 @@ struct BackendTests {
   /// Whether the file system there makes a stretch of a file zero and leaves it allocated, by fallocate(2) itself.
   private static func canZeroRanges(_ folder: ScratchFolder) throws -> Bool {
     let path = try folder.file("zeroes", count: 65536)
-    let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening"))
+    let file = OwnedDescriptor(try check(shim_open(path, true, false, false), path, doing: "opening"))
     // By its name: it is declared under _GNU_SOURCE, and so not imported.
     typealias Fallocate = @convention(c) (CInt, CInt, off_t, off_t) -> CInt
     let fallocate = unsafeBitCast(try #require(dlsym(nil, "fallocate")), to: Fallocate.self)

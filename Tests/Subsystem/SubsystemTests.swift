@@ -77,7 +77,7 @@ struct SubsystemTests {
     #expect(mode(folder("file")) == 0o600)
     #expect(mode(subsystem.location.directory) == 0o700)
     let socket = OwnedDescriptor(
-      try check(baton_socket_listen(folder("socket")), folder("socket"), doing: "listening"))
+      try check(shim_socket_listen(folder("socket")), folder("socket"), doing: "listening"))
     #expect(socket.number >= 0 && mode(folder("socket")) == 0o600)
   }
 

@@ -32,7 +32,7 @@ package final class PatternMemory {
   private static func file(_ count: Int) throws -> CInt {
     try files.withLock { files in
       if let file = files[count] { return file }
-      let file = OwnedDescriptor(try check(baton_memfd_create("pattern"), "memory", doing: "memfd_create"))
+      let file = OwnedDescriptor(try check(shim_memfd_create("pattern"), "memory", doing: "memfd_create"))
       let bytes = [UInt8](repeating: byte, count: 1 << 20)
       for offset in stride(from: 0, to: count, by: bytes.count) {
         let part = min(bytes.count, count - offset)

@@ -60,7 +60,7 @@ struct baton_controller_record {
   uint64_t turned_at;    // word: when the loop last read the clock, monotonic nanoseconds; at least once a second
   uint64_t unused_4[6];
   uint64_t counters[BATON_COUNTERS];  // words, only this controller writes
-  uint64_t life[8];        // a lock that the thread of the loop holds while it runs, see baton_life_begin
+  uint64_t life[8];        // a lock that the thread of the loop holds while it runs, see shim_life_begin
   uint64_t unused_5[400];
 };
 

@@ -17,11 +17,11 @@ package enum CommandEntry {
     // A pipe that nobody reads ends the command with an error, not with a signal half way through its cleaning up.
     signal(SIGPIPE, SIG_IGN)
     // Swift's runtime takes SIGQUIT for a crash: it prints registers for seconds, and the command continues meanwhile.
-    baton_end_at_quit()
+    shim_end_at_quit()
     // Nor does a limit on the size of files: a write beyond it returns an error.
     signal(SIGXFSZ, SIG_IGN)
     // Where that is not possible, such an end has no message.
-    _ = baton_report_lost_pages()
+    _ = shim_report_lost_pages()
     do {
       try prologue()
       try checkSubcommand(of: root)

@@ -7,7 +7,7 @@ package enum BuildVersion {
   /// The commit that it was built from, `-modified` if the tree differed from it; nil if the build did not set it, as
   /// `tools/release` does.
   package static var commit: String? {
-    let commit = String(cString: baton_commit())
+    let commit = String(cString: shim_commit())
     return commit.isEmpty ? nil : commit
   }
 

@@ -14,7 +14,7 @@ package enum Console {
   package static func columns(of stream: Stream) -> Int? {
     guard isatty(stream.rawValue) != 0 else { return nil }
     if let said = getenv("COLUMNS").flatMap({ Int(String(cString: $0)) }), said > 0 { return said }
-    let columns = Int(baton_terminal_columns(stream.rawValue))
+    let columns = Int(shim_terminal_columns(stream.rawValue))
     return columns > 0 ? columns : 80
   }
 

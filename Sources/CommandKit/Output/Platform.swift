@@ -38,7 +38,7 @@ package struct Platform: Encodable {
     if let model = field("model name") ?? field("Model") { platform.cpu = String(model) }
     // The flag by which the processor itself says that it is a hypervisor's; other architectures have none.
     platform.isVirtual = field("flags").map { $0.split(separator: " ").contains("hypervisor") }
-    platform.cpus = Int(baton_available_cpus())
+    platform.cpus = Int(shim_available_cpus())
     platform.load = contents("/proc/loadavg")?.split(separator: " ").first.flatMap { Double($0) }
     platform.liburing = liburing
     return platform

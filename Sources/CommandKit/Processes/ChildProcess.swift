@@ -84,7 +84,7 @@ package struct ChildProcess: ~Copyable {
 
   /// A descriptor that can be read once it has ended (pidfd_open(2)).
   package func handle() throws(BatonError) -> OwnedDescriptor {
-    OwnedDescriptor(try check(baton_pidfd_open(pid), subject, doing: "pidfd_open"))
+    OwnedDescriptor(try check(shim_pidfd_open(pid), subject, doing: "pidfd_open"))
   }
 
   private mutating func change(_ status: CInt) -> ProcessChange {

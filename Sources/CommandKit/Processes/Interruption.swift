@@ -11,7 +11,7 @@ package struct Interruption: ~Copyable {
   private let signals: OwnedDescriptor
 
   package init() throws(BatonError) {
-    signals = OwnedDescriptor(try check(baton_termination_signals(), "signals", doing: "signalfd"))
+    signals = OwnedDescriptor(try check(shim_termination_signals(), "signals", doing: "signalfd"))
   }
 
   /// Waits until a signal has come or a process has ended, by its pidfd; -1: for the signal alone.
@@ -25,5 +25,5 @@ package struct Interruption: ~Copyable {
   }
 
   /// The signal that came, once; 0: none.
-  package func take() -> CInt { max(baton_read_signal(signals.number), 0) }
+  package func take() -> CInt { max(shim_read_signal(signals.number), 0) }
 }

@@ -16,7 +16,7 @@ package struct ParentOptions: ParsableArguments {
   /// reported: the command ends here then.
   package func follow() throws {
     guard let withParent else { return }
-    try check(baton_die_with_parent(), "process \(withParent)", doing: "asking to end with it")
+    try check(shim_die_with_parent(), "process \(withParent)", doing: "asking to end with it")
     if getppid() != withParent { throw ExitCode.success }
   }
 }

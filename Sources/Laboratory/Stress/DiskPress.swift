@@ -47,8 +47,8 @@ struct PressCommand: ParsableCommand {
   func run() throws {
     try parent.follow()
     // Where the file system has no O_DIRECT, the page cache takes it: then nothing is late.
-    var number = baton_open(file, true, true, true)
-    if number < 0 { number = baton_open(file, true, false, true) }
+    var number = shim_open(file, true, true, true)
+    if number < 0 { number = shim_open(file, true, false, true) }
     let descriptor = OwnedDescriptor(try check(number, file, doing: "opening it"))
     let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.writeSize, alignment: 4096)
     defer { buffer.deallocate() }

@@ -469,7 +469,7 @@ final class StressLog {
   init(_ path: String) throws(BatonError) {
     self.path = path
     unlink(path)
-    let number = baton_open(path, true, false, true)
+    let number = shim_open(path, true, false, true)
     descriptor = OwnedDescriptor(try check(number, path, doing: "making the log", fix: "name another file"))
     _ = fcntl(descriptor.number, F_SETFL, O_APPEND)
   }

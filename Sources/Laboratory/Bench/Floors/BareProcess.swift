@@ -28,7 +28,7 @@ struct BareProcess: ~Copyable {
     // Not inherited in addition to the one that is handed: the end of the pipe reports a process that could not begin.
     _ = fcntl(reading.number, F_SETFD, FD_CLOEXEC)
     _ = fcntl(writing.number, F_SETFD, FD_CLOEXEC)
-    let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening it"))
+    let file = OwnedDescriptor(try check(shim_open(path, true, false, false), path, doing: "opening it"))
     let lifePath = "\(path).life"
     let page = try SharedPage(lifePath)
     page.life.clear()
@@ -67,7 +67,7 @@ struct BareProcess: ~Copyable {
     let exit = lookout.microseconds
     guard work != .none else { return (death, exit, exit) }
     while true {
-      let locked = baton_ofd_is_locked_by_other(file.number, BareProcessCommand.lockOffset, 1)
+      let locked = shim_ofd_is_locked_by_other(file.number, BareProcessCommand.lockOffset, 1)
       if try check(locked, path, doing: "looking at its lock") == 0 { break }
       try lookout.pause()
     }

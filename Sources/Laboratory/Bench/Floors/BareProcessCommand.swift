@@ -45,8 +45,8 @@ struct BareProcessCommand: ParsableCommand {
 
   /// Never returns but by an error.
   private func keepInFlight(_ path: String, _ ring: UnsafeMutablePointer<io_uring>) throws(BatonError) {
-    let file = OwnedDescriptor(try check(baton_open(path, true, true, false), path, doing: "opening it directly"))
-    try check(baton_ofd_try_lock(file.number, Self.lockOffset), path, doing: "locking it")
+    let file = OwnedDescriptor(try check(shim_open(path, true, true, false), path, doing: "opening it directly"))
+    try check(shim_ofd_try_lock(file.number, Self.lockOffset), path, doing: "locking it")
     let size = try FileFacts(of: file, subject: path).size
     let count = KilledWork.transferSize
     let buffers = UnsafeMutableRawPointer.allocate(byteCount: KilledWork.depth * count, alignment: count)
@@ -60,13 +60,13 @@ struct BareProcessCommand: ParsableCommand {
       } else {
         io_uring_prep_write(sqe, file.number, buffers + entry * count, UInt32(count), offset)
       }
-      baton_sqe_set_token(sqe, UInt64(entry))
+      shim_sqe_set_token(sqe, UInt64(entry))
     }
     for entry in 0..<KilledWork.depth { begin(entry) }
     var ended = 0
     while true {
       try check(io_uring_submit_and_wait(ring, 1), path, doing: "submitting")
-      while let cqe = baton_ring_peek(ring) {
+      while let cqe = shim_ring_peek(ring) {
         try check(cqe.pointee.res, path, doing: "a transfer")
         let entry = Int(io_uring_cqe_get_data64(cqe))
         io_uring_cq_advance(ring, 1)
@@ -85,7 +85,7 @@ struct SharedPage: ~Copyable {
   /// The file at `path`, which is created if it does not exist.
   init(_ path: String) throws(BatonError) {
     let file = OwnedDescriptor(
-      try check(baton_open(path, true, false, FileFacts(path: path) == nil), path, doing: "opening it"))
+      try check(shim_open(path, true, false, FileFacts(path: path) == nil), path, doing: "opening it"))
     try file.setSize(4096, subject: path)
     mapping = try Mapping(of: file, count: 4096, subject: path)
   }

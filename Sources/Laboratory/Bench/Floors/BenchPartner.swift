@@ -30,7 +30,7 @@ struct BenchPartner: ~Copyable {
   var ringEnd: UInt64 = 0
 
   init(_ role: BenchRole, isCrowded: Bool, _ watch: BenchWatch) throws(BatonError) {
-    let descriptor = OwnedDescriptor(try check(baton_memfd_create("baton-bench"), "bench page", doing: "memfd_create"))
+    let descriptor = OwnedDescriptor(try check(shim_memfd_create("baton-bench"), "bench page", doing: "memfd_create"))
     try descriptor.setSize(UInt64(BenchPage.size), subject: "bench page")
     let page = try BenchPage(descriptor)
     var words = ["--cpu=\(role.cpu)"]

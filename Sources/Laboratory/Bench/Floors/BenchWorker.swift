@@ -31,7 +31,7 @@ struct BenchWorkerCommand: ParsableCommand {
 
   func run() throws {
     try parent.follow()
-    if cpu >= 0 { try check(baton_pin_to_cpu(CInt(cpu)), "CPU \(cpu)", doing: "pinning a process to it") }
+    if cpu >= 0 { try check(shim_pin_to_cpu(CInt(cpu)), "CPU \(cpu)", doing: "pinning a process to it") }
     let page = try BenchPage(OwnedDescriptor(Self.pageDescriptor))
     let controllers = UnsafeMutablePointer<Controller>.allocate(
       capacity: controller.count + controllerWithoutJournal.count)

@@ -26,7 +26,7 @@ extension BenchPage {
     case .loadStorePausing:
       for _ in 0..<turns {
         while ball.loadAcquiring() != mine {
-          baton_spin_hint()
+          shim_spin_hint()
           try patience.missed()
         }
         ball.storeReleasing(theirs)

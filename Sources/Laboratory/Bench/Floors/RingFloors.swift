@@ -17,7 +17,7 @@ struct BareUring: ~Copyable {
   init() throws(BatonError) {
     ring = .allocate(capacity: 1)
     ring.initialize(to: io_uring())
-    let result = io_uring_queue_init(Self.entries, ring, baton_setup_coop_taskrun())
+    let result = io_uring_queue_init(Self.entries, ring, shim_setup_coop_taskrun())
     if result < 0 {
       ring.deallocate()
       throw BatonError(result: Int(result), "io_uring", doing: "setting up a ring")
@@ -41,7 +41,7 @@ struct BareUring: ~Copyable {
     while ended < operations {
       for _ in 0..<batch { io_uring_prep_nop(try entry()) }
       try check(io_uring_submit_and_wait(ring, UInt32(batch)), "io_uring", doing: "submitting")
-      while let cqe = baton_ring_peek(ring) {
+      while let cqe = shim_ring_peek(ring) {
         try check(cqe.pointee.res, "io_uring", doing: "a no-op")
         io_uring_cq_advance(ring, 1)
         ended += 1
@@ -68,7 +68,7 @@ struct BareUring: ~Copyable {
       } else {
         io_uring_prep_write(sqe, file.number, buffers + place * count, UInt32(count), offset)
       }
-      baton_sqe_set_token(sqe, UInt64(place))
+      shim_sqe_set_token(sqe, UInt64(place))
       // As Baton does it, see `Storage.hasBatch`: more at a time is slower. What this refuses stays prepared.
       if io_uring_sq_ready(ring) >= 2 { _ = io_uring_submit(ring) }
     }
@@ -86,7 +86,7 @@ struct BareUring: ~Copyable {
         // The kernel may still work on what went before: the buffers stay.
         throw BatonError(result: Int(result), path, doing: "submitting")
       }
-      while let cqe = baton_ring_peek(ring) {
+      while let cqe = shim_ring_peek(ring) {
         let (place, result) = (Int(io_uring_cqe_get_data64(cqe)), cqe.pointee.res)
         io_uring_cq_advance(ring, 1)
         outstanding -= 1

@@ -17,7 +17,7 @@ struct NothingServerCommand: ParsableCommand {
   @Argument var size: UInt64
 
   func run() throws {
-    let listener = try check(baton_stream_listen_unix(path), path, doing: "listening")
+    let listener = try check(shim_stream_listen_unix(path), path, doing: "listening")
     defer { close(listener) }
     let exports = try NBDExports([NBDExport(size: size, blockSize: 512)])
     let limits = NBDLimits()

@@ -18,7 +18,7 @@ struct PeersCommand: ParsableCommand {
 
   func run() throws {
     let (here, there) =
-      baton_available_cpus() < 2 ? (-1, -1) : (Int(baton_available_cpu(0)), Int(baton_available_cpu(1)))
+      shim_available_cpus() < 2 ? (-1, -1) : (Int(shim_available_cpu(0)), Int(shim_available_cpu(1)))
     for mode in [Peer.Mode.roundTrip, .throughput, .handOver] {
       var bench = PeerBench(
         Peer.allCases, mode, turns: turns, depth: mode == .throughput ? depth : 1, cpus: (here, there))

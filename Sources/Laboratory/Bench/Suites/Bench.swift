@@ -24,7 +24,7 @@ struct Bench {
     self.watch = watch
     progress = Progress(isQuiet: isQuiet)
     // Looked up once: a process that is pinned has one.
-    let pinned = baton_available_cpus() < 2 ? [] : [0, 1].map { Int(baton_available_cpu($0)) }
+    let pinned = shim_available_cpus() < 2 ? [] : [0, 1].map { Int(shim_available_cpu($0)) }
     cpus = pinned.isEmpty ? (-1, -1) : (pinned[0], pinned[1])
     report = BenchReport(machine: .init(pinned: pinned, fio: Fio.version))
     if pinned.isEmpty {
@@ -90,8 +90,8 @@ struct Bench {
   /// The same for any CPU; -1: not pinned.
   static func pinned<Outcome: ~Copyable>(to cpu: Int, _ body: () throws -> Outcome) throws -> Outcome {
     if cpu < 0 { return try body() }
-    try check(baton_pin_to_cpu(CInt(cpu)), "CPU \(cpu)", doing: "pinning this process to it")
-    defer { _ = baton_unpin() }
+    try check(shim_pin_to_cpu(CInt(cpu)), "CPU \(cpu)", doing: "pinning this process to it")
+    defer { _ = shim_unpin() }
     return try body()
   }
 

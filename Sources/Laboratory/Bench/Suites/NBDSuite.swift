@@ -178,8 +178,8 @@ extension Bench {
   /// With this process, and all that it starts meanwhile, where the servers run.
   private func placed<Outcome: ~Copyable>(_ placement: Placement, _ body: () throws -> Outcome) throws -> Outcome {
     if placement == .together || isCrowded { return try pinned(body) }
-    try check(baton_pin_beside_cpu(CInt(cpus.here)), "CPU \(cpus.here)", doing: "keeping this process from it")
-    defer { _ = baton_unpin() }
+    try check(shim_pin_beside_cpu(CInt(cpus.here)), "CPU \(cpus.here)", doing: "keeping this process from it")
+    defer { _ = shim_unpin() }
     return try body()
   }
 }

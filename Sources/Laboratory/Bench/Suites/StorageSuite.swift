@@ -63,7 +63,7 @@ extension Bench {
     }
     try controller.waitUntilServing(subsystem, log: log)
     let file = OwnedDescriptor(
-      try check(baton_open(path, true, isDirect, false), path, doing: "opening it"))
+      try check(shim_open(path, true, isDirect, false), path, doing: "opening it"))
     var uring = try BareUring()
     let ways = Fio.version == nil ? [.bare, .baton] : Way.allCases
     let step = "storage: \(transfer.name), \(place)"

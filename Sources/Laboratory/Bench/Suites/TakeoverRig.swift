@@ -88,7 +88,7 @@ struct TakeoverRig: ~Copyable {
     try claim()
     let handle = try controllers.handle(of: .a)
     if work == .none { usleep(Self.idleMicroseconds) } else { try load(work) }
-    let file = OwnedDescriptor(try check(baton_open(path, true, false, false), path, doing: "opening it"))
+    let file = OwnedDescriptor(try check(shim_open(path, true, false, false), path, doing: "opening it"))
     let quiet = Self.read(0, unit: Self.probedUnit, buffer: KilledWork.depth * KilledWork.transferSize)
     var isProbed = false
     var hasEnded = false

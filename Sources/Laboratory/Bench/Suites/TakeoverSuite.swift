@@ -38,7 +38,7 @@ extension Bench {
     // Unit 1 is asked for the first answer: a disk has no part in that.
     let probed = UnitSpecification(.null, size: Self.quietFileSize)
     var crowd = [UnitSpecification(.path(paths[2])), probed]
-    let hasFiles = baton_raise_open_file_limit() >= UInt64(Self.crowdUnits) + Self.otherFiles
+    let hasFiles = shim_raise_open_file_limit() >= UInt64(Self.crowdUnits) + Self.otherFiles
     if !hasFiles { report.remarks.append("too few open files are allowed: the many units are null units") }
     for unit in 2..<Self.crowdUnits {
       crowd.append(
