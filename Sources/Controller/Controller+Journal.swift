@@ -146,6 +146,7 @@ extension Controller {
     request.pointee.flags |= AcceptedRequest.Flag.recovered
     request.pointee.next = takeover.recoveringHead
     takeover.recoveringHead = index
+    takeover.recoveringCount += 1
     // An abandoned request stays so, whichever controller recovers it: others have been served meanwhile. Its host may
     // be attached.
     if !request.pointee.isStanding {

@@ -51,6 +51,11 @@ extension Controller {
   /// Requests that were given up, and whose hosts have not come back.
   var orphanCount: Int { recovering.count { $0.pointee.isOrphan } }
 
+  /// Whether a request was given up, and came by a channel to that controller.
+  func isOrphan(_ request: UnsafeMutablePointer<AcceptedRequest>, of owner: ControllerIdentity) -> Bool {
+    request.pointee.isOrphan && Int(request.pointee.channel & 1) == owner.index
+  }
+
   /// A new life of the peer joins: the orphans of its channels become its own. Their hosts will ask that life, and it
   /// must not take the orphans for new requests. Its journal, which has been read to its end, is written here for the
   /// last time.
@@ -59,8 +64,7 @@ extension Controller {
     let journal = region.journal(of: identity.peer)
     // Every entry below the top has left the journal, and the entries above it were never used.
     var entry = 0
-    for request in recovering
-    where request.pointee.isOrphan && Int(request.pointee.channel & 1) == identity.peer.index {
+    for request in recovering where isOrphan(request, of: identity.peer) {
       let place = Int(request.pointee.channel) >> 1
       precondition(entry < Journal.capacity, "orphans stand in this controller's own journal, which is as large")
       journal.host(place).pointee = region.journal(of: identity).host(place).pointee

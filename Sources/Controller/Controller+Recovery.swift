@@ -14,6 +14,10 @@ extension Controller {
   /// How often the controller asks the kernel whether it has let go of a unit.
   private static var drainLookNanoseconds: UInt64 { 50_000 }
 
+  /// How many requests a controller gives up at most. They keep their places in its journal, and those of two
+  /// controllers can come together there. With more of them it would have no room for what other hosts submit.
+  private static var orphansMax: Int { Storage.operationsMax / 4 }
+
   /// One turn of recovery: asks the kernel where that is due, executes again what may be, and ends what is over.
   mutating func recover() -> Int {
     let now = monotonicNanoseconds()
@@ -69,7 +73,11 @@ extension Controller {
       }
       // From when it went, if it was attached to this controller meanwhile: the drain proof may have taken longer.
       let awaySince = max(takeover.beganAt, hosts[channel >> 1].awaySince)
-      if now > awaySince, now - awaySince > options.hostAbsenceNanoseconds { orphan(request) }
+      if now > awaySince, now - awaySince > options.hostAbsenceNanoseconds,
+        takeover.recoveringCount - takeover.standingCount < Self.orphansMax
+      {
+        orphan(request)
+      }
       return 0
     // The host may come back. Until this controller has handled its leaving, what it waits for stays.
     case .expelled, .closing: return 0
@@ -175,6 +183,7 @@ extension Controller {
         if before >= 0 { requests.entry(before).pointee.next = following } else { takeover.recoveringHead = following }
         let wasOrphaned = request.pointee.flags & AcceptedRequest.Flag.orphaned != 0
         if !wasOrphaned { functions[request.pointee.function.index].recovering -= 1 }
+        takeover.recoveringCount -= 1
         let place = Int(request.pointee.channel) >> 1
         requests.giveBack(index)
         forget(place)

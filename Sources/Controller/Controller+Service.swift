@@ -64,11 +64,14 @@ extension Controller {
 
   /// Whether the storage can begin another operation of this function. When half of the places are taken, a unit that
   /// has its share waits: a hanging disk does not keep other units from being served.
+  ///
+  /// A request that is under recovery or was given up takes the place of an operation. So the journal never has more in
+  /// flight than the peer keeps room for (`requestsReserved`).
   @inline(__always)
   func hasRoom(_ function: Function) -> Bool {
     guard let unit = function.unit, storage.needsStep(unit: unit) else { return true }
-    return storage.freeSteps > Storage.operationsMax / 2
-      || storage.freeSteps > 0 && functions[function.index].inFlight < Self.unitShare
+    let free = storage.freeSteps - takeover.recoveringCount
+    return free > Storage.operationsMax / 2 || free > 0 && functions[function.index].inFlight < Self.unitShare
   }
 
   /// Operations in flight that one unit may have when places are short.

@@ -1,6 +1,7 @@
 import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
+import BatonStorage
 import BatonSubsystem
 
 // Takeover: serving in place of the peer, once it is gone for certain: its functions and its channels.
@@ -195,9 +196,15 @@ extension Controller {
     for place in 0..<Journal.hostPlaces { removeFromOrder(place << 1 | identity.peer.index) }
   }
 
-  /// Whether everything that was taken in the peer's place has been answered.
+  /// Whether everything that was taken in the peer's place has been answered, and each of the two will have room for
+  /// what the other has in its journal.
   var isReleased: Bool {
-    (0..<Journal.hostPlaces).allSatisfy { channels[$0 << 1 | identity.peer.index].outstanding == 0 }
+    let orphans = orphanCount
+    let handedOver = recovering.count { isOrphan($0, of: identity.peer) }
+    return handedOver <= Storage.operationsMax
+      && storage.inFlight + orphans - handedOver <= Storage.operationsMax
+      && requests.free + handedOver >= Self.requestsReserved
+      && (0..<Journal.hostPlaces).allSatisfy { channels[$0 << 1 | identity.peer.index].outstanding == 0 }
   }
 
   /// The new life may join: from now on these channels are its own.

@@ -118,8 +118,11 @@ public struct Controller: ~Copyable {
   static var completionBatchMax: Int { 256 }
   /// Requests taken and not answered, over all hosts.
   static var requestsMax: Int { Journal.capacity }
-  /// The requests kept free for what a dead controller had in flight: as many as its storage could have in flight.
-  static var requestsReserved: Int { Storage.operationsMax }
+  /// The requests kept free for a dead controller's journal. It has at most as many requests in flight, under recovery
+  /// or given up as its storage can have operations (`hasRoom`), and one that was about to be answered at once. Two
+  /// such journals fit into one: that of an earlier life of this controller, and the peer's.
+  static var requestsReserved: Int { Storage.operationsMax + 1 }
+
   /// Opens a subsystem as controller `identity`: takes the seat, opens every unit, listens for hosts.
   ///
   /// When the peer does not run, the controller joins at once. Otherwise the peer serves in its place, and the

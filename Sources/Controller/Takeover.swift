@@ -20,6 +20,8 @@ struct Takeover {
 
   /// Requests under recovery, a list through `next`; -1: none.
   var recoveringHead: Int32 = -1
+  /// How many the list has.
+  var recoveringCount = 0
   /// How many of the list are neither over nor given up.
   var standingCount = 0
   /// Whether some of the list are over and wait for their removal.

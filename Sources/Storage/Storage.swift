@@ -48,7 +48,7 @@ public struct Storage: ~Copyable {
   private let life: StorageLife
 
   /// The number of operations that can be in flight at once.
-  public static let operationsMax = 4096
+  public static let operationsMax = 4095
   /// Hundredths of a second for which `drain` waits for operations in flight.
   private static let drainWaitsMax = 3000
   /// Milliseconds that the I/O of another subsystem's dead controller may take to end.

@@ -2,6 +2,7 @@ import Baton
 import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
+import BatonStorage
 import BatonSubsystem
 import BatonSystem
 import BatonTestSupport
@@ -193,6 +194,43 @@ struct JournalTests {
     laboratory.beginStop(.a)
     try laboratory.turn { laboratory.isStopped(.a) }
     laboratory.drop(.a)
+  }
+
+  @Test("Requests under recovery take the places of operations: a journal never outgrows the peer's room for it")
+  func recoveringTakesPlaces() throws {
+    var options = Laboratory.controllerOptions
+    options.hostAbsenceNanoseconds = 20_000_000
+    let laboratory = try Laboratory(units: ["fault:delay=2ms:%/file:16M"], controllers: options)
+    let writable = try Region(opening: laboratory.subsystem.location)
+    laboratory.drop(.b)
+    laboratory.drop(.a)
+    // They leave room for twelve operations at a time.
+    let recovering = Storage.operationsMax - 12
+    let journal = writable.journal(of: .a)
+    plantHost(journal, place: 0)
+    for index in 0..<recovering {
+      plant(journal, entry: index, place: 0) {
+        $0.sequence = UInt64(index)
+        $0.slot = UInt16(index % 1024)
+        $0.offset = 8 << 20
+        $0.operation = Operation.read.rawValue
+      }
+    }
+    try laboratory.start(.a)
+    try laboratory.turn { laboratory.host.isAttached(to: .a) }
+    for cookie in UInt64(0)..<60 {
+      #expect(laboratory.host.submit(Request(.write, offset: cookie * 4096, length: 4096), to: .a, cookie: cookie))
+    }
+    var answers: Set<UInt64> = []
+    try laboratory.turn {
+      let inFlight = (0..<Journal.capacity).count { (journal.entries + $0).inFlight.loadRelaxed() != 0 }
+      #expect(inFlight <= Storage.operationsMax)
+      while let completion = laboratory.host.next() {
+        #expect(completion.status == .success)
+        answers.insert(completion.cookie)
+      }
+      return answers.count == 60
+    }
   }
 
   @Test("A controller that gave up leaving does nothing more, however often it is turned; its peer finishes its work")

@@ -1,17 +1,23 @@
 /* Room: the table of accepted requests, which is the journal, is bounded. A survivor must find room in its own for
  * what stands in the dead peer's journal, however many requests of its hosts wait for the peer's functions meanwhile
- * (`takeable`, `takePosition`, `readJournal`, `requestsReserved`).
+ * (`takeable`, `takePosition`, `readJournal`, `requestsReserved`). A request that was given up stays in a journal, and
+ * takes the place of an operation there (`hasRoom`). A new life of the peer joins only if there is room for what it may
+ * have in flight (`isReleased`).
+ *
+ * A controller gives up no more than ORPHANS_MAX requests. With more of them it would take nothing until their hosts
+ * come back or end.
  */
-#ifndef PLACES
-#define PLACES 6 /* `requestsMax` */
-#endif
 #ifndef STORAGE
-#define STORAGE 2 /* operations that the storage can have under way: `Storage.operationsMax` */
+#define STORAGE 3 /* operations that the storage can have under way: `Storage.operationsMax` */
 #endif
-#ifndef ORPHANS
-#define ORPHANS 0 /* entries that were given up, in the journal of the peer as well */
+#define PLACES (2 * (STORAGE + 1)) /* `requestsMax` */
+#define ORPHANS_MAX 1 /* `orphansMax` */
+#ifndef SUBMITTED_MAX
+#define SUBMITTED_MAX 8 /* by hosts, altogether */
 #endif
-#define SUBMITTED_MAX 10 /* by hosts, altogether */
+#ifndef LIVES
+#define LIVES 2 /* of the peer */
+#endif
 
 #ifdef TAKE_WITHOUT_ROOM
 #define HAS_ROOM true
@@ -21,7 +27,26 @@
 #ifdef NO_RESERVE
 #define RESERVED 0
 #else
+#ifdef RESERVE_OPERATIONS_ONLY
 #define RESERVED STORAGE
+#else
+#define RESERVED (STORAGE + 1)
+#endif
+#endif
+#ifdef ORPHANS_TAKE_NO_PLACES
+#define PEERS_OPERATIONS peers_running
+#else
+#define PEERS_OPERATIONS (peers_running + peers_orphans)
+#endif
+#ifdef GIVE_UP_WITHOUT_END
+#define MAY_GIVE_UP true
+#else
+#define MAY_GIVE_UP (kept_orphans < ORPHANS_MAX)
+#endif
+#ifdef RELEASE_WITHOUT_ROOM
+#define MAY_RELEASE true
+#else
+#define MAY_RELEASE (FREE >= RESERVED)
 #endif
 
 byte submitted;     /* by hosts, in lines of this controller's channels, not taken */
@@ -29,13 +54,17 @@ byte more = SUBMITTED_MAX;
 byte found;         /* in the lines of a host that is about to attach */
 byte waits;         /* taken, for functions of the peer */
 byte running;       /* taken, for its own functions */
-byte entries;       /* in the peer's journal */
-byte orphans;       /* of these, given up */
 byte recovering;    /* moved here, not over */
 byte kept_orphans;  /* moved here, given up: their host does not come back */
-bool is_dead;       /* the peer */
-bool has_read;      /* `hasReadJournal` */
 bool has_position;  /* that host is attached */
+
+bool is_dead;       /* the peer */
+byte lives = 1;
+byte peers_running; /* in the peer's journal, which lives */
+byte peers_orphans; /* the same, given up */
+byte entries;       /* in the journal of the dead peer, not read */
+byte orphans;       /* of these, given up */
+bool has_read;      /* `hasReadJournal` */
 bool has_taken_over;
 
 hidden byte more_than_there_is_room_for;
@@ -62,6 +91,14 @@ end:
   :: d_step { has_read && !has_taken_over -> has_taken_over = true }
   :: d_step { has_taken_over && recovering > 0 -> recovering-- }
   :: d_step { has_taken_over && waits > 0 -> waits-- }
+  /* `orphan`. */
+  :: d_step { has_taken_over && recovering > 0 && MAY_GIVE_UP -> recovering--; kept_orphans++ }
+  /* `releaseIfAsked`: the new life gets the orphans of its channels (`handOrphansOver`), here all or none. */
+  :: d_step { has_taken_over && recovering == 0 && lives < LIVES && MAY_RELEASE ->
+      lives++; is_dead = false; has_read = false; has_taken_over = false }
+  :: d_step { has_taken_over && recovering == 0 && lives < LIVES && MAY_RELEASE ->
+      lives++; is_dead = false; has_read = false; has_taken_over = false;
+      peers_orphans = kept_orphans; kept_orphans = 0 }
   /* `takePosition`, of a host that attaches: all that its channel holds, or nothing of it for now. Not while the
    * journal is being read. */
 #ifdef SCAN_TAKES_RESERVE
@@ -74,18 +111,40 @@ end:
 }
 
 active proctype World() {
+  /* What stands in the journals at first: this controller is a new life, and the peer has ended as well. Or the peer
+   * lives, and has orphans. */
+  if
+  :: atomic { is_dead = true;
+      do
+      :: recovering < STORAGE + 1 -> recovering++
+      :: entries < STORAGE + 1 -> entries++
+      :: entries < STORAGE + 1 && orphans < ORPHANS_MAX -> entries++; orphans++
+      :: break
+      od }
+  :: atomic {
+      do
+      :: peers_orphans < ORPHANS_MAX -> peers_orphans++
+      :: break
+      od }
+  fi;
 end:
   do
   :: d_step { more > 0 -> more--; submitted++ }
   :: d_step { more > 0 && !has_position && found < 2 -> more--; found++ }
-  :: d_step { !is_dead -> entries = ORPHANS; orphans = ORPHANS; is_dead = true }
-  :: d_step { !is_dead && STORAGE > 0 -> entries = ORPHANS + 1; orphans = ORPHANS; is_dead = true }
-  :: d_step { !is_dead && STORAGE > 1 -> entries = ORPHANS + 2; orphans = ORPHANS; is_dead = true }
+  /* `serve`, in the peer. What ends there only makes less of what must be moved. */
+  :: d_step { !is_dead && PEERS_OPERATIONS < STORAGE -> peers_running++ }
+  /* It dies, and it may have been about to answer one request at once. */
+  :: d_step { !is_dead ->
+      entries = peers_running + peers_orphans; orphans = peers_orphans; peers_running = 0; peers_orphans = 0;
+      is_dead = true }
+  :: d_step { !is_dead ->
+      entries = peers_running + peers_orphans + 1; orphans = peers_orphans; peers_running = 0; peers_orphans = 0;
+      is_dead = true }
   od
 }
 
 active proctype AtTheEnd() {
 end:
-  timeout -> INVARIANT(has_read && has_position && waits + running + recovering + submitted + found == 0,
+  timeout -> INVARIANT(!is_dead || has_read && has_position && waits + running + recovering + submitted + found == 0,
     stuck_for_want_of_room)
 }
