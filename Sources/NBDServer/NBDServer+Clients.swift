@@ -4,6 +4,7 @@ import BatonHost
 import BatonNBD
 import BatonRing
 import BatonSubsystem
+import BatonSystem
 import CBatonShims
 import Glibc
 
@@ -321,7 +322,7 @@ extension NBDServer {
     places[place].since = now
     places[place].progressAt = places[place].since
     occupied += 1
-    controller.setFrontEndConnections(occupied)
+    controller.setFrontEndConnections(occupied + lingering.count)
     controller.countFrontEnd(.nbdAccepted, 1)
     options.logger.debug("controller \(identity): NBD client \(place) connected, \(occupied) clients")
     markDirty(place)
@@ -378,9 +379,15 @@ extension NBDServer {
 
   /// Everything of a client has ended.
   private mutating func vacate(_ place: Int, _ controller: inout Controller) {
-    // Closed and not shut down: the last replies are still on their way.
-    if !connections[place].isBroken { readOver(place) }
-    close(places[place].socket)
+    // The last replies may still be on their way.
+    if connections[place].isBroken {
+      close(places[place].socket)
+    } else if places[place].peer != nil {
+      lingering.add(OwnedDescriptor(places[place].socket), at: monotonicNanoseconds())
+    } else {
+      readOver(place)
+      close(places[place].socket)
+    }
     if connections[place].bytesReceived + connections[place].bytesSent > Self.bytesKept {
       // If the kernel does not do it the pages stay: they are bounded.
       _ = shim_remove_pages(arena + place * options.limits.memorySize, options.limits.memorySize)
@@ -388,14 +395,14 @@ extension NBDServer {
     connections[place].end()
     places[place].socket = -1
     occupied -= 1
-    controller.setFrontEndConnections(occupied)
+    controller.setFrontEndConnections(occupied + lingering.count)
     options.logger.debug("controller \(identity): NBD client \(place) went, \(occupied) clients")
     // Another client may wait for the place.
     mustTend = true
   }
 
-  /// Reads and drops what the client has sent and nobody takes any more. Closing a socket with unread data resets the
-  /// connection, and data that is still on its way to the client is lost (RFC 9293, 3.10.4).
+  /// Reads and drops what the client of a unix socket has sent and nobody takes any more: with unread data, closing it
+  /// is an error at the client's next call (unix_release_sock, net/unix/af_unix.c).
   private func readOver(_ place: Int) {
     // Nobody else uses its memory any more.
     let memory = arena + place * options.limits.memorySize

@@ -25,6 +25,10 @@ extension NBDServer {
     if acquisition.isDone, controller.isServing { handOver(to: controller.peersLife) }
     if controller.isLeaving { bidFarewell(at: now) }
     tendClients(at: now)
+    if lingering.count > 0 {
+      lingering.tend(at: now)
+      controller.setFrontEndConnections(occupied + lingering.count)
+    }
     listenForPeer(&controller)
     tendPeersListeners(controller)
     arm(&controller, now)

@@ -71,6 +71,8 @@ public struct NBDServer: ~Copyable {
   let messages: UnsafeMutablePointer<msghdr>
   /// Places with a client.
   var occupied = 0
+  /// The sockets of clients that have left their places.
+  var lingering: LingeringSockets
   /// Receives and sends on the ring.
   var underWay = 0
   /// Places to be tended in this turn, and in the next one.
@@ -146,6 +148,7 @@ public struct NBDServer: ~Copyable {
     self.host = .allocate(capacity: 1)
     self.host.initialize(to: host)
     let count = options.connectionsMax
+    lingering = LingeringSockets(socketsMax: count, nanosecondsMax: options.farewellNanosecondsMax)
     places = .allocate(capacity: count)
     places.initialize(repeating: Place(), count: count)
     connections = .allocate(capacity: count)

@@ -169,6 +169,8 @@ final class StreamClient {
   var heard: [UInt8] = []
   /// Whether the server has ended the connection.
   private(set) var isEnded = false
+  /// Whether the connection ended with an error, so that what was on its way may be lost.
+  private(set) var wasReset = false
 
   init(_ path: String) throws {
     socket = try Self.connect(path)
@@ -269,13 +271,15 @@ final class StreamClient {
   /// Says that nothing more comes, and hears on.
   func sayNoMore() { shutdown(socket, CInt(SHUT_WR)) }
 
-  /// Takes what has come.
-  func hear() {
+  /// Takes what has come, or at least so much of it.
+  func hear(atMost bytes: Int = .max) {
     flush()
-    while !isEnded {
-      let count = recv(socket, buffer.baseAddress, buffer.count, CInt(MSG_DONTWAIT))
+    let end = bytes == .max ? Int.max : heard.count + bytes
+    while !isEnded, heard.count < end {
+      let count = recv(socket, buffer.baseAddress, min(buffer.count, end - heard.count), CInt(MSG_DONTWAIT))
       if count < 0, errno == EAGAIN { return }
       if count <= 0 {
+        wasReset = count < 0
         isEnded = true
       } else {
         heard += UnsafeRawBufferPointer(rebasing: buffer[..<count])

@@ -181,6 +181,51 @@ struct ServerTakeoverTests {
     #expect(cookies == (1...30).map { UInt64($0) })
   }
 
+  @Test("What was answered arrives over TCP though the client goes on sending after the server has ended")
+  func endsWhileClientSends() throws {
+    let port = try StreamClient.freePort()
+    let rig = try ServerRig(units: ["mem:1M"], starting: [.a]) {
+      $0.addresses.append(.tcp(address: "127.0.0.1", port: port))
+    }
+    let client = try rig.enter(StreamClient(port: port))
+    // More than the sockets hold: the rest is still to be sent when the server has handed out its last byte.
+    let reads = (1...64).flatMap { Say.request(0, cookie: UInt64($0), length: 32768) }
+    client.say(reads + Say.request(2, cookie: 65))
+    try rig.turn {
+      if rig.a?.connections == 0 { return true }
+      client.hear(atMost: 16384)
+      return false
+    }
+    for _ in 0..<20 {
+      client.say([UInt8](repeating: 0x25, count: 4096))
+      rig.turn()
+    }
+    try rig.turn {
+      client.hear()
+      return client.isEnded
+    }
+    #expect(!client.wasReset)
+    var listener = Listener(client.heard)
+    let lengths = Dictionary(uniqueKeysWithValues: (1...64).map { (UInt64($0), 32768) })
+    var cookies: [UInt64] = []
+    while let reply = listener.reply(reads: lengths) { cookies.append(reply.cookie) }
+    #expect(cookies == (1...64).map { UInt64($0) })
+  }
+
+  @Test("A client over TCP that never closes its side keeps no controller from leaving")
+  func lingersNotForEver() throws {
+    let port = try StreamClient.freePort()
+    let rig = try ServerRig(units: ["mem:1M"], starting: [.a]) {
+      $0.addresses.append(.tcp(address: "127.0.0.1", port: port))
+      $0.farewellNanosecondsMax = 1_000_000
+    }
+    let client = try rig.enter(StreamClient(port: port))
+    rig.a?.beginStop()
+    try rig.turn { rig.a?.isStopped ?? true }
+    client.hear()
+    #expect(client.isEnded)
+  }
+
   @Test("A client that reads nothing keeps no controller from leaving")
   func farewellUnheard() throws {
     let rig = try ServerRig(units: ["mem:16M"]) { $0.farewellNanosecondsMax = 1_000_000 }
