@@ -48,7 +48,13 @@ struct JSONSchemaTests {
     #expect((idle["generation"] as? String)?.isEmpty == false)
     let controllers = try rig.serve("served", units: ["mem:1M"])
     defer { _ = controllers }
-    for words in [[], ["--verify", "--rw", "randrw"], ["--unit", "0", "--size", "64k"]] {
+    let sections = "[one]\nsize=512k\n[two]\nverify\noffset=512k\nrw=write\nrate=10M\n"
+    let jobs = try rig.folder.write(Array(sections.utf8), to: "jobs")
+    for words in [
+      [], ["--verify", "--rw", "randrw", "--numjobs", "2"], ["--unit", "0", "--size", "64k", "--offset", "4k"],
+      ["--rate_iops", "100000", "--bssplit", "4k/50:8k/50", "--random_distribution", "zipf:1.1"],
+      ["--latency_target", "1m", "--latency_window", "1ms"], [jobs, "--thinktime", "0"],
+    ] {
       let outcome = try rig.run(
         ["run", "served", "--number", "200", "--seed", "18446744073709551615", "--json", rig.folder("report")] + words)
       #expect(outcome.status == 0, "\(outcome.errors)")

@@ -163,7 +163,7 @@ struct DemoCommand: ParsableCommand {
   private func settings(_ plan: WorkloadPlan) -> [String: JSONReport.Setting] {
     [
       "image": .init(image), "runtime": .seconds(Double(plan.nanoseconds) / 1e9), "quick": .flag(quick),
-      "buffered": .flag(buffered), "directory": .string(directory), "bs": .init(plan.blockSize),
+      "buffered": .flag(buffered), "directory": .string(directory), "bs": .init(plan.sizes.max),
       "iodepth": .init(plan.depth), "rw": .string(plan.pattern.rawValue), "rwmixread": .init(plan.readPercent),
       "path": .string(plan.path.rawValue), "verify": .flag(plan.verifies), "wait": .string(WaitStrategy.standard.name),
       "seed": .init(wide: plan.seed),

@@ -1,7 +1,7 @@
 /// The word that a user who mistyped one has probably meant.
-enum Suggestion {
+package enum Suggestion {
   /// The nearest of the words, if it is near enough to be meant; nil: none is.
-  static func nearest(to word: String, among words: [String]) -> String? {
+  package static func nearest(to word: String, among words: [String]) -> String? {
     let lowered = Array(word.lowercased())
     let measured = words.map { (word: $0, distance: distance(lowered, Array($0))) }
     guard let best = measured.min(by: { $0.distance < $1.distance }) else { return nil }

@@ -26,6 +26,11 @@ package enum Figure {
     return "\(sign)\(whole / divisor).\(String(repeating: "0", count: digits - fraction.count))\(fraction)"
   }
 
+  /// A number that somebody chose, without zeros that say nothing: `99.9`, `50`.
+  package static func chosen(_ value: Double) -> String {
+    value == value.rounded() && abs(value) < 1e15 ? "\(Int(value))" : "\(value)"
+  }
+
   /// `12,345`.
   package static func count(_ value: UInt64) -> String {
     var text = ""

@@ -1,5 +1,5 @@
 /// A small, fast generator with a seed, so that a run can be repeated.
-package struct SplitMix64 {
+package struct SplitMix64: Sendable {
   @usableFromInline var state: UInt64
 
   @inlinable
@@ -17,4 +17,7 @@ package struct SplitMix64 {
   /// Below `bound`, by multiplication: no division on the hot path.
   @inlinable
   package mutating func below(_ bound: UInt64) -> UInt64 { next().multipliedFullWidth(by: bound).high }
+
+  /// From 0 to 1, without 1: the 53 bits that a `Double` holds.
+  package mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 }

@@ -1,0 +1,66 @@
+import Baton
+import BatonCommandKit
+import BatonSystem
+
+// Where the load goes: checked against the units that there are.
+extension WorkloadOptions {
+  /// The parts of the units, one list for each of the job's hosts.
+  func targets(on status: SubsystemStatus) throws -> [[WorkloadTarget]] {
+    if let unit, !status.units.indices.contains(unit) {
+      throw BatonError(
+        .invalid, "unit \(unit)", "does not exist", fix: "this subsystem has units 0 to \(status.units.count - 1)")
+    }
+    let chosen = unit.map { [status.units[$0]] } ?? status.units
+    if verify, let null = chosen.first(where: { $0.kind == "null" }) {
+      throw BatonError(
+        .invalid, "unit \(null.unit)", "is a null unit: it keeps nothing that could be verified",
+        fix: "name another with --unit")
+    }
+    let sizes = try requestSizes()
+    if let size, size.bytes < UInt64(sizes.max) {
+      throw BatonError(
+        .invalid, "--size \(size.bytes)", "is less than one request, \(sizes.max) bytes",
+        fix: "give a larger --size or a smaller --bs")
+    }
+    // Hosts that verify must not write to each other's blocks.
+    let parts = verify ? numjobs : 1
+    let whole = try chosen.map { try target($0, sizes, parts: parts) }
+    return (0..<numjobs).map { host in
+      whole.map { target in
+        if parts == 1 { return target }
+        let size = target.size / UInt64(parts) / UInt64(sizes.grain) * UInt64(sizes.grain)
+        return WorkloadTarget(unit: target.unit, offset: target.offset + UInt64(host) * size, size: size)
+      }
+    }
+  }
+
+  private func target(
+    _ unit: SubsystemStatus.UnitStatus, _ sizes: RequestSizes, parts: Int
+  ) throws(BatonError) -> WorkloadTarget {
+    let grain = UInt64(sizes.grain)
+    guard grain % unit.blockSize == 0 else {
+      throw BatonError(
+        .invalid, "\(sizeOption) \(sizes.grain)",
+        "is not a multiple of unit \(unit.unit)'s block size, \(unit.blockSize)")
+    }
+    let start = offset?.bytes ?? 0
+    guard start % grain == 0 else {
+      throw BatonError(.invalid, "--offset \(start)", "is not a multiple of the request size, \(grain) bytes")
+    }
+    guard start < unit.size else {
+      throw BatonError(
+        .invalid, "--offset \(start)", "is behind the end of unit \(unit.unit), which has \(unit.size) bytes")
+    }
+    let room = unit.size - start
+    let size = min(size?.bytes ?? room, room) / grain * grain
+    guard size / UInt64(parts) / grain * grain >= UInt64(sizes.max) else {
+      let whose = parts > 1 ? "one of \(parts) parts of unit \(unit.unit) has" : "unit \(unit.unit) has"
+      throw BatonError(
+        .invalid, "\(sizeOption) \(sizes.max)", "is more than \(whose), \(room / UInt64(parts)) bytes",
+        fix: "give a smaller \(sizeOption), or name another unit with --unit")
+    }
+    return WorkloadTarget(unit: UInt32(unit.unit), offset: start, size: size)
+  }
+
+  private var sizeOption: String { bssplit != nil ? "--bssplit" : bsrange != nil ? "--bsrange" : "--bs" }
+}
