@@ -1,3 +1,4 @@
+import BatonCommandKit
 import Testing
 
 @testable import BatonLaboratory

@@ -32,6 +32,7 @@ struct RunCommand: ParsableCommand {
     let subsystem = try Subsystem(name)
     let before = try subsystem.status()
     let jobs = try hostJobs(before)
+    try recording.check(hosts: jobs.count)
     let isShared = before.controllers.contains { $0.isRunning && $0[.hosts] > 0 }
     if isShared, jobs.contains(where: { $0.plan.verifies }) {
       Console.error("baton: other hosts are attached; --verify reports what they write to the same unit as a mismatch")
@@ -41,6 +42,10 @@ struct RunCommand: ParsableCommand {
     var interruption: Interruption?
     var isVerifying = false
     let hosts = HostJobs(jobs, of: name, waiting: wait)
+    // Without a limit for each, the time ends the run.
+    let limit = jobs.reduce(UInt64(0)) {
+      $0.addingReportingOverflow($1.plan.requestsMax).overflow ? .max : $0 + $1.plan.requestsMax
+    }
     let duration = Double(jobs.map { $0.plan.rampNanoseconds + $0.plan.nanoseconds }.max() ?? 0) / 1e9
     let outcomes = try hosts.run { host in
       try checkPaths(host)
@@ -53,7 +58,9 @@ struct RunCommand: ParsableCommand {
         isVerifying = true
       }
       if let taken = interruption?.take() { interrupt.note(taken) }
-      if !verifies { progress.update(describe(hosts.moment, of: duration, isFinishing: interrupt.signal != 0)) }
+      if !verifies {
+        progress.update(describe(hosts.moment, of: duration, limit: limit, isFinishing: interrupt.signal != 0))
+      }
       return interrupt.step
     }
     progress.end()
@@ -63,6 +70,11 @@ struct RunCommand: ParsableCommand {
     let ending = ending(outcomes, interrupt.signal, isShared: isShared)
     let report = RunReport(
       subsystem: before.name, jobs, outcomes, terms: terms, percentiles: recording.percentileList)
+    try recording.write(outcomes)
+    if let html = recording.html {
+      let page = RunPage(report: report, outcomes, title: title(jobs), started: started, ending: ending)
+      try OutputFile.write(page.html, to: html)
+    }
     if let json { try JSONReport.write(report, of: "run", settings, ending: ending, started: started, to: json) }
     if json != "-" { Console.print(report.text) }
     if let message = ending.message { Console.error("baton: \(message)") }
@@ -84,10 +96,10 @@ struct RunCommand: ParsableCommand {
     var jobs: [HostJob] = []
     for (name, options) in sections {
       for (copy, targets) in try options.targets(on: status).enumerated() {
+        var plan = try options.plan(for: jobs.count, on: targets)
+        plan.recording = recording.plan(nanoseconds: plan.nanoseconds)
         jobs.append(
-          HostJob(
-            name: options.numjobs == 1 ? name : "\(name).\(copy + 1)",
-            plan: try options.plan(for: jobs.count, on: targets)))
+          HostJob(name: options.numjobs == 1 ? name : "\(name).\(copy + 1)", plan: plan))
       }
     }
     guard jobs.count <= WorkloadOptions.jobsMax else {
@@ -140,11 +152,19 @@ struct RunCommand: ParsableCommand {
       + (jobs.count > 1 ? ", \(jobs.count) hosts" : "")
   }
 
-  private func describe(_ moment: WorkloadMoment, of duration: Double, isFinishing: Bool) -> String {
+  private func describe(
+    _ moment: WorkloadMoment, of duration: Double, limit: UInt64, isFinishing: Bool
+  ) -> String {
     let seconds = Double(moment.nanoseconds) / 1e9
     var text = "\(Figure.fixed(min(seconds, duration), 1)) of \(Figure.fixed(duration, 1)) s, "
     text += "\(Figure.count(moment.requests)) requests"
     if isFinishing || seconds > duration { text += ", waiting for \(Figure.count(UInt64(moment.outstanding))) answers" }
+    if seconds < duration, !isFinishing {
+      // Whichever comes first: the end of the time, or the last request at the present rate.
+      let share = limit == .max ? 0 : Double(moment.requests) / Double(max(limit, 1))
+      let left = min(duration - seconds, share > 0 ? seconds * (1 - share) / share : .infinity)
+      text += ", ETA \(Figure.fixed(max(left, 0), 0)) s"
+    }
     return moment.isServed ? text : text + ", no controller serves"
   }
 

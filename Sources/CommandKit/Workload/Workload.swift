@@ -12,6 +12,7 @@ package struct Workload: ~Copyable {
   let grains: TargetGrains
   var host: Host
   var result = WorkloadResult()
+  private var recorder: Recorder?
   private var mix: RequestMix
   // One entry a request that can be outstanding; its number is the cookie, and its buffer in the arena.
   var issued: [Issued]
@@ -85,6 +86,7 @@ package struct Workload: ~Copyable {
     var isRamp = plan.rampNanoseconds > 0
     var pacing = Pacing(plan.pacing, seed: plan.seed, start: start)
     var search = plan.latencyTarget.map { DepthSearch($0, depthMax: plan.depth, start: start) }
+    recorder = plan.recording.map { Recorder($0, start: start) }
     var patience = AnswerWait()
     var isStopping = false
     var turns = 0
@@ -116,7 +118,9 @@ package struct Workload: ~Copyable {
           isRamp = false
           countedSince = now
           result.endRamp()
+          recorder = plan.recording.map { Recorder($0, start: now) }
         }
+        recorder?.advance(to: now)
         if search != nil {
           search?.look(at: now)
           result.latencyTarget = search?.result
@@ -168,6 +172,9 @@ package struct Workload: ~Copyable {
   private mutating func ended(at end: UInt64, since start: UInt64) -> WorkloadResult {
     result.nanoseconds = end > start ? end - start : 0
     result.rerouted = host.rerouted
+    recorder?.finish(at: max(end, start))
+    result.recorder = recorder
+    recorder = nil
     return result
   }
 
@@ -234,6 +241,7 @@ package struct Workload: ~Copyable {
     freeEntries.append(entry)
     let isSuccess = completion.status == .success
     let bytes = isSuccess ? UInt64(request.grains * plan.sizes.grain) : 0
+    recorder?.record(now &- request.at, bytes: bytes, isRead: request.isRead, at: now)
     if request.isRead {
       result.reads.record(now &- request.at, bytes: bytes)
     } else {

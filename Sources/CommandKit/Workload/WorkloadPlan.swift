@@ -32,6 +32,8 @@ package struct WorkloadPlan: Sendable {
   package var verifies = false
   package var targets: [WorkloadTarget] = []
   package var seed: UInt64 = 1
+  /// Nil: the sums are enough.
+  package var recording: RecordingPlan?
 
   package init() {}
 }

@@ -38,6 +38,8 @@ package struct WorkloadResult: Sendable {
   /// How long after they were due requests were submitted; empty for a closed loop.
   package var lateness = Latencies()
   package var latencyTarget: LatencyTargetResult?
+  /// Nil where it was not asked for.
+  package var recorder: Recorder?
   package var pause: Pause?
   /// The reason why no controller was left: the subsystem is gone, or nobody serves it. All figures are until then.
   package var loss: BatonError?
@@ -88,6 +90,9 @@ package struct WorkloadResult: Sendable {
     lateness.add(other.lateness)
     loss = loss ?? other.loss
     unanswered += other.unanswered
+    if let recorder = other.recorder {
+      if self.recorder?.add(recorder) == nil { self.recorder = recorder }
+    }
   }
 }
 

@@ -1,3 +1,5 @@
+import BatonCommandKit
+
 /// Every figure of some rows, with its spread: what the bars show, to read off.
 enum FigureTable {
   /// A line for each case and floor, and one for each further peer.
@@ -6,16 +8,10 @@ enum FigureTable {
       "case", "waiting", "p50", "p99", "p99.9", "10 to 90 %", "unit", "better", "compared with", "p50",
       "ratio (less is better)", "10 to 90 %", "goal", "rounds",
     ].map { tag("th", ["scope": "col"], Markup($0)) }
-    return box(
-      title,
-      tag(
-        "table", ["class": "figures"], tag("thead", [:], tag("tr", [:], Markup(titles))),
-        tag("tbody", [:], Markup(rows.map { lines($0) }))))
-  }
-
-  /// A table in a box of its own, which scrolls where the page must not.
-  static func box(_ title: String, _ table: Markup) -> Markup {
-    tag("div", ["class": "scroll", "role": "region", "aria-label": title, "tabindex": "0"], table)
+    return tag(
+      "table", ["class": "figures"], tag("thead", [:], tag("tr", [:], Markup(titles))),
+      tag("tbody", [:], Markup(rows.map { lines($0) }))
+    ).scrolling(title)
   }
 
   private static func lines(_ row: BenchReport.Row) -> Markup {

@@ -1,3 +1,5 @@
+import BatonCommandKit
+
 /// The goals and their verdicts, for all suites together.
 enum GoalTable {
   /// One goal.
@@ -45,23 +47,22 @@ enum GoalTable {
 
   static func markup(_ lines: [Line]) -> Markup {
     let titles = ["suite", "what", "compared with", "goal", "measured", "verdict"]
-    return FigureTable.box(
-      "Goals",
+    return tag(
+      "table", ["class": "goals"],
+      tag("thead", [:], tag("tr", [:], Markup(titles.map { tag("th", ["scope": "col"], Markup($0)) }))),
       tag(
-        "table", ["class": "goals"],
-        tag("thead", [:], tag("tr", [:], Markup(titles.map { tag("th", ["scope": "col"], Markup($0)) }))),
-        tag(
-          "tbody", [:],
-          Markup(
-            lines.map { line in
-              tag(
-                "tr", [:], tag("td", ["class": "suite-name"], tag("a", ["href": "#\(line.suite)"], Markup(line.suite))),
-                tag("th", ["scope": "row"], Markup(line.what)),
-                tag("td", ["class": "reference"], Markup(line.reference)),
-                tag("td", ["class": "number goal"], Markup(line.goal)),
-                tag("td", ["class": "number strong"], Markup(line.measured)),
-                tag("td", ["class": "judged"], badge(line.verdict)))
-            }))))
+        "tbody", [:],
+        Markup(
+          lines.map { line in
+            tag(
+              "tr", [:], tag("td", ["class": "suite-name"], tag("a", ["href": "#\(line.suite)"], Markup(line.suite))),
+              tag("th", ["scope": "row"], Markup(line.what)),
+              tag("td", ["class": "reference"], Markup(line.reference)),
+              tag("td", ["class": "number goal"], Markup(line.goal)),
+              tag("td", ["class": "number strong"], Markup(line.measured)),
+              tag("td", ["class": "judged"], badge(line.verdict)))
+          }))
+    ).scrolling("Goals")
   }
 
   /// A verdict in words and in colour.

@@ -1,3 +1,5 @@
+import BatonCommandKit
+
 extension ReportPage {
   /// The method behind the figures.
   var method: Markup {

@@ -1,3 +1,5 @@
+import BatonCommandKit
+
 extension ReportPage {
   /// A sentence about what a suite measures.
   private static let about = [
@@ -47,7 +49,7 @@ extension ReportPage {
 
   private func row(_ row: BenchReport.Row, isWide: Bool) -> Markup {
     let chart = BarChart(row)
-    let curves = CurveChart(row)
+    let curves = CurveChart(row.curves, unit: row.unit)
     let drawn: [Markup] = [chart?.markup(scale), curves?.markup(title: row.name)].compactMap { $0 }
     var facts = [row.metric, row.better == .less ? "less is better" : "more is better"]
     if row.rounds > 1 { facts.append("\(row.rounds) rounds") }

@@ -1,4 +1,5 @@
 import Baton
+import BatonCommandKit
 
 /// The report of a bench.
 ///
@@ -89,25 +90,8 @@ struct BenchReport: Encodable {
     }
   }
 
-  /// A latency at each percentile. Values are in the unit of their row.
-  struct Curve: Encodable {
-    struct Point: Encodable {
-      /// 0 to 100.
-      let percentile: Double
-      let value: Double
-
-      /// A pair, as programs that draw take it.
-      func encode(to encoder: any Encoder) throws {
-        var pair = encoder.unkeyedContainer()
-        try pair.encode(percentile)
-        try pair.encode(value)
-      }
-    }
-
-    let name: String
-    /// Growing percentiles, the last one 100.
-    let points: [Point]
-  }
+  /// Values are in the unit of their row.
+  typealias Curve = PercentileCurve
 
   struct Row: Encodable {
     let suite: String

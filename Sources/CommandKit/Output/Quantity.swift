@@ -1,10 +1,7 @@
-import Baton
-import BatonCommandKit
-
 /// A figure with its significant digits and its unit.
-enum Quantity {
+package enum Quantity {
   /// Three significant digits or the whole part, whichever is more.
-  static func number(_ value: Double) -> String {
+  package static func number(_ value: Double) -> String {
     guard value.isFinite else { return "-" }
     switch abs(value) {
     case 0: return "0"
@@ -19,7 +16,7 @@ enum Quantity {
   }
 
   /// A ratio: two digits behind the point, more where they would say nothing: one that misses 1 by a hair is not 1.
-  static func ratio(_ ratio: Double) -> String {
+  package static func ratio(_ ratio: Double) -> String {
     guard ratio.isFinite else { return "-" }
     switch abs(ratio) {
     case 0.995..<1, 1.0.nextUp..<1.005: return Figure.fixed(ratio, 3)
@@ -29,10 +26,10 @@ enum Quantity {
   }
 
   /// A round number that somebody chose, without zeros that say nothing: `1.4`, `8`, `0.125`.
-  static func chosen(_ value: Double) -> String { trimmed(number(value)) }
+  package static func chosen(_ value: Double) -> String { trimmed(number(value)) }
 
   /// The same with its unit: `100 ns`, `1 µs`, `200 instructions`.
-  static func chosen(_ value: Double, _ unit: String) -> String {
+  package static func chosen(_ value: Double, _ unit: String) -> String {
     let words = text(value, unit).split(separator: " ", maxSplits: 1).map(String.init)
     return ([trimmed(words[0])] + words.dropFirst()).joined(separator: " ")
   }
@@ -46,25 +43,22 @@ enum Quantity {
   }
 
   /// `1.02×`.
-  static func times(_ value: Double) -> String { value.isFinite ? "\(ratio(value))×" : "-" }
+  package static func times(_ value: Double) -> String { value.isFinite ? "\(ratio(value))×" : "-" }
 
   /// `88 %`.
-  static func share(_ value: Double) -> String {
+  package static func share(_ value: Double) -> String {
     guard value.isFinite else { return "-" }
     let isNear = value != 1 && abs(value - 1) < 0.015
     return "\(Figure.fixed(value * 100, value < 0.0995 || isNear ? 1 : 0)) %"
   }
 
-  /// `0.98 to 1.05`.
-  static func range(_ spread: BenchReport.Spread) -> String { "\(ratio(spread.low)) to \(ratio(spread.high))" }
-
   /// The nanoseconds of a unit of time.
   private static let times = ["ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9]
 
-  static func isTime(_ unit: String) -> Bool { times[unit] != nil }
+  package static func isTime(_ unit: String) -> Bool { times[unit] != nil }
 
   /// As people say it: `61.2 ns`, `12.3 µs`, `73.9 k requests/s`, `198 instructions`.
-  static func text(_ value: Double, _ unit: String) -> String {
+  package static func text(_ value: Double, _ unit: String) -> String {
     guard value.isFinite else { return "-" }
     if let nanoseconds = times[unit] {
       let value = value * nanoseconds

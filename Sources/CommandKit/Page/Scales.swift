@@ -1,40 +1,14 @@
 import Glibc
 
-/// The place of a ratio on the bars of a page: from 0 at the left, the same on all of them.
-struct RatioScale {
-  /// The ratio at the right end. What is longer is cut.
-  let max: Double
-
-  /// Right ends that divide into whole steps. With room for a peer that is forty times the floor nothing else would
-  /// show.
-  private static let ends = [3.0, 4, 5, 6]
-  /// The room that a ratio needs around it, so that its spread shows.
-  private static let margin = 1.05
-
-  /// The shortest that holds all of them, or the longest there is.
-  init(holding ratios: [Double], goals: [Double] = []) {
-    let most = (ratios.map { $0 * Self.margin } + goals).filter(\.isFinite).max() ?? 1
-    max = Self.ends.first { $0 >= most } ?? Self.ends[Self.ends.count - 1]
-  }
-
-  /// Percent of the width.
-  func position(_ ratio: Double) -> Double { ratio.isFinite ? Swift.min(Swift.max(ratio / max, 0), 1) * 100 : 100 }
-
-  func cuts(_ ratio: Double) -> Bool { !(ratio <= max) }
-
-  /// The ratios that have a line.
-  var ticks: [Int] { Array(0...Int(max)) }
-}
-
 /// The place of a percentile: each nine takes the same width, as HdrHistogram's plots have it.
-struct PercentileScale {
+package struct PercentileScale {
   /// Nines at the right end.
-  let nines: Double
+  package let nines: Double
 
   /// From 99 % on an axis says something; nobody measures more than ten nines.
   private static let ninesRange = 2.0...10.0
 
-  init(holding curves: [BenchReport.Curve]) {
+  package init(holding curves: [PercentileCurve]) {
     let most = curves.flatMap(\.points).filter { $0.percentile < 100 }.map { Self.nines($0.percentile) }.max() ?? 0
     // Rounding must not give one more nine to 99.99 %.
     let whole = (most - 1e-6).rounded(.up)
@@ -44,13 +18,13 @@ struct PercentileScale {
   private static func nines(_ percentile: Double) -> Double { -log10(1 - percentile / 100) }
 
   /// Percent of the width. 100 % is at infinity, and so at the end.
-  func position(_ percentile: Double) -> Double {
+  package func position(_ percentile: Double) -> Double {
     if percentile >= 100 { return 100 }
     return Swift.min(Self.nines(Swift.max(percentile, 0)) / nines, 1) * 100
   }
 
   /// Percentiles that have a line, as they are written.
-  var ticks: [(position: Double, name: String)] {
+  package var ticks: [(position: Double, name: String)] {
     (0...Int(nines)).map { count in
       let name =
         switch count {
@@ -65,12 +39,12 @@ struct PercentileScale {
 }
 
 /// The place of a value on an axis of powers of ten, from bottom to top.
-struct LogScale {
+package struct LogScale {
   /// The ends.
-  let low: Double
-  let high: Double
+  package let low: Double
+  package let high: Double
   /// Values that have a line, growing.
-  let ticks: [Double]
+  package let ticks: [Double]
 
   /// If there would be more lines than this, only whole powers have one.
   private static let ticksMax = 8
@@ -79,7 +53,7 @@ struct LogScale {
   private static let most = 1e300
 
   /// From the last step of 1, 2 and 5 that is not above the lowest value to the first that is not below the highest.
-  init(holding values: [Double]) {
+  package init(holding values: [Double]) {
     let usable = values.filter { $0.isFinite && $0 > 0 }.map { Swift.min(Swift.max($0, Self.least), Self.most) }
     let least = usable.min() ?? 1
     let most = usable.max() ?? least
@@ -94,7 +68,7 @@ struct LogScale {
   }
 
   /// Percent of the height, from below. What is not above zero lies at the bottom.
-  func position(_ value: Double) -> Double {
+  package func position(_ value: Double) -> Double {
     guard value > 0, value.isFinite else { return value > 0 ? 100 : 0 }
     let share = (log10(value) - log10(low)) / (log10(high) - log10(low))
     return Swift.min(Swift.max(share, 0), 1) * 100

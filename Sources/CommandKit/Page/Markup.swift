@@ -2,17 +2,17 @@
 ///
 /// Text becomes markup by a string literal or by `Markup(_:)`, both of which escape, elements by `tag`. There is no
 /// other way in, so a name of a case, a unit or a processor cannot break the page or add to it.
-struct Markup: ExpressibleByStringInterpolation, ExpressibleByArrayLiteral {
+package struct Markup: ExpressibleByStringInterpolation, ExpressibleByArrayLiteral {
   /// The text for the file.
-  private(set) var source: String
+  package private(set) var source: String
 
   /// Text, escaped.
-  init(_ text: String) { source = Self.escaped(text) }
-  init(stringLiteral text: String) { self.init(text) }
+  package init(_ text: String) { source = Self.escaped(text) }
+  package init(stringLiteral text: String) { self.init(text) }
 
   /// One after the other.
-  init(_ pieces: [Markup]) { source = pieces.map(\.source).joined() }
-  init(arrayLiteral pieces: Markup...) { self.init(pieces) }
+  package init(_ pieces: [Markup]) { source = pieces.map(\.source).joined() }
+  package init(arrayLiteral pieces: Markup...) { self.init(pieces) }
 
   /// An element. One without contents is closed at once, which SVG takes for every element and HTML for those that
   /// never have any.
@@ -25,13 +25,18 @@ struct Markup: ExpressibleByStringInterpolation, ExpressibleByArrayLiteral {
   }
 
   /// A style sheet, which is not escaped: it may hold neither `<` nor `&`.
-  static func style(_ sheet: StaticString) -> Markup {
+  package static func style(_ sheet: StaticString) -> Markup {
     var style = Markup("")
     style.source = "<style>\(sheet)</style>"
     return style
   }
 
-  static func + (one: Markup, other: Markup) -> Markup { [one, other] }
+  /// A table in a box of its own, which scrolls where the page must not.
+  package func scrolling(_ title: String) -> Markup {
+    tag("div", ["class": "scroll", "role": "region", "aria-label": title, "tabindex": "0"], self)
+  }
+
+  package static func + (one: Markup, other: Markup) -> Markup { [one, other] }
 
   /// Characters that markup has a use for become references. Control characters that neither HTML nor XML may hold
   /// become the replacement character.
@@ -54,11 +59,11 @@ struct Markup: ExpressibleByStringInterpolation, ExpressibleByArrayLiteral {
 }
 
 /// An element with contents, even if they are empty. An attribute that is nil is left out.
-func tag(_ name: String, _ attributes: KeyValuePairs<String, String?> = [:], _ contents: Markup...) -> Markup {
+package func tag(_ name: String, _ attributes: KeyValuePairs<String, String?> = [:], _ contents: Markup...) -> Markup {
   Markup(element: name, attributes, Markup(contents))
 }
 
 /// An element that never has contents.
-func void(_ name: String, _ attributes: KeyValuePairs<String, String?> = [:]) -> Markup {
+package func void(_ name: String, _ attributes: KeyValuePairs<String, String?> = [:]) -> Markup {
   Markup(element: name, attributes, nil)
 }

@@ -1,9 +1,7 @@
-import BatonCommandKit
-
 /// Percentile curves, as HdrHistogram plots them: each nine of the percentile takes the same width, each power of ten
 /// of the latency the same height.
-struct CurveChart {
-  private let curves: [BenchReport.Curve]
+package struct CurveChart {
+  private let curves: [PercentileCurve]
   private let unit: String
   private let percentiles: PercentileScale
   private let values: LogScale
@@ -14,18 +12,18 @@ struct CurveChart {
   private static let narrowLabelsMax = 5
 
   /// Nil where there is no curve with points.
-  init?(_ row: BenchReport.Row) {
-    curves = row.curves.map { curve in
+  package init?(_ given: [PercentileCurve], unit: String) {
+    curves = given.map { curve in
       .init(name: curve.name, points: curve.points.filter { $0.percentile.isFinite && $0.value.isFinite })
     }.filter { !$0.points.isEmpty }
     if curves.isEmpty { return nil }
-    unit = row.unit
+    self.unit = unit
     percentiles = PercentileScale(holding: curves)
     values = LogScale(holding: curves.flatMap(\.points).map(\.value))
   }
 
   /// The chart, and a table with a line for each curve, which is its legend too.
-  func markup(title: String) -> Markup {
+  package func markup(title: String) -> Markup {
     tag(
       "figure", ["class": "curves"],
       tag("figcaption", [:], "Latency by percentile"),
@@ -86,7 +84,14 @@ struct CurveChart {
     return tag("svg", ["viewBox": "0 0 100 100", "preserveAspectRatio": "none", "role": "img"], Markup(parts))
   }
 
-  private static func style(_ index: Int) -> String { "line-\(index % stylesCount)" }
+  static func style(_ index: Int) -> String { "line-\(index % stylesCount)" }
+
+  /// A piece of the line of that number, for a legend.
+  static func sample(_ index: Int) -> Markup {
+    tag(
+      "svg", ["class": "sample", "width": "28", "height": "10", "aria-hidden": "true"],
+      void("line", ["class": "line \(style(index))", "x1": "0", "x2": "28", "y1": "5", "y2": "5"]))
+  }
 
   private static let legendPercentiles = [50, 90, 99, 99.9, 99.99]
 
@@ -98,28 +103,17 @@ struct CurveChart {
         "tr", [:],
         tag(
           "th", ["scope": "row"],
-          tag(
-            "svg", ["class": "sample", "width": "28", "height": "10", "aria-hidden": "true"],
-            void("line", ["class": "line \(Self.style(index))", "x1": "0", "x2": "28", "y1": "5", "y2": "5"])),
+          Self.sample(index),
           Markup(curve.name)),
         Markup(figures))
     }
-    return FigureTable.box(
-      "Percentiles",
-      tag("table", [:], tag("thead", [:], tag("tr", [:], tag("td"), Markup(titles))), tag("tbody", [:], Markup(rows))))
+    return tag(
+      "table", [:], tag("thead", [:], tag("tr", [:], tag("td"), Markup(titles))), tag("tbody", [:], Markup(rows))
+    ).scrolling("Percentiles")
   }
 
-  private func figure(_ curve: BenchReport.Curve, _ percentile: Double) -> String {
+  private func figure(_ curve: PercentileCurve, _ percentile: Double) -> String {
     guard let value = curve.value(at: percentile) else { return "-" }
     return Quantity.text(value, unit)
-  }
-}
-
-extension BenchReport.Curve {
-  /// The latency that this share of the requests stayed within. Nil if there were too few requests to know.
-  func value(at percentile: Double) -> Double? {
-    // The last point is the maximum, which stands for every percentile above the one before it.
-    if percentile < 100, let last = points.dropLast().last, last.percentile < percentile { return nil }
-    return points.first { $0.percentile >= percentile }?.value
   }
 }

@@ -1,6 +1,6 @@
 /// The look of the page, for light and dark, wide and narrow. No `<` and no `&`: it is not escaped.
-enum PageStyle {
-  static let sheet: StaticString = """
+package enum PageStyle {
+  package static let sheet: StaticString = """
     :root {
       --page: #f4f6f9; --card: #ffffff; --ink: #1a232e; --muted: #52606d; --line: #dde3ea; --grid: #e3e8ee;
       --one: #8896a5; --ours: #2f66b3; --floor: #66768a; --peer: #a9b6c4; --spread: #0d2748; --goal: #b45309;
