@@ -18,10 +18,11 @@ struct JobFile {
   static let valued = [
     "rw", "rwmixread", "bs", "bsrange", "bssplit", "iodepth", "runtime", "ramp_time", "number", "path", "unit",
     "offset", "size", "random_distribution", "rate_iops", "rate", "rate_process", "thinktime", "thinktime_blocks",
-    "latency_target", "latency_percentile", "latency_window", "numjobs", "seed",
+    "latency_target", "latency_percentile", "latency_window", "read_iolog", "replay_time_scale", "write_iolog",
+    "numjobs", "seed",
   ]
   /// Options that are on or off.
-  static let flags = ["verify", "latency_run"]
+  static let flags = ["verify", "latency_run", "replay_no_stall"]
   /// fio's other names for some of them.
   private static let synonyms = [
     "readwrite": "rw", "blocksize": "bs", "blocksize_range": "bsrange", "timeout": "runtime", "number_ios": "number",

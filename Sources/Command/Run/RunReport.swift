@@ -28,6 +28,34 @@ struct RunReport: Encodable {
   @OrNull var latencyTarget: LatencyTargetResult?
   let jobs: [Job]
 
+  /// What was replayed.
+  struct Replay: Encodable {
+    let format: String
+    /// From the log's start to its last request, at the chosen time scale.
+    let logSeconds: Double
+    let requests: Int
+    /// Requests of other kinds, which were not made.
+    let leftOut: Int
+    /// Whether the log's devices were larger than the units.
+    let scaled: Bool
+
+    init?(_ plan: ReplayPlan?) {
+      guard let plan else { return nil }
+      format = plan.format.rawValue
+      logSeconds = Double(plan.nanoseconds) / 1e9
+      requests = plan.count
+      leftOut = plan.leftOut
+      scaled = plan.isScaled
+    }
+
+    func text(seconds: Double) -> String {
+      "\(Figure.count(UInt64(requests))) requests of \(format), \(Figure.fixed(logSeconds, 2)) s long, "
+        + "in \(Figure.fixed(seconds, 2)) s"
+        + (leftOut > 0 ? "; \(Figure.count(UInt64(leftOut))) of other kinds left out" : "")
+        + (scaled ? "; offsets scaled into the units" : "")
+    }
+  }
+
   /// The requests of one direction.
   struct Side: Encodable {
     let requests: UInt64
@@ -56,6 +84,8 @@ struct RunReport: Encodable {
     let write: Side
     @OrNull var latenessNanoseconds: LatencySummary?
     @OrNull var latencyTarget: LatencyTargetResult?
+    /// Null where nothing was.
+    @OrNull var replay: Replay?
 
     init(_ job: HostJob, _ result: WorkloadResult, percentiles: [Double]) {
       let seconds = Double(max(result.nanoseconds, 1)) / 1e9
@@ -63,8 +93,9 @@ struct RunReport: Encodable {
       self.seconds = seconds
       read = Side(result.reads, seconds: seconds, percentiles: percentiles)
       write = Side(result.writes, seconds: seconds, percentiles: percentiles)
-      latenessNanoseconds = job.plan.pacing.isOpenLoop ? result.lateness.summary : nil
+      latenessNanoseconds = job.plan.isOpenLoop ? result.lateness.summary : nil
       latencyTarget = result.latencyTarget
+      replay = Replay(job.plan.replay)
     }
   }
 
@@ -104,7 +135,7 @@ struct RunReport: Encodable {
     latencyNanoseconds = result.latencies.detail(percentiles: percents)
     read = Side(result.reads, seconds: seconds, percentiles: percents)
     write = Side(result.writes, seconds: seconds, percentiles: percents)
-    latenessNanoseconds = jobs.contains { $0.plan.pacing.isOpenLoop } ? result.lateness.summary : nil
+    latenessNanoseconds = jobs.contains { $0.plan.isOpenLoop } ? result.lateness.summary : nil
     latencyTarget = outcomes.count == 1 ? outcomes[0].result.latencyTarget : nil
     self.jobs = zip(jobs, outcomes).map { Job($0, $1.result, percentiles: percents) }
   }
@@ -120,6 +151,9 @@ struct RunReport: Encodable {
     if showsPercentiles {
       if reads > 0 { lines.append("read percentiles   \(read.latencyNanoseconds.percentileText)") }
       if writes > 0 { lines.append("write percentiles  \(write.latencyNanoseconds.percentileText)") }
+    }
+    for job in jobs {
+      if let replay = job.replay { lines.append("replayed           \(replay.text(seconds: job.seconds))") }
     }
     if let lateness = latenessNanoseconds { lines.append("submitted late by  \(lateness.text)") }
     if let target = latencyTarget {

@@ -16,7 +16,7 @@ extension WorkloadOptions {
         .invalid, "unit \(null.unit)", "is a null unit: it keeps nothing that could be verified",
         fix: "name another with --unit")
     }
-    let sizes = try requestSizes()
+    let sizes = try sizes(on: chosen)
     if let size, size.bytes < UInt64(sizes.max) {
       throw BatonError(
         .invalid, "--size \(size.bytes)", "is less than one request, \(sizes.max) bytes",
@@ -32,6 +32,36 @@ extension WorkloadOptions {
         return WorkloadTarget(unit: target.unit, offset: target.offset + UInt64(host) * size, size: size)
       }
     }
+  }
+
+  /// Of a replay, every size: multiples of the largest block of all units.
+  private func sizes(on units: [SubsystemStatus.UnitStatus]) throws -> RequestSizes {
+    guard readIolog != nil else { return try requestSizes() }
+    return RequestSizes(Int(units.map(\.blockSize).max() ?? 512))
+  }
+
+  /// What is replayed on those targets, and the plan's sizes with it.
+  func addReplay(to plan: inout WorkloadPlan, on status: SubsystemStatus) throws {
+    guard let readIolog else { return }
+    let units = plan.targets.map { status.units[Int($0.unit)] }
+    var log = try ReplayLog(at: readIolog)
+    if replayNoStall { log = log.withoutTimes }
+    let replay = ReplayPlan(
+      log, on: plan.targets, grainSize: Int(units.map(\.blockSize).max() ?? 512), timeScale: replayTimeScale)
+    plan.sizes = RequestSizes(from: replay.grainSize, to: replay.longest)
+    plan.replay = replay
+  }
+
+  /// Where the host with that number of so many logs what it submits, if it does.
+  func addIolog(to plan: inout WorkloadPlan, on status: SubsystemStatus, host: Int, of hosts: Int) {
+    guard let writeIolog else { return }
+    plan.iolog = IologPlan(
+      path: hosts == 1 ? writeIolog : "\(writeIolog).\(host + 1)",
+      names: plan.targets.map { target in
+        let path = status.units[Int(target.unit)].path
+        // The log separates words by spaces.
+        return path.isEmpty || path.contains(where: \.isWhitespace) ? "unit\(target.unit)" : path
+      })
   }
 
   private func target(

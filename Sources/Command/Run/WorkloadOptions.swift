@@ -19,9 +19,10 @@ struct WorkloadOptions: ParsableArguments {
   var bssplit: String?
   @Option(help: "Number of outstanding requests.") var iodepth = 32
   @Option(
-    help: ArgumentHelp("Run time after the ramp, such as 10s (default: 10s).", valueName: "time"),
+    help: ArgumentHelp(
+      "Run time after the ramp, such as 10s (default: 10s, or as long as --read_iolog).", valueName: "time"),
     transform: RunTime.seconds(parsing:))
-  var runtime = 10.0
+  var runtime: Double?
   @Option(
     name: .customLong("ramp_time"),
     help: ArgumentHelp("Time at the start that is not counted, such as 2s (default: 0).", valueName: "time"),
@@ -80,6 +81,23 @@ struct WorkloadOptions: ParsableArguments {
   var latencyWindow: UInt64 = 1_000_000_000
   @Flag(name: .customLong("latency_run"), help: "Continue at the depth that was found, until the run time is over.")
   var latencyRun = false
+  @Option(
+    name: .customLong("read_iolog"),
+    help: ArgumentHelp(
+      "Replay this log at its times: fio's iolog (version 2 or 3), blkparse's text, MSR's or Alibaba's CSV.",
+      valueName: "file"))
+  var readIolog: String?
+  @Option(
+    name: .customLong("replay_time_scale"),
+    help: ArgumentHelp("Percentage of the log's rate to replay at; 200 takes half of the time.", valueName: "percent"))
+  var replayTimeScale = 100.0
+  @Flag(name: .customLong("replay_no_stall"), help: "Replay as fast as --iodepth allows, without the log's times.")
+  var replayNoStall = false
+  @Option(
+    name: .customLong("write_iolog"),
+    help: ArgumentHelp(
+      "Log what is submitted to this file, as fio's iolog version 3; of several hosts, to FILE.N.", valueName: "file"))
+  var writeIolog: String?
   @Option(help: "Number of hosts that do the same, each in a thread of its own.") var numjobs = 1
   @Flag(
     help: """
@@ -89,6 +107,7 @@ struct WorkloadOptions: ParsableArguments {
   var verify = false
   @Option(help: "Seed of the random order.") var seed: UInt64 = 1
 
+  static let standardNanoseconds: UInt64 = 10_000_000_000
   /// Hosts of one run: half of what a controller takes.
   static let jobsMax = 64
 
@@ -100,7 +119,7 @@ struct WorkloadOptions: ParsableArguments {
         "--bs, --bsrange and --bssplit take multiples of 512, up to \(ByteCount.describe(Request.transferMax))")
     }
     guard (1...4000).contains(iodepth) else { throw ValidationError("--iodepth takes 1 to 4000") }
-    guard runtime > 0, runtime < 1e9 else { throw ValidationError("--runtime takes a time, more than 0") }
+    guard (runtime ?? 1) > 0, (runtime ?? 1) < 1e9 else { throw ValidationError("--runtime takes a time, more than 0") }
     guard (0...100).contains(rwmixread) else { throw ValidationError("--rwmixread takes 0 to 100") }
     guard (1...Self.jobsMax).contains(numjobs) else { throw ValidationError("--numjobs takes 1 to \(Self.jobsMax)") }
     guard rateIops.map({ $0 > 0 && $0 <= 1e9 }) ?? true else {
@@ -120,6 +139,20 @@ struct WorkloadOptions: ParsableArguments {
       throw ValidationError("--latency_target cannot be combined with --rate or --rate_iops: use one of them")
     }
     _ = try distribution()
+    guard replayTimeScale > 0, replayTimeScale <= 1e6 else {
+      throw ValidationError("--replay_time_scale takes a percentage above 0")
+    }
+    guard readIolog == nil || !hasLoadOfItsOwn else {
+      throw ValidationError(
+        "--read_iolog says what is asked for and when: leave out sizes, --rate, --rate_iops, --thinktime, "
+          + "--latency_target, --ramp_time and --numjobs")
+    }
+  }
+
+  /// Whether options are given that a replay has no use for.
+  private var hasLoadOfItsOwn: Bool {
+    bs != nil || bsrange != nil || bssplit != nil || plan.isOpenLoop || thinktime > 0 || latencyTarget != nil
+      || rampTime > 0 || numjobs > 1
   }
 
   /// The sizes of requests, from one of the three options.
@@ -183,7 +216,7 @@ struct WorkloadOptions: ParsableArguments {
       return target
     }
     plan.rampNanoseconds = rampTime
-    plan.nanoseconds = UInt64(runtime * 1e9)
+    plan.nanoseconds = runtime.map { UInt64($0 * 1e9) } ?? (readIolog == nil ? Self.standardNanoseconds : 1 << 62)
     plan.requestsMax = number ?? .max
     plan.path = path ?? .both
     plan.verifies = verify
@@ -197,7 +230,8 @@ struct WorkloadOptions: ParsableArguments {
     [
       "rw": .string(rw.rawValue), "rwmixread": .init(rwmixread),
       "bs": bs == nil && (bsrange ?? bssplit) != nil ? .none : .init(bs?.bytes ?? 4096), "bsrange": .init(bsrange),
-      "bssplit": .init(bssplit), "iodepth": .init(iodepth), "runtime": .seconds(runtime),
+      "bssplit": .init(bssplit), "iodepth": .init(iodepth),
+      "runtime": .init(runtime ?? (readIolog == nil ? Double(Self.standardNanoseconds) / 1e9 : nil)),
       "ramp_time": .seconds(Double(rampTime) / 1e9), "number": .init(number),
       "path": .string((path ?? .both).rawValue), "unit": .init(unit), "offset": .init(offset?.bytes),
       "size": .init(size?.bytes), "random_distribution": .string(randomDistribution ?? "random"),
@@ -206,7 +240,9 @@ struct WorkloadOptions: ParsableArguments {
       "latency_target": .init(latencyTarget.map { Double($0) / 1e9 }),
       "latency_percentile": .seconds(latencyPercentile),
       "latency_window": .seconds(Double(latencyWindow) / 1e9), "latency_run": .flag(latencyRun),
-      "numjobs": .init(numjobs), "verify": .flag(verify), "seed": .init(wide: seed),
+      "read_iolog": .init(readIolog), "replay_time_scale": .seconds(replayTimeScale),
+      "replay_no_stall": .flag(replayNoStall), "write_iolog": .init(writeIolog), "numjobs": .init(numjobs),
+      "verify": .flag(verify), "seed": .init(wide: seed),
     ]
   }
 }

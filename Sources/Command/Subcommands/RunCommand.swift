@@ -46,7 +46,10 @@ struct RunCommand: ParsableCommand {
     let limit = jobs.reduce(UInt64(0)) {
       $0.addingReportingOverflow($1.plan.requestsMax).overflow ? .max : $0 + $1.plan.requestsMax
     }
-    let duration = Double(jobs.map { $0.plan.rampNanoseconds + $0.plan.nanoseconds }.max() ?? 0) / 1e9
+    let duration =
+      Double(
+        jobs.map { $0.plan.rampNanoseconds + min($0.plan.nanoseconds, $0.plan.replay?.nanoseconds ?? .max) }.max() ?? 0)
+      / 1e9
     let outcomes = try hosts.run { host in
       try checkPaths(host)
       // From here on there is something to report.
@@ -97,7 +100,9 @@ struct RunCommand: ParsableCommand {
     for (name, options) in sections {
       for (copy, targets) in try options.targets(on: status).enumerated() {
         var plan = try options.plan(for: jobs.count, on: targets)
-        plan.recording = recording.plan(nanoseconds: plan.nanoseconds)
+        try options.addReplay(to: &plan, on: status)
+        options.addIolog(to: &plan, on: status, host: copy, of: options.numjobs)
+        plan.recording = recording.plan(nanoseconds: min(plan.nanoseconds, plan.replay?.nanoseconds ?? .max))
         jobs.append(
           HostJob(name: options.numjobs == 1 ? name : "\(name).\(copy + 1)", plan: plan))
       }
@@ -143,6 +148,10 @@ struct RunCommand: ParsableCommand {
   private func title(_ jobs: [HostJob]) -> String {
     let plan = jobs[0].plan
     if jobs.count > 1, jobFile != nil { return "\(jobs.count) jobs of \(jobFile ?? "")" }
+    if let replay = plan.replay {
+      return
+        "replaying \(Figure.count(UInt64(replay.count))) requests of \(replay.format.rawValue), depth \(plan.depth)"
+    }
     let sizes = plan.sizes
     let size =
       sizes.min == sizes.max

@@ -64,7 +64,7 @@ struct TargetGrains {
 
   var total: Int { starts[starts.count - 1] }
 
-  private func target(of grain: Int) -> Int {
+  func target(of grain: Int) -> Int {
     var target = 0
     while target + 2 < starts.count, grain >= starts[target + 1] { target += 1 }
     return target
@@ -76,7 +76,8 @@ struct TargetGrains {
   /// The grain itself, or the last place in its target where so many grains have room.
   func fit(_ grain: Int, _ grains: Int) -> Int { grains == 1 ? grain : min(grain, end(of: grain) - grains) }
 
-  func unit(of grain: Int) -> UInt32 { targets[target(of: grain)].unit }
+  /// A grain of a target.
+  func grain(_ grain: Int, of target: Int) -> Int { starts[target] + grain }
 
   /// Its unit, and its number there, counted from the start of the unit.
   func place(of grain: Int) -> (unit: UInt32, block: UInt64) {

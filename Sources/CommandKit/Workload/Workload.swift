@@ -13,6 +13,9 @@ package struct Workload: ~Copyable {
   var host: Host
   var result = WorkloadResult()
   private var recorder: Recorder?
+  private var iolog: IologWriter?
+  /// The next request of a replay.
+  private var replayed = 0
   private var mix: RequestMix
   // One entry a request that can be outstanding; its number is the cookie, and its buffer in the arena.
   var issued: [Issued]
@@ -86,6 +89,8 @@ package struct Workload: ~Copyable {
     var isRamp = plan.rampNanoseconds > 0
     var pacing = Pacing(plan.pacing, seed: plan.seed, start: start)
     var search = plan.latencyTarget.map { DepthSearch($0, depthMax: plan.depth, start: start) }
+    iolog = try plan.iolog.map { try IologWriter($0.path, names: $0.names, start: start) }
+    let requestsMax = min(plan.requestsMax, plan.replay.map { UInt64($0.count) } ?? .max)
     recorder = plan.recording.map { Recorder($0, start: start) }
     var patience = AnswerWait()
     var isStopping = false
@@ -95,9 +100,11 @@ package struct Workload: ~Copyable {
       now = monotonicNanoseconds()
       var due: UInt64? = 0
       if !isStopping {
-        while !freeEntries.isEmpty, submitted < plan.requestsMax {
+        while !freeEntries.isEmpty, submitted < requestsMax {
           if let search, plan.depth - freeEntries.count >= search.depth { break }
-          due = pacing.due(at: now, outstanding: plan.depth - freeEntries.count)
+          due =
+            plan.replay.map { start &+ $0.steps[replayed].at }
+            ?? pacing.due(at: now, outstanding: plan.depth - freeEntries.count)
           guard let due, due <= now, let grains = submitNext(due, now) else { break }
           pacing.submitted(bytes: grains * plan.sizes.grain)
           submitted += 1
@@ -126,7 +133,7 @@ package struct Workload: ~Copyable {
           result.latencyTarget = search?.result
           if let search, search.isComplete, plan.latencyTarget?.goesOn == false { isStopping = true }
         }
-        let isOver = now - start >= plan.rampNanoseconds + plan.nanoseconds || submitted >= plan.requestsMax
+        let isOver = now - start >= plan.rampNanoseconds &+ plan.nanoseconds || submitted >= requestsMax
         if isOver || result.mismatch != nil { isStopping = true }
         switch report(moment(now - start)) {
         case .goOn: break
@@ -172,6 +179,8 @@ package struct Workload: ~Copyable {
   private mutating func ended(at end: UInt64, since start: UInt64) -> WorkloadResult {
     result.nanoseconds = end > start ? end - start : 0
     result.rerouted = host.rerouted
+    do { try iolog?.finish(at: max(end, start)) } catch { result.logFailure = error }
+    iolog = nil
     recorder?.finish(at: max(end, start))
     result.recorder = recorder
     recorder = nil
@@ -209,11 +218,7 @@ package struct Workload: ~Copyable {
   ///
   /// - Returns: its grains; nil if no request could be made now.
   private mutating func submitNext(_ due: UInt64, _ now: UInt64) -> Int? {
-    let wanted =
-      plan.verifies
-      ? mix.next(grains) { [busy] grain, grains in !(grain..<grain + grains).contains { busy.contains($0) } }
-      : mix.next(grains) { _, _ in true }
-    guard let wanted else { return nil }
+    guard let wanted = nextWanted() else { return nil }
     let entry = freeEntries[freeEntries.count - 1]
     let place = grains.place(of: wanted.grain)
     if plan.verifies { stamp(wanted, place, entry) }
@@ -223,12 +228,33 @@ package struct Workload: ~Copyable {
       length: UInt64(wanted.grains * plan.sizes.grain), buffer: UInt64(entry * bufferSize))
     guard host.submit(request, to: controller, cookie: UInt64(entry)) else { return nil }
     number &+= 1
+    replayed += 1
     freeEntries.removeLast()
+    iolog?.append(
+      at: now, isRead: wanted.isRead, target: grains.target(of: wanted.grain), offset: request.offset,
+      length: wanted.grains * plan.sizes.grain)
     if plan.verifies { for grain in wanted.grain..<wanted.grain + wanted.grains { busy.insert(grain) } }
     issued[entry] = Issued(
       controller: controller, isRead: wanted.isRead, grain: wanted.grain, grains: wanted.grains, at: due)
-    if plan.pacing.isOpenLoop { result.lateness.record(now &- due) }
+    if plan.isOpenLoop { result.lateness.record(now &- due) }
     return wanted.grains
+  }
+
+  /// The next request; nil if there is none now.
+  private mutating func nextWanted() -> WantedRequest? {
+    if let replay = plan.replay {
+      // In the order of the log: one whose blocks are in use is waited for, and those behind it with it.
+      let step = replay.steps[replayed]
+      let grain = grains.grain(step.grain, of: step.target)
+      if plan.verifies, isBusy(grain, step.grains) { return nil }
+      return WantedRequest(isRead: step.isRead, grain: grain, grains: step.grains)
+    }
+    guard plan.verifies else { return mix.next(grains) { _, _ in true } }
+    return mix.next(grains) { [busy] grain, grains in !(grain..<grain + grains).contains { busy.contains($0) } }
+  }
+
+  private func isBusy(_ grain: Int, _ grains: Int) -> Bool {
+    (grain..<grain + grains).contains { busy.contains($0) }
   }
 
   private mutating func complete(_ completion: Completion, _ now: UInt64) {

@@ -32,8 +32,27 @@ package struct WorkloadPlan: Sendable {
   package var verifies = false
   package var targets: [WorkloadTarget] = []
   package var seed: UInt64 = 1
+  /// Requests that are made again, in place of the pattern and the pacing.
+  package var replay: ReplayPlan?
+  /// Where what is submitted is logged.
+  package var iolog: IologPlan?
   /// Nil: the sums are enough.
   package var recording: RecordingPlan?
 
   package init() {}
+
+  /// Whether requests are due at times that do not depend on answers.
+  package var isOpenLoop: Bool { pacing.isOpenLoop || replay != nil }
+}
+
+/// A log of what a workload submits.
+package struct IologPlan: Sendable {
+  package let path: String
+  /// Of the targets, as the log has them.
+  package let names: [String]
+
+  package init(path: String, names: [String]) {
+    self.path = path
+    self.names = names
+  }
 }

@@ -43,6 +43,8 @@ package struct WorkloadResult: Sendable {
   package var pause: Pause?
   /// The reason why no controller was left: the subsystem is gone, or nobody serves it. All figures are until then.
   package var loss: BatonError?
+  /// The reason why the log of what was submitted is not whole.
+  package var logFailure: BatonError?
   /// Requests without an answer when it ended.
   package var unanswered = 0
 
@@ -61,7 +63,7 @@ package struct WorkloadResult: Sendable {
   /// The error that ended it: no controller was left, or the most frequent error of the requests; nil: none.
   package var failure: BatonError? {
     if let loss { return loss }
-    guard let (status, count) = errors.max(by: { $0.value < $1.value }) else { return nil }
+    guard let (status, count) = errors.max(by: { $0.value < $1.value }) else { return logFailure }
     return BatonError(.system, "\(count) of \(requests) requests", "ended with: \(status)")
   }
 
@@ -89,6 +91,7 @@ package struct WorkloadResult: Sendable {
     rerouted += other.rerouted
     lateness.add(other.lateness)
     loss = loss ?? other.loss
+    logFailure = logFailure ?? other.logFailure
     unanswered += other.unanswered
     if let recorder = other.recorder {
       if self.recorder?.add(recorder) == nil { self.recorder = recorder }
