@@ -150,6 +150,8 @@ def conditions(blank):
         clause = match.group(3)[begin:end]
         if re.match(r"\s*(let|var|case|#available|try)\b", clause) or " let " in clause or not is_balanced(clause):
             continue
+        if clause.strip() == "true":
+            continue
         yield start + begin, start + end, match.group(2)
 
 
