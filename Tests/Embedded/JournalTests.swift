@@ -233,6 +233,29 @@ struct JournalTests {
     }
   }
 
+  @Test("What both journals name is one request if host, line and number are the same, and two otherwise")
+  func sameRequest() throws {
+    for change in 0..<4 {
+      let laboratory = try Laboratory(units: ["mem:1M"])
+      let writable = try Region(opening: laboratory.subsystem.location)
+      laboratory.drop(.b)
+      laboratory.drop(.a)
+      let (mine, theirs) = (writable.journal(of: .a), writable.journal(of: .b))
+      for journal in [mine, theirs] {
+        for place in 0..<2 { plantHost(journal, place: place) }
+      }
+      plant(mine, entry: 0, place: 0) { ($0.slot, $0.sequence) = (3, 7) }
+      plant(theirs, entry: 0, place: change == 1 ? 1 : 0) {
+        ($0.slot, $0.sequence) = (change == 2 ? 4 : 3, change == 3 ? 8 : 7)
+      }
+      // a finds its own entry, and the peer's.
+      try laboratory.start(.a)
+      for _ in 0..<100 { laboratory.poll(.a) }
+      #expect(laboratory.count(.recovered, of: .a) == (change == 0 ? 1 : 2), "what differs: \(change)")
+      #expect(theirs.entries.inFlight.loadRelaxed() == 0, "it has been read")
+    }
+  }
+
   @Test("A controller that gave up leaving does nothing more, however often it is turned; its peer finishes its work")
   func givesUp() throws {
     var options = Laboratory.controllerOptions

@@ -236,6 +236,34 @@ struct TakeoverTests {
     #expect(host.holds(0..<4096, 2), "the later write stands")
   }
 
+  @Test("What waits for a recovery waits for that one, and not for those of other units")
+  func waitsForTheRightRecovery() throws {
+    let laboratory = try Laboratory(units: ["fault:short=1M:%/first:1M", "fault:short=1M:%/second:1M"])
+    let host = laboratory.host
+    let other = try laboratory.attach()
+    for unit in UInt32(0)..<2 {
+      #expect(try laboratory.perform(Request(.write, unit: unit, length: 4096), on: .a).status == .success)
+    }
+    // One write on each unit is given to the kernel, at other places.
+    #expect(host.submit(Request(.write, unit: 0, offset: 8192, length: 4096), to: .a, cookie: 1))
+    #expect(host.submit(Request(.write, unit: 1, offset: 65536, length: 4096), to: .a, cookie: 2))
+    laboratory.poll(.a)
+    laboratory.drop(.a)
+    var lateFirst: LateWork? = try LateWork(of: .a, on: 0, laboratory)
+    var lateSecond: LateWork? = try LateWork(of: .a, on: 1, laboratory)
+    #expect(other.submit(Request(.write, unit: 0, offset: 8192, length: 4096), to: .b, cookie: 3))
+    #expect(other.submit(Request(.write, unit: 1, offset: 8192, length: 4096), to: .b, cookie: 4))
+    try expectAnswers([4], laboratory, from: other, by: .b)
+    #expect(laboratory.count(.held, of: .b) == 1)
+    lateSecond = nil
+    try expectAnswers([2], laboratory, by: .b)
+    #expect(lateFirst != nil && lateSecond == nil && !other.hasAnswer, "its own recovery is not over")
+    #expect(laboratory.count(.replayed, of: .b) == 1)
+    lateFirst = nil
+    try expectAnswers([1], laboratory, by: .b)
+    try expectAnswers([3], laboratory, from: other, by: .b)
+  }
+
   @Test("A change of a unit's state takes effect once, whichever controller dies, and is answered")
   func managementOnce() throws {
     let laboratory = try Laboratory(units: ["mem:1M"])
