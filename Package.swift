@@ -103,6 +103,9 @@ let package = Package(
       ],
       path: "Sources/NBDServer", swiftSettings: strict),
 
+    // The checker: what histories of requests are possible. It knows nothing of how they came about.
+    .target(name: "BatonChecker", path: "Sources/Checker", swiftSettings: strict),
+
     // Front ends.
     .target(
       name: "Baton", dependencies: floors, path: "Sources/Baton", swiftSettings: strict),
@@ -160,6 +163,9 @@ let package = Package(
     .testTarget(
       name: "LaboratoryTests", dependencies: commandLine + ["BatonLaboratory", "BatonCommandKit"],
       path: "Tests/Laboratory", swiftSettings: strict),
+    .testTarget(
+      name: "CheckerTests", dependencies: ["BatonChecker", "BatonTestSupport"], path: "Tests/Checker",
+      swiftSettings: strict),
     .testTarget(
       name: "EmbeddedTests", dependencies: floors + ["Baton", "BatonTestSupport"], path: "Tests/Embedded",
       swiftSettings: strict),
