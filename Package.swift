@@ -11,6 +11,9 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// C sources know the trait by this name.
+let simulated: [CSetting] = [.define("BATON_SIMULATION", .when(traits: ["Simulation"]))]
+
 /// The library's floors, without its front ends.
 let lowerFloors: [Target.Dependency] = [
   "BatonHost", "BatonController", "BatonChannel", "BatonSubsystem", "BatonStorage", "BatonOwnership",
@@ -34,6 +37,11 @@ let package = Package(
     .executable(name: "baton", targets: ["BatonCommand"]),
     .executable(name: "baton-lab", targets: ["BatonLaboratory"]),
   ],
+  traits: [
+    .trait(
+      name: "Simulation",
+      description: "For tools/simulate: a simulated machine is asked at every step on shared memory.")
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -44,7 +52,7 @@ let package = Package(
     .systemLibrary(
       name: "CLiburing", path: "Sources/CLiburing", pkgConfig: "liburing",
       providers: [.apt(["liburing-dev"])]),
-    .target(name: "CBatonShims", path: "Sources/CBatonShims"),
+    .target(name: "CBatonShims", path: "Sources/CBatonShims", cSettings: simulated),
 
     // The system: errors, descriptors, files, processes, clocks, threads.
     .target(
@@ -121,6 +129,17 @@ let package = Package(
     .executableTarget(
       name: "BatonLaboratory", dependencies: commandLine + ["BatonCommandKit", "CLiburing"],
       path: "Sources/Laboratory", swiftSettings: strict),
+
+    // The simulation (tools/simulate): empty without its trait, and built with it in a folder of its own. The machine
+    // is a scheduler, processors and a kernel in one thread; the world runs the shipped code on it.
+    .target(name: "CBatonMachine", path: "Tests/Simulation/Machine", cSettings: simulated),
+    .executableTarget(
+      name: "BatonSimulation",
+      dependencies: lowerFloors + [
+        "Baton", "BatonNBD", "BatonNBDServer", "BatonChecker", "BatonTestSupport", "CBatonMachine",
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Tests/Simulation/World", swiftSettings: strict),
 
     // Tests: one target a floor, and one for the floors together. What several of them use lies in a target of its
     // own.

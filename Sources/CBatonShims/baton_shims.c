@@ -33,29 +33,36 @@
 #include <time.h>
 #include <unistd.h>
 
+// In a simulation the simulated machine has definitions of its own, which come first.
+#ifdef BATON_SIMULATION
+#define SEAM __attribute__((weak))
+#else
+#define SEAM
+#endif
+
 static int result(long value) { return value < 0 ? -errno : (int)value; }
 
-int shim_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_nanoseconds) {
+SEAM int shim_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_nanoseconds) {
   struct timespec timeout = {timeout_nanoseconds / 1000000000, timeout_nanoseconds % 1000000000};
   return result(syscall(SYS_futex, word, FUTEX_WAIT, expected, timeout_nanoseconds < 0 ? 0 : &timeout, 0, 0));
 }
 
-int shim_futex_wake(const uint32_t *word, int count) {
+SEAM int shim_futex_wake(const uint32_t *word, int count) {
   return result(syscall(SYS_futex, word, FUTEX_WAKE, count, 0, 0, 0));
 }
 
-int shim_membarrier_register(void) {
+SEAM int shim_membarrier_register(void) {
   return result(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0));
 }
 
-int shim_membarrier(void) { return result(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)); }
+SEAM int shim_membarrier(void) { return result(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)); }
 
-int shim_pidfd_open(int32_t pid) {
+SEAM int shim_pidfd_open(int32_t pid) {
   int fd = result(syscall(SYS_pidfd_open, pid, 0));
   return fd;
 }
 
-int shim_pidfd_send_signal(int pidfd, int signal) {
+SEAM int shim_pidfd_send_signal(int pidfd, int signal) {
   return result(syscall(SYS_pidfd_send_signal, pidfd, signal, 0, 0));
 }
 
@@ -70,7 +77,7 @@ int shim_is_sealed_against_shrink(int fd) {
   return seals < 0 ? -errno : (seals & F_SEAL_SHRINK) != 0;
 }
 
-int shim_is_tmpfs(int fd) {
+SEAM int shim_is_tmpfs(int fd) {
   struct statfs about;
   struct stat facts;
   if (fstatfs(fd, &about) || fstat(fd, &facts)) return -errno;
@@ -85,7 +92,7 @@ static int lock(int fd, int command, short type, int64_t offset) {
 
 _Static_assert(sizeof(pthread_mutex_t) <= 64, "a mutex does not fit into its line");
 
-int shim_life_begin(void *life) {
+SEAM int shim_life_begin(void *life) {
   pthread_mutex_t *mutex = life;
   pthread_mutexattr_t attributes;
   int error = pthread_mutexattr_init(&attributes);
@@ -98,7 +105,7 @@ int shim_life_begin(void *life) {
   return -error;
 }
 
-void shim_life_end(void *life) { pthread_mutex_unlock(life); }
+SEAM void shim_life_end(void *life) { pthread_mutex_unlock(life); }
 
 int shim_ofd_try_lock(int fd, int64_t offset) { return lock(fd, F_OFD_SETLK, F_WRLCK, offset); }
 
@@ -321,7 +328,7 @@ void shim_bell_silence(int bell) {
   while (eventfd_read(bell, &count) && errno == EINTR) continue;
 }
 
-int shim_thread_start(const char *name, void *(*main)(void *), void *argument) {
+SEAM int shim_thread_start(const char *name, void *(*main)(void *), void *argument) {
   sigset_t all, before;
   sigfillset(&all);
   // A thread begins with its maker's signal mask.
@@ -642,7 +649,7 @@ static void termination_set(sigset_t *set) {
 // How many of this thread's callers have them held back.
 static _Thread_local int termination_holders;
 
-int shim_termination_signals(void) {
+SEAM int shim_termination_signals(void) {
   sigset_t set;
   termination_set(&set);
   int descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -656,7 +663,7 @@ int shim_termination_signals(void) {
   return descriptor;
 }
 
-void shim_termination_signals_restore(void) {
+SEAM void shim_termination_signals_restore(void) {
   if (--termination_holders > 0) return;
   sigset_t set;
   termination_set(&set);
@@ -666,7 +673,7 @@ void shim_termination_signals_restore(void) {
   pthread_sigmask(SIG_UNBLOCK, &set, 0);
 }
 
-int shim_read_signal(int fd) {
+SEAM int shim_read_signal(int fd) {
   struct signalfd_siginfo info;
   ssize_t got = read(fd, &info, sizeof info);
   if (got < 0) return errno == EAGAIN ? 0 : -errno;

@@ -6,9 +6,6 @@ import CBatonShims
 
 // Journals: the controller moves what a dead controller had in flight into its own journal, entry by entry.
 extension Controller {
-  /// Entries moved from a dead controller's journal in one turn: between turns the beat advances.
-  private static var movedMax: Int { 1024 }
-
   /// Recovers what an earlier life of this very controller had in flight: its entries stay where they are.
   mutating func recoverEarlierLife() {
     let journal = region.journal(of: identity)
@@ -56,7 +53,7 @@ extension Controller {
     let journal = region.journal(of: identity.peer)
     var moved = 0
     takeover.isJournalBlocked = false
-    while takeover.journalCursor < takeover.journalTop, moved < Self.movedMax {
+    while takeover.journalCursor < takeover.journalTop, moved < options.journalEntriesPerTurn {
       let theirs = journal.entries + takeover.journalCursor
       if theirs.inFlight.loadAcquiring() != 0 {
         // An entry becomes free when a request of this controller's own has ended.

@@ -28,6 +28,9 @@ public struct ControllerOptions: Sendable {
   /// Whether the controller enters requests in the in-flight journal. Without it a takeover is not safe: this is for
   /// measuring the cost of the journal.
   package var keepsJournal = true
+  /// Entries moved from a dead controller's journal in one turn, at most: between turns the beat advances. Fewer in a
+  /// simulation, where journals are short.
+  package var journalEntriesPerTurn = 1024
   /// Whether a futex wakes the controller where the kernel can do that in a ring (6.7 and newer), rather than its
   /// control sockets, which cost more. For measuring the gain, and for testing what older kernels use.
   package var listensToWords = true

@@ -42,38 +42,81 @@ public struct SharedWord: AtomicWord {
   @inlinable @inline(__always)
   public var address: UnsafeMutableRawPointer { UnsafeMutableRawPointer(pointer) }
 
+  #if Simulation
+    /// The word as the simulated machine takes it, which is asked at each step what this process finds and leaves.
+    @inlinable @inline(__always)
+    var plain: UnsafeMutablePointer<UInt64> {
+      UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: UInt64.self)
+    }
+  #endif
+
   /// See `AtomicWord`: a plain load.
   @inlinable @inline(__always)
-  public func loadRelaxed() -> UInt64 { pointer.pointee.load(ordering: .relaxed) }
+  public func loadRelaxed() -> UInt64 {
+    #if Simulation
+      return shim_simulated_load(plain)
+    #else
+      return pointer.pointee.load(ordering: .relaxed)
+    #endif
+  }
 
   /// See `AtomicWord`: a plain load on x86.
   @inlinable @inline(__always)
-  public func loadAcquiring() -> UInt64 { pointer.pointee.load(ordering: .acquiring) }
+  public func loadAcquiring() -> UInt64 {
+    #if Simulation
+      return shim_simulated_load(plain)
+    #else
+      return pointer.pointee.load(ordering: .acquiring)
+    #endif
+  }
 
   /// See `AtomicWord`: a plain store.
   @inlinable @inline(__always)
-  public func storeRelaxed(_ value: UInt64) { pointer.pointee.store(value, ordering: .relaxed) }
+  public func storeRelaxed(_ value: UInt64) {
+    #if Simulation
+      shim_simulated_store(plain, value)
+    #else
+      pointer.pointee.store(value, ordering: .relaxed)
+    #endif
+  }
 
   /// See `AtomicWord`: a plain store on x86.
   @inlinable @inline(__always)
-  public func storeReleasing(_ value: UInt64) { pointer.pointee.store(value, ordering: .releasing) }
+  public func storeReleasing(_ value: UInt64) {
+    #if Simulation
+      shim_simulated_store(plain, value)
+    #else
+      pointer.pointee.store(value, ordering: .releasing)
+    #endif
+  }
 
   /// See `AtomicWord`: one `lock cmpxchg` on x86.
   @inlinable @inline(__always)
   public func compareExchange(expected: UInt64, desired: UInt64) -> (exchanged: Bool, original: UInt64) {
-    pointer.pointee.compareExchange(
+    #if Simulation
+      shim_simulated_step(pointer)
+    #endif
+    return pointer.pointee.compareExchange(
       expected: expected, desired: desired, ordering: .sequentiallyConsistent)
   }
 
   /// See `AtomicWord`: one `xchg` on x86.
   @inlinable @inline(__always)
   public func exchange(_ value: UInt64) -> UInt64 {
-    pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
+    #if Simulation
+      shim_simulated_step(pointer)
+    #endif
+    return pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
 
   /// See `AtomicWord`: an `mfence` or its like.
   @inlinable @inline(__always)
-  public func fence() { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+  public func fence() {
+    #if Simulation
+      shim_simulated_step(pointer)
+    #endif
+    atomicMemoryFence(ordering: .sequentiallyConsistent)
+  }
 
   /// Adds to a counter that only this process writes and others read: no bus lock needed.
   @inlinable @inline(__always)
@@ -105,25 +148,50 @@ public struct SharedFutexWord {
 
   /// No order with anything else.
   @inlinable @inline(__always)
-  public func loadRelaxed() -> UInt32 { pointer.pointee.load(ordering: .relaxed) }
+  public func loadRelaxed() -> UInt32 {
+    #if Simulation
+      return shim_simulated_load_half(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self))
+    #else
+      return pointer.pointee.load(ordering: .relaxed)
+    #endif
+  }
 
   /// No order with anything else.
   @inlinable @inline(__always)
-  public func storeRelaxed(_ value: UInt32) { pointer.pointee.store(value, ordering: .relaxed) }
+  public func storeRelaxed(_ value: UInt32) {
+    #if Simulation
+      shim_simulated_step(pointer)
+    #endif
+    pointer.pointee.store(value, ordering: .relaxed)
+  }
 
   /// Writes `value` and returns the old value, as one step.
   @inlinable @inline(__always)
   public func exchange(_ value: UInt32) -> UInt32 {
-    pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
+    #if Simulation
+      shim_simulated_step(pointer)
+    #endif
+    return pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
   }
 
   /// Sees everything that was written before the release that stored the value it returns.
   @inlinable @inline(__always)
-  public func loadAcquiring() -> UInt32 { pointer.pointee.load(ordering: .acquiring) }
+  public func loadAcquiring() -> UInt32 {
+    #if Simulation
+      return shim_simulated_load_half(UnsafeRawPointer(pointer).assumingMemoryBound(to: UInt32.self))
+    #else
+      return pointer.pointee.load(ordering: .acquiring)
+    #endif
+  }
 
   /// Writes `desired` if the word holds `expected`, as one step.
   public func compareExchange(expected: UInt32, desired: UInt32) -> Bool {
-    pointer.pointee.compareExchange(expected: expected, desired: desired, ordering: .sequentiallyConsistent).exchanged
+    #if Simulation
+      shim_simulated_step(pointer)
+    #endif
+    return pointer.pointee.compareExchange(
+      expected: expected, desired: desired, ordering: .sequentiallyConsistent
+    ).exchanged
   }
 
   /// Where it lies.

@@ -32,7 +32,7 @@ public struct Journal {
   public static let hostPlaces = Int(BATON_HOST_PLACES)
 
   private static var hostBytes: Int { hostPlaces * MemoryLayout<baton_host_record>.stride }
-  static var byteCount: Int { hostBytes + capacity * MemoryLayout<baton_accepted_request>.stride }
+  package static var byteCount: Int { hostBytes + capacity * MemoryLayout<baton_accepted_request>.stride }
 
   /// The record of the host in that place.
   public func host(_ place: Int) -> UnsafeMutablePointer<baton_host_record> {

@@ -105,6 +105,11 @@ extension Region {
         + controller.index * MemoryLayout<baton_controller_record>.stride)
   }
 
+  /// Where a controller's journal lies, in bytes from the region's start: for the simulation.
+  package func journalOffset(of controller: ControllerIdentity) -> UInt64 {
+    header.journals_offset + UInt64(controller.index * Journal.byteCount)
+  }
+
   /// A controller's in-flight journal.
   public func journal(of controller: ControllerIdentity) -> Journal {
     Journal(

@@ -202,4 +202,11 @@ const char *shim_commit(void);
 // errno is a macro over a function call in C; Swift's overlay of it is fine, but these shims return -errno instead
 // so that no library call can come between the failure and the reading of it.
 
+// A simulation only (trait `Simulation`): a step on a word in shared memory is about to be taken, and others may run
+// before it. Declared always, because Swift does not see what a C target is compiled with; defined in Tests/Simulation.
+uint64_t shim_simulated_load(const uint64_t *address);
+uint32_t shim_simulated_load_half(const uint32_t *address);
+void shim_simulated_store(uint64_t *address, uint64_t value);
+void shim_simulated_step(const void *address);
+
 #endif
