@@ -238,7 +238,24 @@ public struct RequestCopy {
 
   /// Whether the host's next request may come in this request's line again, once it has been answered.
   @inlinable @inline(__always)
-  public var mayStay: Bool { head & Self.stayBit != 0 }
+  public var mayStay: Bool { Self.mayStay(head) }
+
+  /// The same, of a `likeness`.
+  @inlinable @inline(__always)
+  public static func mayStay(_ likeness: UInt64) -> Bool { likeness & stayBit != 0 }
+
+  /// Operation, flags and unit: everything of the request's head but the next line.
+  @inlinable
+  public var likeness: UInt64 { @inline(__always) get { head & ~0xffff_0000 } }
+
+  /// The line where the host's next request will be, as in `next`, if this request is like another one; otherwise a
+  /// number that is greater than any line's. So one comparison checks the next line, operation, flags and unit.
+  @inlinable @inline(__always)
+  public func next(ifLike likeness: UInt64) -> UInt64 {
+    let difference = head ^ likeness
+    // The next line's 16 bits come lowest; a difference in any other bit lies above them.
+    return difference >> 16 | difference << 48
+  }
 
   /// The line where the host's next request will be, if not in this one; may lie outside of the channel.
   @inlinable @inline(__always)

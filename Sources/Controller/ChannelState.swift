@@ -113,5 +113,12 @@ struct ChannelState {
   }
 
   @inline(__always)
-  func line(_ slot: Int) -> RequestLine { RequestLine(lines + slot &* 64) }
+  func line(_ slot: Int) -> RequestLine { RequestLine(lines + slot &* RequestLine.stride) }
+
+  /// The number of a line of this channel.
+  @inline(__always)
+  func slot(of line: RequestLine) -> Int {
+    // Not negative: a shift, where a division of a signed number is four instructions.
+    Int(bitPattern: UInt(bitPattern: line.flag.address - lines) / UInt(RequestLine.stride))
+  }
 }

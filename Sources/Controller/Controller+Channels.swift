@@ -73,8 +73,8 @@ extension Controller {
   @inline(__always)
   private mutating func pollChannel(_ index: Int) -> Int {
     let channel = channels.address(index)
-    // Acquire: sync point "submit", the host's release of the flag.
     var slot = channel.pointee.staying
+    // Acquire: sync point "submit", the host's release of the flag.
     var flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
     if flag != channel.pointee.due {
       slot = channel.pointee.next
@@ -101,33 +101,60 @@ extension Controller {
     let begin = channel.pointee.due
     // The due number counts the taken requests: one variable less in a loop that has none to spare.
     let end = begin.advanced(by: takeable(channel))
-    let lineMask = channel.pointee.lineMask
+    if begin == end { return 0 }
+    // Constants of the loops below: a compiler cannot know that no store changes them where they lie.
+    let (lines, arenaSize) = (channel.pointee.lines, channel.pointee.arenaSize)
+    let lineMask = UInt64(truncatingIfNeeded: channel.pointee.lineMask)
     var slot = first
     var staying = first
     var due = begin
     var slowly = 0
-    if due == end { return 0 }
     var line = channel.pointee.line(slot)
-    // Two loops, each turn of which takes the submitted request in `slot`. The inner loop calls nothing, so that its
-    // variables stay in registers.
+    // Each turn of the outer loop begins with a submitted request in `slot`, and each of the inner loop serves one. The
+    // inner loop calls nothing, so that its variables stay in registers.
     batch: repeat {
-      // A request that is over at once leaves the entry free again: all requests of the inner loop use the same one.
-      requests.nameCandidate(channel: index)
-      repeat {
-        let copy = line.copy()
-        let next = Int(copy.next)
-        if next > lineMask || next == slot { break }
-        if !isPlain { reach(.requestTaken) }
-        if !serveAtOnce(copy, line, channel, slot: slot, due, isPlain: isPlain) { break }
-        due = due.following
-        staying = copy.mayStay ? slot : next
-        slot = next
-        // Acquire: sync point "submit", as above.
-        if due == end { break batch }
-        line = channel.pointee.line(slot)
-        if line.flag.loadAcquiring() != due.rawValue { break batch }
-      } while true
-      guard !isHeldBack(index), let next = takeSlowly(index, slot: slot, sequence: due.sequence) else { break }
+      if let run = beginRun(with: line.copy(), isPlain: isPlain) {
+        // Never 0 after a request: it counts at most `channelBatchMax` lengths.
+        var bytes: UInt64 = 0
+        var following = line
+        var isOver = false
+        repeat {
+          let copy = line.copy()
+          let next = copy.next(ifLike: run.likeness)
+          guard next <= lineMask else { break }
+          following = RequestLine(lines + Int(truncatingIfNeeded: next) &* RequestLine.stride)
+          guard run.admits(copy, arenaSize: arenaSize) else { break }
+          if !isPlain {
+            reach(.requestTaken)
+            reach(.responseBefore)
+          }
+          line.answer(due.answered(.success), value: copy.length, service: run.service)
+          if !isPlain { reach(.responseAfter) }
+          bytes &+= copy.length
+          due = due.following
+          isOver = due == end
+          if isOver { break }
+          // Acquire: sync point "submit", as above.
+          isOver = following.flag.loadAcquiring() != due.rawValue
+          if isOver { break }
+          line = following
+        } while true
+        if bytes != 0 {
+          run.bytesMoved.addAsOnlyWriter(bytes)
+          slot = channel.pointee.slot(of: isOver ? following : line)
+          staying = slot
+          if !isOver { continue }
+          if run.mayStay { staying = channel.pointee.slot(of: line) }
+          // Each request that names its own line as the next one's ends its run, because that line has been answered.
+          if following.flag.address == line.flag.address {
+            expel(place: index >> 1, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
+          }
+          break
+        }
+      }
+      if isHeldBack(index) { break }
+      if !isPlain { reach(.requestTaken) }
+      guard let next = takeSlowly(index, slot: slot, sequence: due.sequence) else { break }
       slowly &+= 1
       due = due.following
       staying = next.mayStay ? slot : next.line
@@ -146,7 +173,7 @@ extension Controller {
         count(.requests, atOnce)
         count(.direct, atOnce)
         count(.answered, atOnce)
-        answered.add(index, channel)
+        noteAnswers(index, channel)
       }
     }
     return taken
@@ -215,46 +242,46 @@ extension Controller {
     return max(min(free - requestsReserved, requestsMax / 2 / hostsMax - outstanding, channelBatchMax), 0)
   }
 
-  /// Serves a request that is over as soon as it has begun: it moves blocks of a null unit that this controller owns,
-  /// and nothing is before it or in its way. All conditions for that are checked together here. Any other request takes
-  /// the way through `receive`, which checks the same conditions and has an answer to each.
+  /// Begins a run of requests that are over as soon as they have begun: they move blocks of a null unit that this
+  /// controller owns, and nothing is before them or in their way. Here the conditions are checked that hold for the
+  /// whole run, because the loop of a run calls nothing that could change them:
   ///
-  /// The journal's candidate names the channel already (`nameCandidate`).
+  /// - which operation and unit they have: the run ends at the first request that is not like this one;
+  /// - that this controller is the owner: only the owner grants, and this one is in the loop of a run;
+  /// - that the function admits requests, which is this controller's own matter;
+  /// - that this life is a member. A controller that stands still after this check, whether for one request or for
+  ///   many, goes on only to its end: the peer serves in its place when it has seen this one's exit.
   ///
-  /// - Returns: false when a condition does not hold: nothing has been done.
+  /// Any other request takes the way through `receive`, which checks the same conditions and has an answer to each.
+  ///
+  /// These requests are not entered in the journal. A journal says what a dead controller may have done without having
+  /// said so, and a null unit does nothing: neither the unit nor the host's memory differs before and after. So a
+  /// request whose line still says "submitted" when its controller has died is as good as one that was never taken, and
+  /// the survivor takes it as that, in its order among the host's others. It is answered once, because the answer is
+  /// one release of its flag. It collides with nothing, so a survivor that does not know of it yet, because its host
+  /// comes later, undoes nothing.
+  ///
+  /// For memory units, and for files on tmpfs, that is not so, although their requests may be over within the turn
+  /// too. Take a write that was executed, and whose controller died before the answer. Some host reads the new data
+  /// through the survivor and then overwrites it; the writer's own host comes to the survivor after that. Without an
+  /// entry that holds the others off, the survivor would execute the older write again, and undo an answered one. It
+  /// would do so even if all hosts were attached already, because it finds the position of one channel after another. A
+  /// discard or write zeroes is a write in this, and the state of a unit that was set meanwhile must not refuse what
+  /// may have been executed. `AtOnceTests.memoryNeedsTheJournal` shows it.
+  ///
+  /// - Returns: nil when a condition does not hold: nothing has been done.
   @inline(__always)
-  private mutating func serveAtOnce(
-    _ copy: RequestCopy, _ line: RequestLine, _ channel: UnsafeMutablePointer<ChannelState>, slot: Int,
-    _ due: RequestFlag, isPlain: Bool
-  ) -> Bool {
+  private func beginRun(with first: RequestCopy, isPlain: Bool) -> RunAtOnce? {
     // Read and write are 1 and 2.
-    guard copy.operation &- Operation.read.rawValue <= 1, copy.unit < unitCount else { return false }
-    let unit = units.address(Int(copy.unit))
-    guard
-      unit.pointee.admitsAtOnce(
-        offset: copy.offset, length: copy.length, buffer: copy.buffer, arenaSize: channel.pointee.arenaSize)
-    else { return false }
+    guard first.operation &- Operation.read.rawValue <= 1, first.unit < unitCount else { return nil }
+    let unit = units.address(Int(first.unit))
     let word = arbiter.look(unit.pointee.ownership)
-    // Relaxed: the same as in `serve`.
     guard word.rawValue & 3 == ownedByMe, unit.pointee.function.pointee.admits,
-      UnitStateWord(rawValue: unit.pointee.state.loadRelaxed()).stateBits == UnitState.online.rawValue,
       isPlain ? memberHalf.loadRelaxed() == memberHalfDue : isStillMember && stop == .running
-    else { return false }
-    let entry = requests.fillCandidate(copy, slot: slot, sequence: due.sequence, hasExtent: true)
-    if !isPlain { reach(.journalBefore) }
-    if isPlain || interventions.keepsJournal {
-      entry.inFlight.storeReleasing(1)
-    }
-    if !isPlain { reach(.journalAfter) }
-    // Two counters, one after the other, for two operations, one after the other.
-    SharedWord(bytesMoved + Int(copy.operation) &* 8).addAsOnlyWriter(copy.length)
-    if !isPlain { reach(.responseBefore) }
-    line.answer(
-      due.answered(.success), value: copy.length,
-      service: Service(rawValue: word.rawValue & ~0xffff | UInt64(identity.rawValue)))
-    if !isPlain { reach(.responseAfter) }
-    leaveJournal(entry)
-    if !isPlain { reach(.journalCleared) }
-    return true
+    else { return nil }
+    return RunAtOnce(
+      like: first, unit, service: Service(rawValue: word.rawValue & ~0xffff | UInt64(identity.rawValue)),
+      // Two counters, one after the other, for two operations, one after the other.
+      bytesMoved: SharedWord(bytesMoved + Int(first.operation) &* 8))
   }
 }

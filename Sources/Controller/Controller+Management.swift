@@ -53,7 +53,7 @@ extension Controller {
       let each = MemoryLayout<baton_unit_description>.stride
       let count = min(region.unitCount - unit, Int(request.pointee.length) / each)
       for index in 0..<count {
-        let geometry = units[unit + index].geometry
+        let geometry = geometries[unit + index]
         var description = baton_unit_description()
         description.unit = UInt64(unit + index)
         description.size = geometry.size

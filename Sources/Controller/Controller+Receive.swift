@@ -53,7 +53,7 @@ extension Controller {
     let unit = units.address(Int(copy.unit))
     if copy.length == 0 { return .zeroLength }
     if copy.length > (operation.usesBuffer ? Request.transferMax : Request.extentMax) { return .tooLong }
-    let size = unit.pointee.geometry.size
+    let size = unit.pointee.size
     if copy.offset > size || copy.length > size &- copy.offset { return .outOfRange }
     if operation.usesBuffer {
       if copy.buffer > arenaSize || copy.length > arenaSize &- copy.buffer { return .badBuffer }

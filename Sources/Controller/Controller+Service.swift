@@ -271,6 +271,15 @@ extension Controller {
     answered.add(channel, state)
   }
 
+  /// The controller has answered requests of this channel: it may have to wake the host at the end of the turn. A host
+  /// that is awake is not noted: it looks again before it sleeps.
+  @inline(__always)
+  mutating func noteAnswers(_ channel: Int, _ state: UnsafeMutablePointer<ChannelState>) {
+    // Sync point "sleep": the answers are published before the check whether the host sleeps.
+    AsymmetricFence.light(supported: usesMembarrier)
+    if !state.pointee.hostParked.isAwake { answered.add(channel, state) }
+  }
+
   /// Forgets a request whose host is gone, and that was not executed: if the host comes back, the controller takes it
   /// again.
   mutating func drop(_ index: Int32) {

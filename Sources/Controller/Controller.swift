@@ -33,7 +33,7 @@ public struct Controller: ~Copyable {
   var memberHalfDue: UInt32
   /// The low bits of an ownership word that says that this controller is the owner.
   let ownedByMe: UInt64
-  /// Where `Counter.bytesRead` would lie if operations were counted from 0, for `serveAtOnce`.
+  /// Where `Counter.bytesRead` would lie if operations were counted from 0, for `beginRun`.
   let bytesMoved: UnsafeMutableRawPointer
   let record: ControllerRecord
   let counters: Counters
@@ -48,6 +48,8 @@ public struct Controller: ~Copyable {
   var requests: AcceptedRequests
   let functions: Table<FunctionState>
   let units: Table<UnitPath>
+  /// The units' geometries as they were found.
+  let geometries: Table<UnitGeometry>
   let unitCount: UInt32
 
   /// Functions to attend to in each turn: this controller or the peer requests them, or they have work waiting.
@@ -190,6 +192,7 @@ public struct Controller: ~Copyable {
     self.units = Table(count: units.count) { unit in
       UnitPath(unit, of: region, units[unit].geometry, isImmediate: storage.doesNothing(unit: unit), functions)
     }
+    geometries = Table(count: units.count) { units[$0].geometry }
     unitCount = UInt32(units.count)
     attention = AttentionList(functions: region.functionCount)
     let places = Journal.hostPlaces

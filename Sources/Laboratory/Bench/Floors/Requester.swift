@@ -76,20 +76,22 @@ extension Requester where Self: ~Copyable {
   }
 }
 
-/// A host that asks one controller for the same null read again and again.
+/// A host that asks one controller for the same read again and again.
 struct NullReader: ~Copyable, Requester {
   private var host: Host
   private let controller: ControllerIdentity
+  private let asked: Request
 
-  init(_ host: consuming Host, of controller: ControllerIdentity) {
+  init(_ host: consuming Host, of controller: ControllerIdentity, length: UInt64 = request.length) {
     self.host = host
     self.controller = controller
+    asked = Request(.read, unit: 0, offset: 0, length: length)
   }
 
   static let request = Request(.read, unit: 0, offset: 0, length: 4096)
 
   @inline(__always)
-  mutating func submit(_ cookie: UInt64) -> Bool { host.submit(Self.request, to: controller, cookie: cookie) }
+  mutating func submit(_ cookie: UInt64) -> Bool { host.submit(asked, to: controller, cookie: cookie) }
 
   @inline(__always)
   mutating func next() throws(BatonError) -> UInt64? {
