@@ -144,6 +144,16 @@ public struct RequestLine {
   @inlinable @inline(__always)
   public var flag: SharedWord { SharedWord(base) }
 
+  /// Asks for this line for writing, before a look at it: a controller answers in the line that it has read. See
+  /// `SharedWord.prefetchForWriting`.
+  @inlinable @inline(__always)
+  public func prefetch() { flag.prefetchForWriting() }
+
+  /// The same for the line that lies so many after this one, which as a rule is that of the request so many after this
+  /// one. Behind the last line it is something else, which then moves in vain.
+  @inlinable @inline(__always)
+  public func prefetch(linesAhead: Int) { SharedWord(base + linesAhead &* Self.stride).prefetchForWriting() }
+
   @inlinable @inline(__always)
   var fields: UnsafeMutablePointer<baton_request_line> { base.assumingMemoryBound(to: baton_request_line.self) }
 

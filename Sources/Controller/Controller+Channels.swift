@@ -74,6 +74,7 @@ extension Controller {
   private mutating func pollChannel(_ index: Int) -> Int {
     let channel = channels.address(index)
     var slot = channel.pointee.staying
+    channel.pointee.line(slot).prefetch()
     // Acquire: sync point "submit", the host's release of the flag.
     var flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
     if flag != channel.pointee.due {
@@ -82,6 +83,7 @@ extension Controller {
         if flag.isSubmitted { noticeOffence() }
         return 0
       }
+      channel.pointee.line(slot).prefetch()
       flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
       if flag != channel.pointee.due {
         if flag.isSubmitted { noticeOffence() }
@@ -123,6 +125,9 @@ extension Controller {
           let next = copy.next(ifLike: run.likeness)
           guard next <= lineMask else { break }
           following = RequestLine(lines + Int(truncatingIfNeeded: next) &* RequestLine.stride)
+          // The next two are on their way while this one is served.
+          following.prefetch()
+          following.prefetch(linesAhead: 1)
           guard run.admits(copy, arenaSize: arenaSize) else { break }
           if !isPlain {
             reach(.requestTaken)
@@ -220,6 +225,7 @@ extension Controller {
       expel(place: index >> 1, for: .wrongNext(next, outstanding: channel.pointee.outstanding))
       return nil
     }
+    channel.pointee.line(next).prefetch()
     channel.pointee.outstanding += 1
     count(.requests)
     receive(copy, channel: index, slot: slot, sequence: sequence)

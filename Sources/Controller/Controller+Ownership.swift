@@ -62,7 +62,11 @@ extension Controller {
     while count < Self.hintBatchMax, let function = link.next() {
       count += 1
       // The other controller wrote what is in the ring: the same check on this side of the boundary.
-      if function.index >= 0, function.index < region.functionCount { wantAttention(function) }
+      if function.index >= 0, function.index < region.functionCount {
+        // What the peer has asked for is about to be granted.
+        region.ownership.word(function.index).prefetchForWriting()
+        wantAttention(function)
+      }
     }
     return count
   }

@@ -25,6 +25,14 @@ public protocol AtomicWord {
   func exchange(_ value: UInt64) -> UInt64
   /// Everything that this thread wrote before, here or elsewhere, is visible before anything that it reads after.
   func fence()
+  /// Says that a store to this word will soon follow: no order with anything else, and no effect on any value.
+  func prefetchForWriting()
+}
+
+extension AtomicWord {
+  /// Nothing, for words that lie in no memory that others share.
+  @inlinable @inline(__always)
+  public func prefetchForWriting() {}
 }
 
 /// A word in shared memory. A pointer and nothing more: copying it copies the address.
@@ -117,6 +125,15 @@ public struct SharedWord: AtomicWord {
     #endif
     atomicMemoryFence(ordering: .sequentiallyConsistent)
   }
+
+  /// Asks for the word's line for writing. Does not wait.
+  ///
+  /// A load of a line that another core has written brings a shared copy, and the store that follows must then ask for
+  /// the line a second time, so that it moves twice. Called before the load, this brings the line for both at once. For
+  /// looks that a store follows, or that find a line that its writer is done with: otherwise it takes the line from a
+  /// writer that needs it. What it gains depends on the processor (docs/performance.md).
+  @inlinable @inline(__always)
+  public func prefetchForWriting() { shim_prefetch_for_writing(pointer) }
 
   /// Adds to a counter that only this process writes and others read: no bus lock needed.
   @inlinable @inline(__always)

@@ -42,6 +42,7 @@ public struct HintRing<Memory: AtomicMemory> {
   @inlinable @inline(__always)
   public mutating func send(_ message: UInt64) -> Bool {
     precondition(message != 0, "zero means an empty slot")
+    slot.prefetchForWriting()
     // Acquire: the reader's clearing of the slot came before; sync point "slot", the reader's release below.
     if slot.loadAcquiring() != 0 { return false }
     slot.storeReleasing(message)
@@ -62,7 +63,11 @@ public struct HintRing<Memory: AtomicMemory> {
 
   /// The reader: whether there is a hint.
   @inlinable @inline(__always)
-  public var hasMessage: Bool { slot.loadAcquiring() != 0 }
+  public var hasMessage: Bool {
+    // The slot is cleared as soon as something is in it.
+    slot.prefetchForWriting()
+    return slot.loadAcquiring() != 0
+  }
 
   @inlinable @inline(__always)
   mutating func move(to position: Int) {

@@ -23,6 +23,17 @@ static inline void shim_spin_hint(void) {
 #endif
 }
 
+// Asks for the line at an address for writing, ahead of a look that a store will follow. It never faults, whatever the
+// address. __builtin_prefetch(..., 1) is a prefetch for reading where the compiler may not assume PREFETCHW; processors
+// without it take it for a no-op, or as PREFETCH (Intel SDM, AMD APM vol. 3).
+static inline void shim_prefetch_for_writing(const void *address) {
+#if defined(__x86_64__)
+  __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
+#else
+  __builtin_prefetch(address, 1, 3);
+#endif
+}
+
 // futex(2) has no C library wrapper, and syscall(2) is variadic. Results: 0 or -errno; woken count for wake.
 // The word lies in memory shared between processes, so neither uses FUTEX_PRIVATE_FLAG.
 int shim_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_nanoseconds);

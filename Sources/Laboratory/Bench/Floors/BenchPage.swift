@@ -7,8 +7,12 @@ import Glibc
 enum BenchPhase: UInt64 {
   /// Nothing: the worker sleeps until the next phase.
   case idle
-  /// Blind compare-and-swap on one word, back and forth: the floor of any ownership protocol.
+  /// Blind compare-and-swap on one word, back and forth. No controller may do that: it looks, decides, and swaps then.
   case compareAndSwap
+  /// Look until it is one's turn, then compare-and-swap: the floor of any ownership protocol.
+  case lookThenSwap
+  /// The same with a prefetch for writing before each look.
+  case lookForWritingThenSwap
   /// Load until it is one's turn, then store, on one word: the floor of any request and response.
   case loadStore
   /// The same with a PAUSE between two looks.

@@ -18,6 +18,20 @@ extension BenchPage {
       for _ in 0..<turns {
         while !ball.compareExchange(expected: mine, desired: theirs).exchanged { try patience.missed() }
       }
+    case .lookThenSwap:
+      for _ in 0..<turns {
+        while ball.loadAcquiring() != mine || !ball.compareExchange(expected: mine, desired: theirs).exchanged {
+          try patience.missed()
+        }
+      }
+    case .lookForWritingThenSwap:
+      for _ in 0..<turns {
+        ball.prefetchForWriting()
+        while ball.loadAcquiring() != mine || !ball.compareExchange(expected: mine, desired: theirs).exchanged {
+          try patience.missed()
+          ball.prefetchForWriting()
+        }
+      }
     case .loadStore:
       for _ in 0..<turns {
         while ball.loadAcquiring() != mine { try patience.missed() }
@@ -71,12 +85,14 @@ extension BenchPage {
     var looks: UInt32 = 0
     while true {
       let line = BareLine(ring, sequence, lines: lines)
+      line.flag.prefetchForWriting()
       if line.flag.loadAcquiring() != BareLine.submitted(sequence) {
         looks &+= 1
         if looks % Self.looksPerPhase == 0, self.phase.loadRelaxed() != phase { return }
         try patience.missed()
         continue
       }
+      for ahead in UInt64(1)...2 { BareLine(ring, sequence &+ ahead, lines: lines).flag.prefetchForWriting() }
       let words = line.words
       // All of the request is read, as a controller has to.
       words[5] = words[0] &+ words[1] &+ words[2] &+ words[3]

@@ -143,6 +143,7 @@ struct BareRing: ~Copyable, Requester {
   mutating func next() -> UInt64? {
     let line = BareLine(ring, completed, lines: lines)
     if line.flag.loadAcquiring() != BareLine.answered(completed) { return nil }
+    if submitted &- completed > 2 { BareLine(ring, completed &+ 2, lines: lines).flag.prefetchForWriting() }
     sum &+= line.words[5] &+ line.words[6]
     completed &+= 1
     return line.words[4]
