@@ -20,10 +20,9 @@ enum BlockDeviceBackend: BackendKind {
     // A device that cannot zero a range has the kernel write zeroes instead; and one that cannot make a hole has lost
     // what the page cache held of it, and was not written yet, when it says so (blkdev_fallocate, block/fops.c). Where
     // nothing need be fast that costs nothing: the stretch is zeroed another way.
-    let refusesZeroRange = shim_is_tmpfs(device.number) == 1
     return Backend(
       unit, work: .ring, isStorage: true, descriptor: device.release(), deviceHold: hold.release(),
-      mayZeroQuickly: false, refusesZeroRange: refusesZeroRange)
+      mayZeroQuickly: false)
   }
 
   @inline(__always)

@@ -12,18 +12,16 @@ public struct Table<Element>: ~Copyable {
   /// So many entries of that value.
   @inlinable
   public init(repeating value: Element, count: Int) {
-    precondition(count >= 0, "a table of less than nothing")
     self.count = count
-    base = .allocate(capacity: max(count, 1))
+    base = Self.allocate(count)
     base.initialize(repeating: value, count: count)
   }
 
   /// So many entries, each made from its index.
   @inlinable
   public init(count: Int, _ element: (Int) -> Element) {
-    precondition(count >= 0, "a table of less than nothing")
     self.count = count
-    base = .allocate(capacity: max(count, 1))
+    base = Self.allocate(count)
     for index in 0..<count { (base + index).initialize(to: element(index)) }
   }
 
@@ -31,6 +29,15 @@ public struct Table<Element>: ~Copyable {
   deinit {
     base.deinitialize(count: count)
     base.deallocate()
+  }
+
+  /// Memory that begins with a cache line: an entry of one line's size touches one line, and not two.
+  @usableFromInline
+  static func allocate(_ count: Int) -> UnsafeMutablePointer<Element> {
+    precondition(count >= 0, "a table of less than nothing")
+    return UnsafeMutableRawPointer.allocate(
+      byteCount: max(count, 1) * MemoryLayout<Element>.stride, alignment: max(MemoryLayout<Element>.alignment, 64)
+    ).bindMemory(to: Element.self, capacity: max(count, 1))
   }
 
   /// The entry with that index, where it lies.
