@@ -110,7 +110,7 @@ public struct Host: ~Copyable {
   /// the next `next` that finds nothing, or to `wait`.
   ///
   /// - Returns: false if there is no room, or no controller: poll and try again.
-  @discardableResult @inlinable
+  @discardableResult @inlinable @inline(__always)
   public mutating func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool
   {
     let isForB = controller == nil ? prefersB : controller == .b
@@ -122,6 +122,26 @@ public struct Host: ~Copyable {
     AsymmetricFence.light(supported: true)
     if !queue.pointee.controllerMayPark.isAwake { ring(isForB ? .b : .a) }
     return true
+  }
+
+  /// Submits up to `count` requests to that controller, and to no other. `request` makes each from its number, from 0
+  /// on; it is called for those that find room, in their order.
+  ///
+  /// Cost: one line moved for each, half of the instructions of as many single submissions, at most one system call.
+  ///
+  /// - Returns: how many found room. 0 also if that controller is not attached: `submit(_:to:cookie:)` submits to its
+  ///   peer then.
+  @discardableResult @inlinable @inline(__always)
+  public mutating func submit(
+    _ count: Int, to controller: ControllerIdentity, _ request: (Int) -> (request: Request, cookie: UInt64)
+  ) -> Int {
+    let queue = controller == .b ? queueB : queueA
+    let submitted = queue.pointee.submit(count, request)
+    if submitted == 0 { return 0 }
+    // Sync point "sleep": the requests are published before the look whether the controller sleeps.
+    AsymmetricFence.light(supported: true)
+    if !queue.pointee.controllerMayPark.isAwake { ring(controller) }
+    return submitted
   }
 
   /// A request has been submitted to a controller that may sleep. A lone one wakes it at once. One of several waits for
@@ -165,6 +185,32 @@ public struct Host: ~Copyable {
     if looksLeft == 0, let completion = lookAround() { return completion }
     if let completion = turn.pointee.nextInTurn() { return completion }
     return nextOutOfTurn()
+  }
+
+  /// Hands the answers that have come to `body`, as `next` would one after the other, but at most `most` of them, and
+  /// only as many as are seen at once. Never blocks. If `body` throws, the answer that it was given is taken.
+  ///
+  /// - Returns: how many there were; 0: none is seen at present.
+  @inlinable @inline(__always)
+  public mutating func takeAnswers(most: Int = 64, _ body: (Completion) throws -> Void) rethrows -> Int {
+    precondition(most > 0, "at least one answer is asked for")
+    looksLeft &-= 1
+    if looksLeft == 0, let completion = lookAround() {
+      try body(completion)
+      return 1
+    }
+    var taken = 0
+    while true {
+      taken &+= try turn.pointee.takeInTurn(most: most &- taken, body)
+      if taken > 0 { break }
+      guard let completion = nextOutOfTurn() else { return 0 }
+      // Those that follow it are in their turn again.
+      taken = 1
+      try body(completion)
+    }
+    // As many polls nearer to the next look around as `next` would have made.
+    looksLeft = looksLeft > UInt32(truncatingIfNeeded: taken) ? looksLeft &- UInt32(truncatingIfNeeded: taken) : 1
+    return taken
   }
 
   /// An answer on the other channel, to another request than a channel's oldest, or one that is no success.

@@ -117,6 +117,67 @@ struct RequestQueue {
     return true
   }
 
+  /// Puts up to so many requests into lines, one after the other, with one look at everything that does not change
+  /// meanwhile.
+  ///
+  /// - Returns: how many found room.
+  @inlinable @inline(__always)
+  mutating func submit(_ count: Int, _ make: (Int) -> (request: Request, cookie: UInt64)) -> Int {
+    let (lines, order, slots, mask) = (lines, order, slots, mask)
+    var tail = tail
+    let outstanding = tail &- head
+    let most = min(count, room > outstanding ? Int(truncatingIfNeeded: room &- outstanding) : 0)
+    if most < 1 { return 0 }
+    if most == 1 {
+      let (request, cookie) = make(0)
+      return submit(request, cookie: cookie) ? 1 : 0
+    }
+    var slot = Int(order[Int(truncatingIfNeeded: tail & mask)])
+    for index in 0..<most {
+      let (request, cookie) = make(index)
+      tail &+= 1
+      let submission = RequestFlag.submitted(tail)
+      let next = Int(order[Int(truncatingIfNeeded: tail & mask)])
+      slots[slot] = Slot(due: submission.answered(.success), cookie: cookie)
+      RequestLine(lines + slot &* RequestLine.stride).submit(request, submission, next: next)
+      slot = next
+    }
+    self.tail = tail
+    mayStay = false
+    assert(tail &- head <= mask, "one line is always promised")
+    return most
+  }
+
+  /// Takes the oldest outstanding requests as long as they have ended well, at most so many.
+  ///
+  /// - Returns: how many.
+  @inlinable @inline(__always)
+  mutating func takeInTurn(most: Int, _ body: (Completion) throws -> Void) rethrows -> Int {
+    // Alone in its line, which may be used again: as a batch it has nothing to gain.
+    if mayStay {
+      guard let completion = nextInTurn() else { return 0 }
+      try body(completion)
+      return 1
+    }
+    let (lines, order, slots, mask, tail) = (lines, order, slots, mask, tail)
+    let first = head
+    let end = first &+ min(tail &- first, UInt64(most))
+    var head = first
+    // Also when the caller throws: what it was given is taken.
+    defer { self.head = head }
+    while head != end {
+      let slot = Int(order[Int(truncatingIfNeeded: head & mask)])
+      let line = RequestLine(lines + slot &* RequestLine.stride)
+      // Acquire: sync point "answer", the controller's release of the flag.
+      if line.flag.loadAcquiring() != slots[slot].due.rawValue { break }
+      if tail &- head > Self.linesAhead { line.prefetch(linesAhead: Self.linesAhead) }
+      let (value, service) = line.response
+      head &+= 1
+      try body(Completion(cookie: slots[slot].cookie, status: .success, value: value, service: service))
+    }
+    return Int(truncatingIfNeeded: head &- first)
+  }
+
   /// The oldest outstanding request, if it has ended well.
   @inlinable @inline(__always)
   mutating func nextInTurn() -> Completion? {

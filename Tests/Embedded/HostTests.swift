@@ -44,6 +44,79 @@ struct HostTests {
     #expect(laboratory.count(.answered, of: .a) + laboratory.count(.answered, of: .b) == count)
   }
 
+  @Test(
+    "Batches, and single requests between them: each answered once, and no more than there is room for",
+    arguments: [2, 4, 8, 64])
+  func batches(lines: Int) throws {
+    var options = HostOptions()
+    options.linesPerChannel = lines
+    let laboratory = try Laboratory(units: ["null:1M", "fault:delay=50us:mem:1M", "mem:1M"], hosts: options)
+    let host = laboratory.host
+    var random = SeededRandom(seed: UInt64(lines) + 100)
+    var submitted: UInt64 = 0
+    var waiting: [UInt64: Status] = [:]
+    while submitted < 4000 || !waiting.isEmpty {
+      let controller: ControllerIdentity = Int.random(in: 0..<8, using: &random) == 0 ? .b : .a
+      let room = host.room(to: controller)
+      let count = submitted < 4000 ? Int.random(in: 0...2 * lines, using: &random) : 0
+      var made: [(request: Request, cookie: UInt64)] = []
+      for cookie in submitted..<submitted + UInt64(count) {
+        // Some are refused, and a few are slow.
+        let offset: UInt64 = Int.random(in: 0..<16, using: &random) == 0 ? 1 << 20 : 0
+        let unit = UInt32(Int.random(in: 0..<32, using: &random) == 0 ? 1 : Int.random(in: 0...1, using: &random) * 2)
+        made.append((Request(.read, unit: unit, offset: offset, length: 512), cookie))
+      }
+      var taken = 0
+      if Bool.random(using: &random) {
+        taken = host.submit(count, to: controller) { made[$0] }
+      } else {
+        while taken < count, host.submit(made[taken].request, to: controller, cookie: made[taken].cookie) { taken += 1 }
+      }
+      #expect(taken == min(count, room))
+      for (request, cookie) in made[0..<taken] { waiting[cookie] = request.offset == 0 ? .success : .outOfRange }
+      submitted += UInt64(taken)
+      if Bool.random(using: &random) { laboratory.poll() }
+      func complete(_ completion: Completion) {
+        let expected = waiting.removeValue(forKey: completion.cookie)
+        #expect(expected == completion.status, "answered once and not twice: \(completion.cookie)")
+      }
+      if Bool.random(using: &random) {
+        let most = Int.random(in: 1...64, using: &random)
+        var seen = 0
+        let count = host.takeAnswers(most: most) {
+          seen += 1
+          complete($0)
+        }
+        #expect(count == seen && count <= most)
+      } else if let completion = host.next() {
+        complete(completion)
+      }
+      #expect(host.outstanding == waiting.count)
+    }
+    #expect(host.strayAnswers == 0)
+    #expect(laboratory.count(.hostsRefused, of: .a) == 0 && laboratory.count(.hostsRefused, of: .b) == 0)
+  }
+
+  private struct Enough: Error {}
+
+  @Test("A caller that throws has taken the answer that it was given, and no other")
+  func throwingCaller() throws {
+    let laboratory = try Laboratory(units: ["null:1M"])
+    let host = laboratory.host
+    #expect(host.submit(10, to: .a) { (Request(.read, length: 512), UInt64($0)) } == 10)
+    laboratory.poll()
+    var seen: [UInt64] = []
+    #expect(throws: Enough.self) {
+      try host.takeAnswers {
+        seen.append($0.cookie)
+        if $0.cookie == 3 { throw Enough() }
+      }
+    }
+    #expect(seen == [0, 1, 2, 3] && host.outstanding == 6)
+    while host.outstanding > 0 { host.takeAnswers { seen.append($0.cookie) } }
+    #expect(seen == Array(0..<10))
+  }
+
   @Test("A host whose answers come from one controller without end still gets the other's")
   func fairPolling() throws {
     let laboratory = try Laboratory(units: ["null:1M", "null:1M"])

@@ -221,6 +221,17 @@ final class TestHost {
     host.submit(request, to: controller, cookie: cookie)
   }
 
+  func submit(
+    _ count: Int, to controller: ControllerIdentity, _ request: (Int) -> (request: Request, cookie: UInt64)
+  ) -> Int {
+    host.submit(count, to: controller, request)
+  }
+
+  @discardableResult
+  func takeAnswers(most: Int = 64, _ body: (Completion) throws -> Void) rethrows -> Int {
+    try host.takeAnswers(most: most, body)
+  }
+
   func fill(_ range: Range<Int>, with byte: UInt8) {
     UnsafeMutableRawBufferPointer(rebasing: arena[range]).initializeMemory(as: UInt8.self, repeating: byte)
   }
