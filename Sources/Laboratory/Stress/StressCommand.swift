@@ -53,6 +53,13 @@ struct StressCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Write the controllers' logs and the faults to this file.", valueName: "file"))
   var log: String?
   @Option(help: .hidden) var logLevel = "info"
+  @Option(
+    help: ArgumentHelp(
+      "Run for hours (--runtime, default 8h), a line a minute; keep log and page in this folder, and go on from there.",
+      valueName: "folder"))
+  var soak: String?
+  @Option(help: .hidden, transform: RunTime.seconds(parsing:)) var soakSegment = 60.0
+  @OptionGroup var parent: ParentOptions
 
   func validate() throws {
     if let runtime, !(runtime > 0 && runtime < 1e6) { throw ValidationError("--runtime takes a time, more than 0") }
@@ -60,6 +67,12 @@ struct StressCommand: ParsableCommand {
     guard (1...1000).contains(iodepth) else { throw ValidationError("--iodepth takes 1 to 1000") }
     guard bs.bytes >= 512, bs.bytes % 512 == 0, bs.bytes <= 65536 else {
       throw ValidationError("--bs takes a multiple of 512, up to 64k")
+    }
+    if soak != nil {
+      guard count == nil, schedule == nil, defect == nil, json == nil, log == nil else {
+        throw ValidationError("--soak runs for a time: leave out --count, --schedule, --defect, --json and --log")
+      }
+      guard soakSegment > 0 else { throw ValidationError("--soak-segment takes a time, more than 0") }
     }
     if schedule != nil, kill || freeze || both {
       throw ValidationError("--schedule says what is done: leave --kill, --freeze and --both out")
@@ -80,7 +93,12 @@ struct StressCommand: ParsableCommand {
   }
 
   func run() throws {
+    try parent.follow()
     let interruption = try Interruption()
+    if let soak {
+      let run = Soak(folder: soak, seconds: runtime ?? 8 * 3600, segmentSeconds: soakSegment, isQuiet: false)
+      return try run.run(seed: seed, options: soakOptions, interruption)
+    }
     if let json { try OutputFile.check(json) }
     let recorded = try schedule.map { try FaultRecord.read($0) }
     var scratch = try ScratchDirectory(in: directory, name: "stress")
@@ -151,6 +169,19 @@ struct StressCommand: ParsableCommand {
 
   /// Short, so that there are many faults per second.
   private static let deadlineNanoseconds: UInt64 = 50_000_000
+
+  /// The words for each segment of a soak, but its seed, time and folder.
+  private var soakOptions: [String] {
+    var words = ["--hosts", "\(hosts)", "--iodepth", "\(iodepth)", "--bs", "\(bs.bytes)"]
+    if kill { words.append("--kill") }
+    if freeze { words.append("--freeze") }
+    if both { words.append("--both") }
+    if let deadline { words += ["--deadline", "\(deadline.nanoseconds)ns"] }
+    if buffered { words.append("--buffered") }
+    if faults { words.append("--faults") }
+    if lateIo { words.append("--late-io") }
+    return words
+  }
 
   /// The words that make a run like this one.
   private func words(_ plan: StressPlan) -> [String] {
