@@ -776,5 +776,10 @@ int shim_terminal_columns(int fd) {
   return ioctl(fd, TIOCGWINSZ, &size) ? 0 : size.ws_col;
 }
 
+int shim_terminal_rows(int fd) {
+  struct winsize size;
+  return ioctl(fd, TIOCGWINSZ, &size) ? 0 : size.ws_row;
+}
+
 extern const char shim_build_commit[] __attribute__((weak));
 const char *shim_commit(void) { return shim_build_commit ? shim_build_commit : ""; }

@@ -9,9 +9,9 @@ struct BatonCommand: ParsableCommand {
     abstract: "Two storage controllers, both active, that pass ownership like a baton.",
     version: BuildVersion.description,
     subcommands: [
-      DemoCommand.self, StressCommand.self, BenchCommand.self, ServeCommand.self, CreateCommand.self,
-      ControllerCommand.self, RunCommand.self, StatusCommand.self, ListCommand.self, PruneCommand.self,
-      DestroyCommand.self,
+      DemoCommand.self, StressCommand.self, BenchCommand.self, CompareCommand.self, ServeCommand.self,
+      CreateCommand.self, ControllerCommand.self, RunCommand.self, StatusCommand.self, TopCommand.self,
+      MetricsCommand.self, ListCommand.self, PruneCommand.self, DestroyCommand.self,
     ])
 
   static func main() {

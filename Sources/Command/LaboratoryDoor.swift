@@ -40,6 +40,15 @@ struct BenchCommand: ParsableCommand {
   func run() throws { throw LaboratoryDoor.pass() }
 }
 
+struct CompareCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: LaboratoryCommand.compare.rawValue, abstract: LaboratoryCommand.compare.abstract)
+
+  @Argument(parsing: .captureForPassthrough, help: .hidden) var words: [String] = []
+
+  func run() throws { throw LaboratoryDoor.pass() }
+}
+
 struct StressCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: LaboratoryCommand.stress.rawValue, abstract: LaboratoryCommand.stress.abstract)

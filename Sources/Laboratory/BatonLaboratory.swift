@@ -11,7 +11,8 @@ struct BatonLaboratory: ParsableCommand {
     abstract: "Measure and stress Baton.",
     version: BuildVersion.description,
     subcommands: [
-      StressCommand.self, BenchCommand.self, BenchWorkerCommand.self, BareProcessCommand.self, RivalCommand.self,
+      StressCommand.self, BenchCommand.self, CompareCommand.self, SampleCommand.self, BenchWorkerCommand.self,
+      BareProcessCommand.self, RivalCommand.self,
       NothingServerCommand.self, TurnsCommand.self, PressCommand.self, PeersCommand.self,
       LaboratoryControllerCommand.self,
     ])

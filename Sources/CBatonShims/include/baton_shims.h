@@ -206,6 +206,9 @@ uint64_t shim_raise_file_size_limit(uint64_t wanted);
 // variadic).
 int shim_terminal_columns(int fd);
 
+// The same for its rows.
+int shim_terminal_rows(int fd);
+
 // The commit that the program was built from, "" where its build did not say: tools/release links an object with the
 // name in.
 const char *shim_commit(void);

@@ -30,6 +30,8 @@ struct ServeCommand: ParsableCommand {
   @Option(help: "Loopback port for controller a as well; controller b gets the next one.") var tcp: UInt16?
   @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
   @Option(help: "Least severe level to log.") var logLevel: Logger.Level = .warning
+  @Flag(help: "Begin each log line with the time of day in UTC, and name its level.") var logTimes = false
+  @Flag(help: "Log a JSON object per line, with time and level.") var logJson = false
 
   func validate() throws {
     if let tcp, tcp == 0 || tcp == UInt16.max { throw ValidationError("--tcp takes a port from 1 to 65534") }
@@ -53,6 +55,7 @@ struct ServeCommand: ParsableCommand {
     let status = try subsystem.status()
     let pair = try Supervision(subsystem, ControllerIdentity.allCases) { identity in
       ["--wait", wait.name, "--log-level", logLevel.rawValue]
+        + (logTimes ? ["--log-times"] : []) + (logJson ? ["--log-json"] : [])
         + addresses(of: identity, subsystem).flatMap { ["--nbd", "\($0)"] } + ["--", name, "\(identity)"]
     }
     try pair.run { report(status, subsystem) }

@@ -8,11 +8,35 @@ struct StatusCommand: ParsableCommand {
 
   @Argument(help: "The subsystem's name, or the path of its folder.") var name: String
   @Option(help: ArgumentHelp("Write JSON to this file, - for standard output.", valueName: "file")) var json: String?
+  @Option(
+    help: ArgumentHelp("Repeat at this interval, such as 1s, until interrupted.", valueName: "time"),
+    transform: RunTime.seconds(parsing:))
+  var interval: Double?
+  @Option(help: "Number of repetitions with --interval (default: until interrupted).") var count: Int?
   @Flag(help: "Show every unit, not just the first 32.") var all = false
 
   private static let unitsShown = 32
 
+  func validate() throws {
+    if let interval, !(interval >= 0.01 && interval <= 1e6) { throw ValidationError("--interval takes 10ms or more") }
+    if let count, count < 1 || interval == nil { throw ValidationError("--count takes 1 or more, with --interval") }
+  }
+
   func run() throws {
+    guard let interval else { return try show() }
+    let interruption = try Interruption()
+    for repetition in 0..<(count ?? .max) {
+      if repetition > 0 {
+        interruption.wait(orProcess: -1, milliseconds: CInt(min(interval * 1000, 1e9)))
+        if interruption.take() != 0 { return }
+        if json != "-" { Console.print() }
+      }
+      if json != "-" { Console.print(JSONReport.now) }
+      try show()
+    }
+  }
+
+  private func show() throws {
     let status = try Subsystem(name).status()
     if let json {
       try JSONReport.write(StatusReport(status), of: "status", ["subsystem": .string(name)], to: json)

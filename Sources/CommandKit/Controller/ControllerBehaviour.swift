@@ -3,8 +3,8 @@ import Baton
 import BatonController
 
 /// The options for how a controller waits, and how long it keeps its functions.
-struct ControllerBehaviour: ParsableArguments {
-  @Option(help: "Waiting strategy when idle.") var wait: WaitStrategy = .standard
+package struct ControllerBehaviour: ParsableArguments {
+  @Option(help: "Waiting strategy when idle.") package var wait: WaitStrategy = .standard
   @Option(
     help: "Time to keep a contended function: adaptive, pending, or a time such as 200us (default: adaptive).",
     transform: ResidencyPolicy.parse)
@@ -15,7 +15,16 @@ struct ControllerBehaviour: ParsableArguments {
   var deadline: Deadline = .standard
   @Option(help: .hidden) var stopAt: StopOrder?
 
-  var options: ControllerOptions {
+  package init() {}
+
+  /// The same as words of a command line.
+  package var words: [String] {
+    [
+      "--wait", wait.name, "--residency", residency.defaultValueDescription, "--deadline", "\(deadline.nanoseconds)ns",
+    ]
+  }
+
+  package var options: ControllerOptions {
     var options = ControllerOptions()
     options.waiting = wait
     options.residency = residency

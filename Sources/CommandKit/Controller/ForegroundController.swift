@@ -9,7 +9,8 @@ package struct ForegroundController: ParsableArguments {
   @Argument(help: "Controller to run: a or b.") package var identity: ControllerIdentity
   @OptionGroup var behaviour: ControllerBehaviour
   @Option(help: "Least severe level to log.") var logLevel: Logger.Level = .info
-  @Flag(help: .hidden) var logTimes = false
+  @Flag(help: "Begin each log line with the time of day in UTC, and name its level.") var logTimes = false
+  @Flag(help: "Log a JSON object per line, with time and level.") var logJson = false
   @Option(
     help: ArgumentHelp(
       "Address to serve the units at over NBD: unix:PATH, tcp:PORT (on the loopback) or tcp:ADDRESS:PORT.",
@@ -30,7 +31,7 @@ package struct ForegroundController: ParsableArguments {
     defer { _ = interruption }
     var options = behaviour.options
     adjust(&options)
-    let log = QueuedLog(StandardErrorLog(label: "baton", hasTimes: logTimes))
+    let log = QueuedLog(StandardErrorLog(label: "baton", form: logJson ? .json : logTimes ? .timed : .plain))
     // The log's reader gets a moment at the end, and no more.
     defer { log.flush() }
     options.logger = Logger(label: "baton", factory: { _ in log })

@@ -1,7 +1,7 @@
 /// The commands that `baton` lists and its laboratory, another executable, carries out. Both have their names and their
 /// abstracts from here.
 package enum LaboratoryCommand: String, CaseIterable {
-  case bench, stress
+  case bench, stress, compare
 
   /// The executable.
   package static let program = "baton-lab"
@@ -11,6 +11,7 @@ package enum LaboratoryCommand: String, CaseIterable {
     switch self {
     case .bench: "Measure Baton, compared with its floors and peers in the same run."
     case .stress: "Kill and freeze controllers under load, and check every answer."
+    case .compare: "Compare two reports in JSON, with a verdict on each figure."
     }
   }
 }

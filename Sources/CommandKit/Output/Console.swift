@@ -18,6 +18,13 @@ package enum Console {
     return columns > 0 ? columns : 80
   }
 
+  /// Rows of the terminal that a stream goes to, nil if it goes to none.
+  package static func rows(of stream: Stream) -> Int? {
+    guard isatty(stream.rawValue) != 0 else { return nil }
+    let rows = Int(shim_terminal_rows(stream.rawValue))
+    return rows > 0 ? rows : 24
+  }
+
   /// Lines of a result; on a terminal, those that are longer than it is wide are broken between words. `checkOutput`
   /// reports lines that could not be written.
   package static func print(_ text: String = "") {

@@ -23,7 +23,7 @@ package enum ControllerTable {
   /// A loop that turns, or sleeps because there is nothing to do, says so once a second. After this long it is stalled.
   private static let stalledNanoseconds: UInt64 = 3_000_000_000
 
-  private static func state(_ controller: SubsystemStatus.ControllerStatus) -> String {
+  package static func state(_ controller: SubsystemStatus.ControllerStatus) -> String {
     guard controller.isRunning else { return controller.phase == "absent" ? "not running" : "dead" }
     if let ago = controller.nanosecondsSinceTurn, ago >= stalledNanoseconds { return "\(controller.phase), stalled" }
     return controller.isParked ? "\(controller.phase), parked" : controller.phase

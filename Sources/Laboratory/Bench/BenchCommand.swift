@@ -14,6 +14,9 @@ struct BenchCommand: ParsableCommand {
       Each goal is met, missed or undecided; it is undecided if the control of its measurement differs too much from \
       1 to judge. With --fail-on-miss the exit status is \(goalMissed) if a goal was missed; undecided ones do not \
       count.
+      With --against or --against-options, each round starts A (this executable), B (the other) and A again, and \
+      measures them batch by batch in turns. B is better or worse than A if the 99 % interval of their ratio lies on \
+      one side of 1; otherwise, or if A differs from itself, it is undecided. At least 8 rounds are needed.
       \(Peer.discussion)
       """)
 
@@ -25,6 +28,15 @@ struct BenchCommand: ParsableCommand {
       valueName: "time"), transform: RunTime.seconds(parsing:))
   var runtime: Double?
   @Flag(help: "Short form: fewer and shorter rounds, all suites in less than two minutes.") var quick = false
+  @Option(
+    help: ArgumentHelp(
+      "Measure this executable and another baton in turns, and judge the other; no suites.", valueName: "executable"))
+  var against: String?
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "The same with options of 'controller' for the other side, such as '--wait park'.", valueName: "options"))
+  var againstOptions: String?
   @Option(help: ArgumentHelp("Where scratch files go.", valueName: "folder")) var directory: String = ScratchDirectory
     .parent
   @Flag(help: "Exit with status \(goalMissed) when a goal was missed.") var failOnMiss = false
@@ -34,10 +46,16 @@ struct BenchCommand: ParsableCommand {
   func validate() throws {
     guard (3...10_000).contains(rounds) else { throw ValidationError("--rounds takes 3 to 10000") }
     if let runtime, !(runtime > 0) { throw ValidationError("--runtime takes a time, more than 0") }
+    if against != nil || againstOptions != nil {
+      guard suites.isEmpty, html == nil, !failOnMiss else {
+        throw ValidationError("--against and --against-options measure cases of their own: leave out suites and --html")
+      }
+    }
     if json == "-", html == "-" { throw ValidationError("--json and --html cannot both go to standard output") }
   }
 
   func run() throws {
+    if against != nil || againstOptions != nil { return try compete() }
     let chosen = suites.isEmpty ? BenchSuite.allCases : suites
     let isQuiet = json == "-" || html == "-"
     for path in [json, html].compactMap({ $0 }) { try OutputFile.check(path) }
@@ -71,6 +89,35 @@ struct BenchCommand: ParsableCommand {
 }
 
 extension BenchCommand {
+  /// Two executables, or this one with two settings, in turns.
+  private func compete() throws {
+    if let json { try OutputFile.check(json) }
+    let started = JSONReport.now
+    let watch = try BenchWatch()
+    let own = BatonProgram.running.path ?? BatonProgram.pathBeside(LaboratoryCommand.program)
+    let words = (againstOptions ?? "").split(separator: " ").map { String($0) }
+    let other = try against.map { path throws(BatonError) in try Contest.executable(path) } ?? own
+    let name = [against, againstOptions.map { "with \($0)" }].compactMap { $0 }.joined(separator: " ")
+    let contest = Contest(
+      a: .init(executable: own, words: [], name: "this executable (Baton \(BuildVersion.number))"),
+      b: .init(executable: other, words: words, name: name), rounds: quick ? min(rounds, 10) : rounds,
+      batches: quick ? 3 : 5)
+    var progress = Progress(isQuiet: json == "-")
+    let comparison = try contest.run(ContestCase.allCases, watch) { contest, round in
+      if round == 0 { progress.begin(contest.name) }
+      progress.update("round \(round + 1)")
+    }
+    progress.end()
+    if let json {
+      try JSONReport.write(
+        comparison, of: "compare",
+        [
+          "against": .init(against), "against_options": .init(againstOptions), "rounds": .init(contest.rounds),
+        ], started: started, to: json)
+    }
+    if json != "-" { Console.print(comparison.text) }
+  }
+
   private func settings(_ chosen: [BenchSuite], _ bench: Bench) -> [String: JSONReport.Setting] {
     [
       "suites": .list(chosen.map(\.rawValue)), "rounds": .init(bench.rounds), "runtime": .init(runtime),

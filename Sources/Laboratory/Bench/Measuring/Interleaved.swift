@@ -117,12 +117,14 @@ extension Interleaved {
     row.rounds = rounds
     row.spread = spread(ours)
     row.curves = curves
+    row.values = values[ours]
     row.controlNoise = controlNoise
     row.aim(goal)
     if let floor {
       row.floor = .init(name: floor.name, p50: percentile(floor.thing, 50), spread: spread(floor.thing))
       let compared = comparison(ours, floor.thing, better)
       row.compare(ratio: compared.ratio, spread: compared.spread)
+      row.ratios = better == .less ? ratios(ours, to: floor.thing) : ratios(floor.thing, to: ours)
     }
     for peer in peers {
       switch peer {

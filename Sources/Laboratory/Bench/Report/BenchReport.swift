@@ -117,6 +117,9 @@ struct BenchReport: Encodable {
     /// Whether the goal is one for the figure itself and not for its ratio.
     private(set) var isGoalOfFigure = false
     var curves: [Curve] = []
+    /// The figure in each round, and its ratio to the floor, for 'compare'.
+    var values: [Double] = []
+    var ratios: [Double] = []
     /// Whether it is one thing measured twice.
     var isControl = false
     /// How far the control of this measurement is from 1, where it has one.
@@ -169,7 +172,7 @@ struct BenchReport: Encodable {
 
     enum CodingKeys: String, CodingKey {
       case suite, metric, unit, p50, p99, p999, better, waiting, rounds, spread, floor, peers, goal, verdict, curves
-      case control
+      case control, values, ratios
       case name = "case"
       case percentilesOver = "percentiles_over"
       case ratioToFloor = "ratio_to_floor"
@@ -203,6 +206,8 @@ struct BenchReport: Encodable {
         try fields.encode(verdict, forKey: .verdict)
       }
       if !curves.isEmpty { try fields.encode(curves, forKey: .curves) }
+      if !values.isEmpty { try fields.encode(values.filter(\.isFinite), forKey: .values) }
+      if !ratios.isEmpty { try fields.encode(ratios.filter(\.isFinite), forKey: .ratios) }
       if isControl { try fields.encode(true, forKey: .control) }
     }
   }
