@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -1085,7 +1086,12 @@ static void continue_end(int index) {
   process->end_due = machine.now + draw(RANDOM_PROCESSES, machine.options.exit_delay_max + 1);
 }
 
-int machine_fork(void) { return (int)syscall(SYS_fork); }
+int machine_fork(void) {
+  int child = (int)syscall(SYS_fork);
+  // No run outlives the command.
+  if (child == 0) prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  return child;
+}
 
 // ---- The clock
 

@@ -79,6 +79,7 @@
       _ = AsymmetricFence.isSupported
       _ = ProcessIdentity.boot
       _ = shim_raise_open_file_limit()
+      removeRemains()
       guard mkdir(folder, 0o700) == 0 else {
         print("simulate: cannot make \(folder): \(String(cString: strerror(errno)))")
         return 1
@@ -209,6 +210,21 @@
       }
       while read(&child) {}
       return end(child)
+    }
+
+    /// Removes what simulations that were killed have left.
+    private func removeRemains() {
+      guard let folder = opendir("/dev/shm") else { return }
+      defer { closedir(folder) }
+      while let entry = readdir(folder) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+          $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        let prefix = "baton-simulate-"
+        guard name.hasPrefix(prefix), let pid = Int32(name.dropFirst(prefix.count)), kill(pid, 0) != 0, errno == ESRCH
+        else { continue }
+        removeFolder("/dev/shm/\(name)")
+      }
     }
 
     private func removeFolder(_ path: String) {
