@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -314,6 +315,16 @@ void shim_close_foreign(int fd) {
 int shim_socket_refuse_descriptors(int fd) {
   int off = 0;
   return result(setsockopt(fd, SOL_SOCKET, 83 /* SO_PASSRIGHTS */, &off, sizeof off));
+}
+
+int shim_poll_set(void) {
+  int set = epoll_create1(EPOLL_CLOEXEC);
+  return set < 0 ? -errno : set;
+}
+
+int shim_poll_set_add(int set, int fd) {
+  struct epoll_event event = {.events = EPOLLIN};
+  return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 int shim_bell(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }

@@ -96,7 +96,8 @@ public struct RequestFlag: Equatable {
 /// What a controller says about an answer, apart from its status.
 @frozen
 public struct Service: Sendable, Equatable {
-  @usableFromInline let rawValue: UInt64
+  /// As it lies in the line: the controller in bit 0, whether it waited in bit 8, the term from bit 16 on.
+  public let rawValue: UInt64
 
   /// As it lies in the line.
   @inlinable @inline(__always)
@@ -154,6 +155,14 @@ public struct RequestLine {
   @inlinable @inline(__always)
   public func prefetch(linesAhead: Int) { SharedWord(base + linesAhead &* Self.stride).prefetchForWriting() }
 
+  /// A word of the request: its bytes from the line's start. For a host that writes a request word by word.
+  @inlinable @inline(__always)
+  public func word(_ offset: Int) -> SharedWord { SharedWord(base + offset) }
+
+  /// The bit in the request's first word which says that the next request may come in the same line.
+  @inlinable
+  public static var stayBit: UInt64 { @inline(__always) get { RequestCopy.stayBit } }
+
   @inlinable @inline(__always)
   var fields: UnsafeMutablePointer<baton_request_line> { base.assumingMemoryBound(to: baton_request_line.self) }
 
@@ -162,14 +171,19 @@ public struct RequestLine {
   /// acquire in the controller's look at it.
   @inlinable @inline(__always)
   public func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
+    submit(RequestCopy(request), submission, next: next, mayStay: mayStay)
+  }
+
+  /// Host: the same for a request as it lies in a line.
+  @inlinable @inline(__always)
+  public func submit(_ request: RequestCopy, _ submission: RequestFlag, next: Int, mayStay: Bool) {
     assert(submission.isSubmitted, "a host submits")
     assert(next >= 0 && next < Int(BATON_LINES_MAX), "no channel has that line")
     // Sync point "submit": a controller that reads this request's fields sees the request before it submitted, see
     // `ChannelPosition`. No instruction on x86.
     releaseFence()
     SharedWord(base + 8).storeRelaxed(
-      UInt64(request.operation.rawValue) | (request.isDurable ? 0x100 : 0) | (request.mustBeFast ? 0x8000 : 0)
-        | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16 | UInt64(request.unit) << 32)
+      request.head | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16)
     SharedWord(base + 16).storeRelaxed(request.offset)
     SharedWord(base + 24).storeRelaxed(request.length)
     SharedWord(base + 32).storeRelaxed(request.buffer)
@@ -231,6 +245,30 @@ public struct RequestCopy {
     self.offset = offset
     self.length = length
     self.buffer = buffer
+  }
+
+  /// A request as a host writes it, without the line of the next one.
+  @inlinable @inline(__always)
+  public init(_ request: Request) {
+    self.init(
+      head: UInt64(request.operation.rawValue) | (request.isDurable ? 0x100 : 0) | (request.mustBeFast ? 0x8000 : 0)
+        | UInt64(request.unit) << 32,
+      offset: request.offset, length: request.length, buffer: request.buffer)
+  }
+
+  /// A request that the C interface was given: operation, flags and unit lie in `head` as in a line, and nothing else.
+  @inlinable @inline(__always)
+  public init(checkedHead head: UInt64, offset: UInt64, length: UInt64, buffer: UInt64) {
+    assert(head & ~0xffff_ffff_0000_81ff == 0, "the line of the next request is the host's to add")
+    self.init(head: head, offset: offset, length: length, buffer: buffer)
+  }
+
+  /// The request; nil if its operation is unknown.
+  public var request: Request? {
+    guard let operation = Operation(rawValue: operation) else { return nil }
+    return Request(
+      operation, unit: unit, offset: offset, length: length, buffer: buffer, isDurable: head & 0x100 != 0,
+      mustBeFast: head & 0x8000 != 0)
   }
 
   /// A request from elsewhere than a line, to be checked like one of a line.

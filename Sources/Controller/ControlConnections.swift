@@ -39,6 +39,8 @@ struct ControlConnections: ~Copyable {
   var toPeer: CInt = -1
   /// The sockets that the peer listens on, for when it is gone.
   private(set) var peersListeners: [CInt] = []
+  /// What stops the controller from another thread; nil: nobody has asked for it.
+  var stopper: ControllerStopper?
   /// What a stop by signal comes by; -1: none.
   var signals: CInt = -1
 

@@ -49,6 +49,9 @@ extension Controller {
         signal = shim_read_signal(control.signals)
       }
       if !hasMore { watchSignals(control.signals) }
+    case .stopper:
+      if stop == .running { options.logger.info("controller \(identity): stopped from its own process, leaving") }
+      beginStop()
     case .connection:
       guard let connection = control.index(of: index) else { return }
       receiveMessages(connection)

@@ -1,7 +1,9 @@
+import BatonChannel
 import BatonOwnership
 import BatonSharedMemory
 import BatonSubsystem
 import BatonSystem
+import Glibc
 
 // Orphans: recovered requests whose hosts have not come back, and the hosts that the controller waits for.
 extension Controller {
@@ -31,7 +33,9 @@ extension Controller {
       guard hosts[place].phase == .expected, !request.pointee.isDone else { continue }
       if isAlive[place] == nil {
         let host = region.journal(of: identity).host(place).pointee
-        isAlive[place] = host.start_time != 0 && ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
+        isAlive[place] =
+          host.start_time != 0 && ProcessIdentity.startTicks(of: "\(host.pid)") == host.start_time
+          && !(host.pid == UInt64(getpid()) && EndedHosts.contains(hosts[place].identity))
       }
       // No host waits for it; and after the drain proof nothing of it reaches the storage any more.
       guard isAlive[place] == false else { continue }

@@ -299,15 +299,23 @@ extension Controller {
       let channel = channels.address(answered[position])
       channel.pointee.isTouched = false
       if channel.pointee.phase == .attached, !channel.pointee.hostParked.isAwake {
-        wake(channel.pointee.hostParked)
+        wake(answered[position])
       }
     }
     answered.clear()
   }
 
-  private func wake(_ word: SharedSleepWord) {
-    if word.takeSleep() == nil { return }
+  @inline(never)
+  private func wake(_ channel: Int) {
+    let word = channels[channel].hostParked
+    guard let bell = word.takeSleep() else { return }
     count(.hostWakes)
-    _ = word.ring()
+    if bell == .word {
+      _ = word.ring()
+      return
+    }
+    // The host waits for its control sockets (`Host.descriptor`). One that is full can be read, and so has woken it.
+    let connection = hosts[channel >> 1].connection
+    ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: control.connections[connection].descriptor)
   }
 }

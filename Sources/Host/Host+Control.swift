@@ -15,6 +15,15 @@ extension Host {
     return false
   }
 
+  /// Whether the subsystem is gone: `subsystemLoss` without words.
+  package var isGone: Bool { isSubsystemGone }
+
+  /// How long a request waits for a controller.
+  package var patience: UInt64 { options.patienceNanoseconds }
+
+  /// Why a controller has refused this host, if one has.
+  package var refusal: String? { channelA.refusal ?? channelB.refusal }
+
   /// Tends the control sockets: replies, ends, controllers that come back. `next` and `wait` call this now and
   /// then.
   public mutating func maintain() {
@@ -33,6 +42,7 @@ extension Host {
       channelB.hasLost = false
       channelA.ringAlways()
     }
+    defer { watchSockets() }
     if channelA.isOfOtherSubsystem || channelB.isOfOtherSubsystem { isSubsystemGone = true }
     if tendedAt < reconnectAt || isSubsystemGone { return }
     reconnectAt = tendedAt + Self.reconnectNanoseconds

@@ -44,6 +44,12 @@ public struct Host: ~Copyable {
   /// Requests that were submitted to the peer because their controller left.
   public internal(set) var rerouted: UInt64 = 0
   var isSubsystemGone = false
+  /// What ends its waits from other threads; nil: nobody has asked for it.
+  var callers: HostWaker?
+  /// An epoll set of the control sockets; -1: nobody has asked for it.
+  var sockets = OwnedDescriptor(-1)
+  /// Whether a sleep on `sockets` has been announced and not ended.
+  var isSleepAnnounced = false
 
   /// Polls between two looks around: so many answers of one controller come before its peer's have their turn.
   private static let pollsPerLook: UInt32 = 64
@@ -87,6 +93,13 @@ public struct Host: ~Copyable {
     self.channelB = channelB
   }
 
+  deinit {
+    callers?.end()
+    // The controllers see the control sockets close. A later one, which finds its requests in a journal, must not wait
+    // for it because its process still runs.
+    if queueA.pointee.outstanding > 0 || queueB.pointee.outstanding > 0 { EndedHosts.add(memory.header.identity) }
+  }
+
   /// The memory for data that is written or read.
   public var arena: UnsafeMutableRawBufferPointer { memory.arena }
 
@@ -113,6 +126,12 @@ public struct Host: ~Copyable {
   @discardableResult @inlinable @inline(__always)
   public mutating func submit(_ request: Request, to controller: ControllerIdentity? = nil, cookie: UInt64 = 0) -> Bool
   {
+    submit(RequestCopy(request), to: controller, cookie: cookie)
+  }
+
+  /// The same for a request as it lies in a line.
+  @inlinable @inline(__always)
+  public mutating func submit(_ request: RequestCopy, to controller: ControllerIdentity?, cookie: UInt64) -> Bool {
     let isForB = controller == nil ? prefersB : controller == .b
     let queue = isForB ? queueB : queueA
     guard queue.pointee.submit(request, cookie: cookie) else {
@@ -167,7 +186,7 @@ public struct Host: ~Copyable {
   /// Submits to the peer if the intended controller is not attached or, where the choice was left open, has no room.
   @usableFromInline @inline(never)
   mutating func submitElsewhere(
-    _ request: Request, instead of: ControllerIdentity, isBound: Bool, _ cookie: UInt64
+    _ request: RequestCopy, instead of: ControllerIdentity, isBound: Bool, _ cookie: UInt64
   ) -> Bool {
     if isBound && isAttached(to: of) || !isAttached(to: of.peer) || room(to: of.peer) == 0 { return false }
     return submit(request, to: of.peer, cookie: cookie)

@@ -25,6 +25,8 @@ struct HostChannel: ~Copyable {
     didSet { queue.pointee.setOpen(isAttached) }
   }
   var socket: CInt = -1
+  /// Whether that socket is in the host's set of sockets to wait on.
+  private var isWatched = false
   private(set) var incarnation: UInt64 = 0
   /// Of the subsystem, once a controller has told it.
   private(set) var generation: UInt64 = 0
@@ -104,6 +106,8 @@ struct HostChannel: ~Copyable {
       if count == -Int(EAGAIN) || count == -Int(EINTR) { break }
       // The other end closed with something unread; what it had sent before still follows (unix(7)).
       if count == -Int(ECONNRESET) { continue }
+      // A doorbell, for a host that sleeps on its sockets: that it has come is all that it says.
+      if count == 1, isAttached { continue }
       if count == MemoryLayout<baton_attach_reply>.size, case .attaching = phase, reply.magic == baton_host_magic {
         if reply.refusal == UInt32(BATON_ATTACHED) {
           phase = .attached
@@ -123,10 +127,18 @@ struct HostChannel: ~Copyable {
     return unitCount
   }
 
+  /// Adds the socket to a set, unless it is in there already. A closed one has left the set by itself (epoll(7)). Where
+  /// the kernel cannot, it tries again the next time.
+  mutating func watch(in set: CInt) {
+    if isWatched || socket < 0 { return }
+    isWatched = shim_poll_set_add(set, socket) == 0
+  }
+
   /// The connection has ended.
   private mutating func disconnected() {
     close(socket)
     socket = -1
+    isWatched = false
     phase = .detached
     if queue.pointee.outstanding > 0 { hasLost = true }
   }

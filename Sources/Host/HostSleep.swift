@@ -13,16 +13,17 @@ struct HostSleep {
 
   init(_ word: SharedSleepWord) { self.word = word }
 
-  /// Announces a sleep. The caller looks once more whether there is anything to do, then sleeps or withdraws.
+  /// Announces a sleep: on the word, or on something else. The caller looks once more whether there is anything to do,
+  /// then sleeps or withdraws.
   ///
   /// Sync point "sleep": controllers answer before they look whether this host sleeps.
-  mutating func announce() {
+  mutating func announce(as state: SharedSleepWord.State = .listening) {
     if !isHeeded {
       word.say(.drowsy)
       isHeeded = AsymmetricFence.heavy()
     }
     tendsSinceSleep = 0
-    word.say(.listening)
+    word.say(state)
     word.fence()
   }
 

@@ -105,7 +105,7 @@ struct RequestQueue {
 
   /// Puts a request into the promised line. False when there is no room or no controller.
   @inlinable @inline(__always)
-  mutating func submit(_ request: Request, cookie: UInt64) -> Bool {
+  mutating func submit(_ request: RequestCopy, cookie: UInt64) -> Bool {
     guard tail &- head < room else { return false }
     let slot = slot(at: tail)
     let submission = RequestFlag.submitted(sequence)
@@ -130,7 +130,7 @@ struct RequestQueue {
     if most < 1 { return 0 }
     if most == 1 {
       let (request, cookie) = make(0)
-      return submit(request, cookie: cookie) ? 1 : 0
+      return submit(RequestCopy(request), cookie: cookie) ? 1 : 0
     }
     var slot = Int(order[Int(truncatingIfNeeded: tail & mask)])
     for index in 0..<most {

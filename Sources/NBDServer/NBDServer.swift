@@ -262,7 +262,7 @@ public struct NBDServer: ~Copyable {
       acquisition.isWaiting = false
       mustTend = true
     case .extents: takeExtents(&controller)
-    case .storage, .listener, .connection, .signals, .peerProcess, .peerLife, .doorbell, .nobody: break
+    case .storage, .listener, .connection, .signals, .stopper, .peerProcess, .peerLife, .doorbell, .nobody: break
     }
   }
 

@@ -21,6 +21,8 @@ public enum RingOwner: UInt8, Sendable {
   case peerLife = 5
   /// A word that this controller sleeps on was rung: a channel, or its own word.
   case doorbell = 6
+  /// Another thread of this process stops the controller. No index.
+  case stopper = 7
 
   // The front end in the controller's loop. Its completions are queued for its own turn.
 

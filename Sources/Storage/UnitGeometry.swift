@@ -4,7 +4,7 @@ import BatonSystem
 public struct UnitGeometry: Equatable {
   /// The storage that holds the blocks. `BackendKinds.swift` names the type that does what depends on it.
   @frozen
-  public enum Kind: UInt8, CaseIterable {
+  public enum Kind: UInt8, CaseIterable, Sendable {
     case file = 1, blockDevice = 2, memory = 3, null = 4
   }
 

@@ -7,7 +7,7 @@ public struct ControllerRecord {
   /// The phase of a controller's life.
   ///
   /// `starting` from the moment it has the seat until it is a member.
-  public enum Phase: UInt64 { case absent, serving, leaving, starting }
+  public enum Phase: UInt64, Sendable { case absent, serving, leaving, starting }
 
   private let base: UnsafeMutableRawPointer
 

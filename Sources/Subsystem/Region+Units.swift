@@ -7,6 +7,17 @@ extension Region {
   /// A unit as it was created.
   public func unit(_ unit: Int) -> (geometry: UnitGeometry, path: String, faults: FaultPlan) {
     let record = record(ofUnit: unit)
+    let geometry = geometry(ofUnit: unit)
+    // The folder's present location, not the one at which the subsystem was created.
+    let path =
+      geometry.kind.isMadeBySubsystem
+      ? location.memory(unit: unit) : string(at: record.path_offset, count: record.path_count)
+    return (geometry, path, Self.faults(record))
+  }
+
+  /// The geometry of a unit as it was created.
+  public func geometry(ofUnit unit: Int) -> UnitGeometry {
+    let record = record(ofUnit: unit)
     guard let kind = UnitGeometry.Kind(rawValue: record.kind) else {
       preconditionFailure("a record that was checked has a kind")
     }
@@ -17,10 +28,7 @@ extension Region {
       let isThisBoot = header.boot != 0 && header.boot == ProcessIdentity.boot
       geometry.identity = FileFacts.Identity(device: isThisBoot ? record.device : 0, inode: record.inode)
     }
-    // The folder's present location, not the one at which the subsystem was created.
-    let path =
-      kind.isMadeBySubsystem ? location.memory(unit: unit) : string(at: record.path_offset, count: record.path_count)
-    return (geometry, path, Self.faults(record))
+    return geometry
   }
 
   static func faults(_ record: baton_unit_record) -> FaultPlan {

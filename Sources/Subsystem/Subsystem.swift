@@ -17,9 +17,18 @@ public struct Subsystem: Sendable, Equatable {
 
   /// Creates a subsystem with these units. If it fails, nothing of it remains.
   ///
-  /// - Throws: `BatonError` with `.busy` if one of that name exists, or an error that says what is wrong with a unit.
-  public static func create(_ name: String, units: [UnitSpecification]) throws(BatonError) -> Subsystem {
+  /// With `replacing` a subsystem of that name is destroyed first, such as one that a crash has left; files and devices
+  /// behind its units stay.
+  ///
+  /// - Throws: `BatonError` with `.busy` if one of that name exists or, with `replacing`, if a controller of it runs,
+  ///   or an error that says what is wrong with a unit.
+  public static func create(
+    _ name: String, units: [UnitSpecification], replacing: Bool = false
+  ) throws(BatonError) -> Subsystem {
     let subsystem = try Subsystem(name)
+    if replacing {
+      do throws(BatonError) { try subsystem.destroy() } catch  where error.code == .missing {}
+    }
     try subsystem.create(units)
     return subsystem
   }

@@ -62,9 +62,10 @@ struct AsyncHostTests {
     let controllers = try turning(subsystem)
     defer { controllers.end() }
     let host = try await AsyncHost(of: subsystem)
-    let error = await #expect(throws: BatonError.self) {
+    let error = await #expect(throws: RequestFailure.self) {
       _ = try await host.read(unit: 0, offset: 1 << 20, count: 4096)
     }
+    #expect(error?.status == .outOfRange)
     #expect(error?.description == "unit 0: past the end of the unit")
     let tooLarge = await #expect(throws: BatonError.self) {
       try await host.write(Array(repeating: 1, count: AsyncHost.bufferSize + 512), unit: 0, offset: 0)
@@ -85,6 +86,41 @@ struct AsyncHostTests {
     let error = await #expect(throws: BatonError.self) { _ = try await host.read(unit: 0, offset: 0, count: 512) }
     #expect(error?.code == .missing)
     #expect(error?.problem.hasPrefix("was destroyed") == true)
+  }
+
+  @Test("A cancelled task gets its error at once, and its buffer is nobody's before the request has ended")
+  func cancelled() async throws {
+    let folder = try ScratchFolder()
+    // No request ends before the delay is over, which is longer than anything else here takes.
+    let subsystem = try Subsystem.create(
+      folder("subsystem"), units: [UnitSpecification(parsing: "fault:delay=2s:mem:1M")])
+    let controllers = try turning(subsystem)
+    defer { controllers.end() }
+    var options = HostOptions()
+    options.arenaSize = UInt64(AsyncHost.bufferSize)
+    let host = try await AsyncHost(of: subsystem, options: options)
+    let region = try Region(opening: subsystem.location, writable: false)
+    let started = region.controller(.a).counters[.storageOperations]
+    let first = Task { try await host.read(unit: 0, offset: 0, count: 512, on: .a) }
+    // With the controller by now, and with the only buffer.
+    #expect(eventually { started.loadRelaxed() == 1 })
+    let second = Task { try await host.read(unit: 0, offset: 0, count: 512, on: .a) }
+    first.cancel()
+    await #expect(throws: CancellationError.self) { _ = try await first.value }
+    // It waits for the buffer, which the first request still has.
+    second.cancel()
+    await #expect(throws: CancellationError.self) { _ = try await second.value }
+    let answered = region.controller(.a).counters[.answered]
+    _ = try await host.read(unit: 0, offset: 0, count: 512, on: .a)
+    #expect(answered.loadRelaxed() == 2)
+    // A task that was cancelled before asks for nothing.
+    let late = Task {
+      while !Task.isCancelled { await Task.yield() }
+      return try await host.read(unit: 0, offset: 0, count: 512, on: .a)
+    }
+    late.cancel()
+    await #expect(throws: CancellationError.self) { _ = try await late.value }
+    #expect(started.loadRelaxed() == 2)
   }
 
   @Test("A count that makes no sense, and an arena too small for a buffer, are errors")

@@ -61,7 +61,7 @@ private final class BusyChannel: ScannedLines {
   private func submit() {
     let slot = queue.slot(at: queue.tail)
     let sequence = queue.sequence & RequestFlag.sequenceMask
-    guard queue.submit(Request(.write, length: 512), cookie: 0) else { return }
+    guard queue.submit(RequestCopy(Request(.write, length: 512)), cookie: 0) else { return }
     submitted.append((slot, sequence))
     let line = intended.lines(to: .a) + slot * 64
     for word in [1, 2, 3, 4, 0] {

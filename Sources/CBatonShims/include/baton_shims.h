@@ -115,6 +115,11 @@ void shim_bell_ring(int bell);
 // It can be read no more, until it is rung again.
 void shim_bell_silence(int bell);
 
+// epoll(7), which Swift's Glibc module does not have: a set of descriptors that can be read when one of them can. A new
+// descriptor or -errno; 0 or -errno.
+int shim_poll_set(void);
+int shim_poll_set_add(int set, int fd);
+
 // Starts a detached thread with every signal blocked: macros over pthread_attr_t and sigset_t. 0 or -errno.
 int shim_thread_start(const char *name, void *(*main)(void *), void *argument);
 

@@ -16,7 +16,12 @@ struct ControllerCommand: ParsableCommand {
 
   /// Runs the same command line as a child process of this one.
   private func runSupervised() throws {
-    let words = CommandLine.arguments.dropFirst(2).filter { $0 != "--supervise" }
-    try Supervision(Subsystem(controller.name), [controller.identity]) { _ in Array(words) }.run()
+    // The supervisor ends with its parent, and the controller with the supervisor.
+    try controller.parent.follow()
+    var words = CommandLine.arguments.dropFirst(2).filter { $0 != "--supervise" }
+    if let option = words.firstIndex(of: ParentOptions.option), option + 1 < words.count {
+      words.removeSubrange(option...option + 1)
+    }
+    try Supervision(Subsystem(controller.name), [controller.identity]) { [words] _ in words }.run()
   }
 }

@@ -16,7 +16,7 @@ package struct ForegroundController: ParsableArguments {
       "Address to serve the units at over NBD: unix:PATH, tcp:PORT (on the loopback) or tcp:ADDRESS:PORT.",
       valueName: "address"), transform: { try NBDAddress(parsing: $0) })
   var nbd: [NBDAddress] = []
-  @OptionGroup var parent: ParentOptions
+  @OptionGroup package var parent: ParentOptions
   @OptionGroup var notice: ServingNotice
 
   package init() {}
