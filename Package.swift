@@ -34,6 +34,7 @@ let package = Package(
   name: "baton",
   products: [
     .library(name: "Baton", targets: ["Baton"]),
+    .library(name: "baton-c", type: .static, targets: ["BatonC"]),
     .executable(name: "baton", targets: ["BatonCommand"]),
     .executable(name: "baton-lab", targets: ["BatonLaboratory"]),
   ],
@@ -117,6 +118,12 @@ let package = Package(
     // Front ends.
     .target(
       name: "Baton", dependencies: floors, path: "Sources/Baton", swiftSettings: strict),
+    // The C interface: the header, and what implements it. `tools/install` makes the libraries of it.
+    .target(name: "CBaton", path: "Sources/CBaton"),
+    .target(
+      name: "BatonC",
+      dependencies: lowerFloors + ["CBaton", .product(name: "Logging", package: "swift-log")],
+      path: "Sources/CInterface", swiftSettings: strict),
     // What both executables are made of: words, output, processes, workloads, a controller in the foreground.
     .target(
       name: "BatonCommandKit", dependencies: commandLine + [.product(name: "Histogram", package: "hdrhistogram-swift")],
