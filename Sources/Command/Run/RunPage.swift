@@ -24,15 +24,8 @@ struct RunPage {
 
   /// The whole file. HTML that is well-formed XML too.
   var html: String {
-    let page = tag(
-      "html", ["lang": "en", "xmlns": "http://www.w3.org/1999/xhtml"],
-      tag(
-        "head", [:], void("meta", ["charset": "utf-8"]),
-        void("meta", ["name": "viewport", "content": "width=device-width, initial-scale=1"]),
-        void("meta", ["name": "color-scheme", "content": "light dark"]),
-        tag("title", [:], Markup("Baton run, \(report.subsystem)")), Markup.style(PageStyle.sheet)),
-      tag("body", [:], head, tag("main", [:], warning, latency, overTime, figures, facts), foot))
-    return "<!DOCTYPE html>\n\(page.source)\n"
+    PageFrame.document(
+      title: "Baton run, \(report.subsystem)", head, tag("main", [:], warning, latency, overTime, figures, facts), foot)
   }
 
   private var head: Markup {
@@ -44,19 +37,8 @@ struct RunPage {
         "half of the requests within"
       ), ("99 %", Quantity.text(Double(report.latencyNanoseconds.summary.p99), "ns"), "of the requests within"),
     ]
-    return tag(
-      "header", [:],
-      tag(
-        "div", ["class": "inner"], tag("p", ["class": "eyebrow"], Markup("Baton \(machine.baton) · run")),
-        tag("h1", [:], Markup(report.subsystem)), tag("p", ["class": "lead"], Markup(title)),
-        tag(
-          "dl", ["class": "tiles"],
-          Markup(
-            tiles.map { name, value, note in
-              tag(
-                "div", [:], tag("dt", [:], Markup(name)), tag("dd", ["class": "value"], Markup(value)),
-                tag("dd", ["class": "note"], Markup(note)))
-            }))))
+    return PageFrame.heading(
+      eyebrow: "Baton \(machine.baton) · run", title: report.subsystem, lead: title, tiles: tiles)
   }
 
   private var warning: Markup {

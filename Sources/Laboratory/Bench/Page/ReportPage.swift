@@ -23,19 +23,9 @@ struct ReportPage {
 
   /// The whole file. HTML that is well-formed XML too.
   var html: String {
-    let page = tag(
-      "html", ["lang": "en", "xmlns": "http://www.w3.org/1999/xhtml"],
-      tag(
-        "head", [:], void("meta", ["charset": "utf-8"]),
-        void("meta", ["name": "viewport", "content": "width=device-width, initial-scale=1"]),
-        void("meta", ["name": "color-scheme", "content": "light dark"]),
-        tag("title", [:], Markup("Baton bench, \(report.machine.cpu)")), Markup.style(PageStyle.sheet)),
-      tag(
-        "body", [:], head,
-        tag(
-          "main", [:], warnings, machine, reading, goalSection, Markup(report.suites.map { suite($0) }), method),
-        foot))
-    return "<!DOCTYPE html>\n\(page.source)\n"
+    PageFrame.document(
+      title: "Baton bench, \(report.machine.cpu)", head,
+      tag("main", [:], warnings, machine, reading, goalSection, Markup(report.suites.map { suite($0) }), method), foot)
   }
 
   // MARK: The head
@@ -43,22 +33,14 @@ struct ReportPage {
   private var head: Markup {
     let links =
       (goals.isEmpty ? [] : [("goals", "goals")]) + report.suites.map { ($0, $0) } + [("method", "method")]
-    return tag(
-      "header", [:],
-      tag(
-        "div", ["class": "inner"],
-        tag("p", ["class": "eyebrow"], Markup("Baton \(report.machine.baton) · bench")),
-        tag("h1", [:], "How far from the hardware"),
-        tag(
-          "p", ["class": "lead"],
-          """
-          Processes pass requests and ownership over shared memory. Each figure is compared with its floor, the \
-          least that this machine allows, and with what one would use instead, in the same run, round by round.
-          """),
-        tag("dl", ["class": "tiles"], Markup(tiles.map { tile($0.0, $0.1, $0.2) })),
-        tag(
-          "nav", ["aria-label": "Sections"],
-          Markup(links.map { tag("a", ["href": "#\($0.0)"], Markup($0.1)) }))))
+    return PageFrame.heading(
+      eyebrow: "Baton \(report.machine.baton) · bench", title: "How far from the hardware",
+      lead: """
+        Processes pass requests and ownership over shared memory. Each figure is compared with its floor, the \
+        least that this machine allows, and with what one would use instead, in the same run, round by round.
+        """,
+      tiles: tiles,
+      tag("nav", ["aria-label": "Sections"], Markup(links.map { tag("a", ["href": "#\($0.0)"], Markup($0.1)) })))
   }
 
   private var tiles: [(name: String, value: String, note: String)] {
@@ -84,12 +66,6 @@ struct ReportPage {
     tiles.append(
       ("clock", Quantity.text(report.machine.timerNanoseconds, "ns"), "what one reading of it costs"))
     return tiles
-  }
-
-  private func tile(_ name: String, _ value: String, _ note: String) -> Markup {
-    tag(
-      "div", [:], tag("dt", [:], Markup(name)), tag("dd", ["class": "value"], Markup(value)),
-      tag("dd", ["class": "note"], Markup(note)))
   }
 
   private var warnings: Markup {

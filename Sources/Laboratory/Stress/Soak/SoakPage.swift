@@ -13,15 +13,7 @@ struct SoakPage {
   }
 
   var html: String {
-    let page = tag(
-      "html", ["lang": "en", "xmlns": "http://www.w3.org/1999/xhtml"],
-      tag(
-        "head", [:], void("meta", ["charset": "utf-8"]),
-        void("meta", ["name": "viewport", "content": "width=device-width, initial-scale=1"]),
-        void("meta", ["name": "color-scheme", "content": "light dark"]), tag("title", [:], "Baton soak"),
-        Markup.style(PageStyle.sheet)),
-      tag("body", [:], head, tag("main", [:], warning, pauses, load, table)))
-    return "<!DOCTYPE html>\n\(page.source)\n"
+    PageFrame.document(title: "Baton soak", head, tag("main", [:], warning, pauses, load, table))
   }
 
   private var head: Markup {
@@ -33,20 +25,9 @@ struct SoakPage {
         "longest pause", Figure.duration(log.segments.map(\.pauseMax).max() ?? 0), "from a fault to the first answer"
       ),
     ]
-    return tag(
-      "header", [:],
-      tag(
-        "div", ["class": "inner"], tag("p", ["class": "eyebrow"], Markup("Baton \(machine.baton) · soak")),
-        tag("h1", [:], "Faults for hours"),
-        tag("p", ["class": "lead"], Markup("Seed \(log.heading.seed), \(machine.cpu), Linux \(machine.kernel)")),
-        tag(
-          "dl", ["class": "tiles"],
-          Markup(
-            tiles.map { name, value, note in
-              tag(
-                "div", [:], tag("dt", [:], Markup(name)), tag("dd", ["class": "value"], Markup(value)),
-                tag("dd", ["class": "note"], Markup(note)))
-            }))))
+    return PageFrame.heading(
+      eyebrow: "Baton \(machine.baton) · soak", title: "Faults for hours",
+      lead: "Seed \(log.heading.seed), \(machine.cpu), Linux \(machine.kernel)", tiles: tiles)
   }
 
   private var warning: Markup {
