@@ -41,8 +41,8 @@ public struct SpawnedController: ~Copyable {
   public let pid: pid_t
   private let subsystem: Subsystem
   private let logPath: String?
-  /// How it ended, once that has been seen.
-  private var ending: Ending?
+  /// Kills it, and waits for it, when it goes.
+  private var process: ChildProcess
 
   private static let lookMicroseconds: UInt32 = 500
 
@@ -57,27 +57,32 @@ public struct SpawnedController: ~Copyable {
     words += [subsystem.location.name, "\(identity)"]
     if options.isSupervised { words.append("--supervise") }
     words += options.arguments
-    pid = try Self.spawn(options.program, words, log: options.logPath, subject: "controller \(identity)")
+    // A group of its own: an interrupt from the terminal is for the program, which then stops its controllers.
+    process = try ChildProcess(
+      options.program, words, subject: "controller \(identity)", fix: "name the path of Baton's executable, 'baton'",
+      leadsGroup: true
+    ) { actions in
+      posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+      if let log = options.logPath {
+        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+      }
+      posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO)
+    }
+    pid = process.pid
     self.identity = identity
     self.subsystem = subsystem
     logPath = options.logPath
   }
 
-  deinit {
-    if ending != nil { return }
-    _ = Glibc.kill(pid, SIGKILL)
-    var status: CInt = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-  }
-
   /// How the process has ended; nil while it runs. One system call.
   public mutating func poll() -> Ending? {
-    if ending != nil { return ending }
-    var status: CInt = 0
-    guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
-    // WIFEXITED and its like are macros: the low seven bits are the signal, 0 for an exit.
-    ending = status & 0x7f == 0 ? .exited(status >> 8 & 0xff) : .signalled(status & 0x7f)
-    return ending
+    _ = process.look()
+    return process.ending.map { ending in
+      switch ending {
+      case .exited(let status): .exited(status)
+      case .signalled(let signal): .signalled(signal)
+      }
+    }
   }
 
   /// Waits until its controller serves. Blocks the thread.
@@ -97,7 +102,7 @@ public struct SpawnedController: ~Copyable {
   ///
   /// - Throws: an error if it ended in another way, or `.busy` if it took longer; it runs on then.
   public mutating func stop(nanoseconds: UInt64 = 20_000_000_000) throws(BatonError) {
-    if ending == nil { _ = Glibc.kill(pid, SIGTERM) }
+    process.send(SIGTERM)
     let before = monotonicNanoseconds()
     while true {
       if let ending = poll() {
@@ -111,8 +116,7 @@ public struct SpawnedController: ~Copyable {
 
   /// Kills it (SIGKILL) and waits for its end: the peer takes over. A supervisor's controller leaves in good order.
   public mutating func kill() {
-    if ending != nil { return }
-    _ = Glibc.kill(pid, SIGKILL)
+    process.send(SIGKILL)
     while poll() == nil { usleep(Self.lookMicroseconds) }
   }
 
@@ -125,42 +129,5 @@ public struct SpawnedController: ~Copyable {
     case .exited(let status): "exit status \(status)"
     case .signalled(let signal): "signal \(signal)"
     }
-  }
-
-  /// Like a shell: found in PATH, no signal blocked, and nothing to read.
-  private static func spawn(
-    _ program: String, _ words: [String], log: String?, subject: String
-  ) throws(BatonError) -> pid_t {
-    var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
-    pointers.append(nil)
-    defer { for pointer in pointers { free(pointer) } }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-    if let log {
-      posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-    }
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO)
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    sigaddset(&signals, SIGPIPE)
-    sigaddset(&signals, SIGXFSZ)
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    // A group of its own: an interrupt from the terminal is for the program, which then stops its controllers.
-    posix_spawnattr_setflags(
-      &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
-    var pid: pid_t = 0
-    let result = posix_spawnp(&pid, program, &actions, &attributes, pointers, environ)
-    if result != 0 {
-      throw BatonError(
-        result: -Int(result), subject, doing: "starting \(program)",
-        fix: "name the path of Baton's executable, 'baton'")
-    }
-    return pid
   }
 }

@@ -1,4 +1,5 @@
 import BatonCommandKit
+import BatonSystem
 import Testing
 
 @testable import BatonCommand

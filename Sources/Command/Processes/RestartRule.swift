@@ -1,4 +1,5 @@
 import BatonCommandKit
+import BatonSystem
 
 /// When a supervisor starts its processes again, and when it gives up: a pure rule, without processes and clocks.
 ///

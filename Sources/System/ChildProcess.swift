@@ -1,5 +1,3 @@
-import Baton
-import BatonSystem
 import CBatonShims
 import Glibc
 
@@ -13,12 +11,12 @@ package struct ChildProcess: ~Copyable {
 
   /// Starts a program, found as a shell finds it. It begins with no signal blocked, whatever this process holds back,
   /// and is ended by a pipe that nobody reads and by a file that becomes too large. `redirect` says what its
-  /// descriptors are.
+  /// descriptors are. If it cannot be started, the error names `fix`.
   ///
-  /// Where it `leadsGroup`, it has a process group of its own: an interrupt from the terminal is for the command, which
-  /// then stops its processes.
+  /// Where it `leadsGroup`, it has a process group of its own: an interrupt from the terminal is for the program that
+  /// started it, which then stops its processes.
   package init(
-    _ program: String, _ words: [String], subject: String, leadsGroup: Bool = false,
+    _ program: String, _ words: [String], subject: String, fix: String = "", leadsGroup: Bool = false,
     _ redirect: (inout posix_spawn_file_actions_t) -> Void
   ) throws(BatonError) {
     var pointers: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
@@ -41,7 +39,7 @@ package struct ChildProcess: ~Copyable {
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | group))
     var pid: pid_t = 0
     let result = posix_spawnp(&pid, program, &actions, &attributes, pointers, environ)
-    if result != 0 { throw BatonError(result: -Int(result), subject, doing: "starting \(program)") }
+    if result != 0 { throw BatonError(result: -Int(result), subject, doing: "starting \(program)", fix: fix) }
     self.pid = pid
     self.subject = subject
   }
