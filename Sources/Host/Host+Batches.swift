@@ -252,7 +252,9 @@ extension RequestQueue {
   }
 
   @inline(__always)
-  private func line(_ lines: UnsafeMutableRawPointer, _ index: Int) -> RequestLine { RequestLine(lines + index &* 64) }
+  private func line(_ lines: UnsafeMutableRawPointer, _ index: Int) -> RequestLine {
+    RequestLine(lines + index &* RequestLine.stride)
+  }
 
   /// The answers to the oldest outstanding requests, in their order, as far as they have ended well; up to `max`.
   mutating func next(_ completions: UnsafeMutablePointer<PackedCompletion>, _ max: UInt32) -> UInt32 {

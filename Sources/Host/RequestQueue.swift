@@ -84,7 +84,7 @@ struct RequestQueue {
   }
 
   @inlinable @inline(__always)
-  func line(_ index: Int) -> RequestLine { RequestLine(lines + index &* 64) }
+  func line(_ index: Int) -> RequestLine { RequestLine(lines + index &* RequestLine.stride) }
 
   @inlinable @inline(__always)
   func slot(at position: UInt64) -> Int { Int(order[Int(truncatingIfNeeded: position & mask)]) }

@@ -23,20 +23,11 @@ struct TurnsCommand: ParsableCommand {
 
   /// Returns how often the process gave up its CPU while it made its requests.
   private func turn(_ subsystem: Subsystem) throws -> Int {
-    var options = ControllerOptions()
-    options.logger.logLevel = .error
-    // The other controller is not turned while only one is asked, and whatever counts makes everything slow.
-    options.deadlineNanoseconds = 3_600_000_000_000
-    // Ownership moves when it is asked for: how often must not depend on the clock.
-    options.residency = .pendingOnly
+    let options = ControllerOptions().inOneLoop()
     var a = try Controller(.a, of: subsystem, options: options)
     var b = try Controller(.b, of: subsystem, options: options)
     var host = try Host(of: subsystem)
-    while !host.isAttached(to: .a) || !host.isAttached(to: .b) {
-      a.poll()
-      b.poll()
-      host.maintain()
-    }
+    attach(&host, to: &a, &b)
     let request = Request(.read, unit: 0, offset: 4096, length: 4096)
     // Copies: reading a parsed option costs more than a request.
     let (requests, depth, isMoving, isWasteful) = (requests, UInt64(max(depth, 1)), moving, wasteful)

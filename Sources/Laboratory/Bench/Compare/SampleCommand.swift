@@ -84,20 +84,11 @@ private struct LoopRig: ~Copyable {
   private var state: UInt64 = 88_172_645_463_325_252
 
   init(_ subsystem: Subsystem, _ given: ControllerOptions, waste: Int) throws {
-    var options = given
-    options.logger.logLevel = .error
-    // The other controller is not turned while only one is asked.
-    options.deadlineNanoseconds = 3_600_000_000_000
-    // Ownership moves when it is asked for: how often must not depend on the clock.
-    options.residency = .pendingOnly
+    let options = given.inOneLoop()
     var a = try Controller(.a, of: subsystem, options: options)
     var b = try Controller(.b, of: subsystem, options: options)
     var host = try Host(of: subsystem)
-    while !host.isAttached(to: .a) || !host.isAttached(to: .b) {
-      a.poll()
-      b.poll()
-      host.maintain()
-    }
+    attach(&host, to: &a, &b)
     self.a = a
     self.b = b
     self.host = host
