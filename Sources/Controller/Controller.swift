@@ -27,85 +27,38 @@ public struct Controller: ~Copyable {
   public let incarnation: UInt64
 
   let region: Region
-  let membership: Membership<SharedWord>
-  /// This controller's half of the membership word, and its value while this life is a member.
-  let memberHalf: SharedFutexWord
-  var memberHalfDue: UInt32
-  /// The low bits of an ownership word that says that this controller is the owner.
-  let ownedByMe: UInt64
-  /// Where `Counter.bytesRead` would lie if operations were counted from 0, for `beginRun`.
-  let bytesMoved: UnsafeMutableRawPointer
   let record: ControllerRecord
-  let counters: Counters
   let arbiter: Arbiter<SharedWord>
   let options: ControllerOptions
-  let usesMembarrier: Bool
-
-  var storage: Storage
-  /// The ring for everything that this controller, and a front end in its loop, gives to the kernel.
-  package let ring: Ring
-  var link: Link
-  var requests: AcceptedRequests
-  let functions: Table<FunctionState>
-  let units: Table<UnitPath>
-  /// The units' geometries as they were found.
-  let geometries: Table<UnitGeometry>
-  let unitCount: UInt32
-
-  /// Functions to attend to in each turn: this controller or the peer requests them, or they have work waiting.
-  var attention: AttentionList
-  /// Whether some function waits for nothing but its residency: the loop must not sleep while it does.
-  var awaitsResidency = false
-
-  var hosts: HostTable
-  /// Two channels per host place.
-  let channels: Table<ChannelState>
-  /// The channels that the controller takes requests from.
-  var polling: PollingOrder
-  var answered: AnsweredChannels
-
-  /// What the controller has announced of its sleep, and what wakes it.
-  var sleep: SleepState
-
-  /// What this turn, or the next one, has to do.
-  var due: Due = .look
-  var control: ControlConnections
-  var clock = LoopClock()
-  /// How many lines hosts may cause.
-  var lineLimits = LineLimits()
-  /// The bytes that a turn moves, and each channel's share of them.
-  var budget: TurnBudget
-  var sweepCursor = 0
-  var waitingForPeerSince: UInt64 = 0
-  var tendedAt: UInt64 = 0
-  /// Where a stop stands.
-  var stop = StopPhase.running
-  /// Whether it left with work unfinished. Its seat is free at once; the locks on its units end with that work.
-  var hasGivenUp = false
-  /// When it was told to stop, in monotonic nanoseconds.
-  var leavingSince: UInt64 = 0
-
-  enum StopPhase { case running, leaving, stopped }
-
-  /// Whether this controller has joined. The membership word says whether it still is a member.
-  var hasJoined = false
-  /// Whether the peer has fenced this controller, which then touches nothing any more.
-  public internal(set) var isFenced = false
-  /// What is known of the other controller's present life.
-  var peer = PeerWatch()
-  /// Whether the other controller is gone for certain and this one serves in its place.
-  var peerIsGone = false
-  /// Whether it may take the peer's functions over: what the peer had in flight is known, and held off.
-  var mayTakeOver: Bool {
-    @inline(__always) get { peerIsGone && takeover.hasReadJournal }
-  }
-  var takeover = Takeover()
-  /// Room for the sequence numbers and lines of one channel, see `takePosition`.
-  let unanswered: Table<UInt64>
-  /// For each line of that channel the number of the newest request in it that is being recovered, or `noMark`.
-  let marks: Table<UInt64>
   /// Protocol points, planted defects, measuring switches.
   let interventions: Interventions
+
+  /// The ring for everything that this controller, and a front end in its loop, gives to the kernel.
+  package let ring: Ring
+  var storage: Storage
+  var link: Link
+  /// The requests that were taken and not answered: the in-flight journal.
+  var requests: AcceptedRequests
+  var functions: FunctionTable
+  let units: UnitTable
+  var hosts: HostTable
+  var channels: ChannelTable
+  /// The sockets of hosts and of the peer.
+  var control: ControlConnections
+
+  /// Where this controller's own life stands.
+  var life: Life
+  /// The watch over the peer's present life.
+  var peer: PeerWatch
+  /// Serving in the peer's place.
+  var takeover: Takeover
+  /// What dead controllers had in flight.
+  var recovery: Recovery
+
+  var turn: Turn
+  /// What the controller has announced of its sleep, and what wakes it.
+  var sleep: SleepState
+  /// How it spends the time between messages of a front end's clients.
   var rest = Rest()
   /// Completed operations of a front end on the ring, see Controller+FrontEnd.
   var frontEnd = FrontEndEvents()
@@ -136,33 +89,14 @@ public struct Controller: ~Copyable {
   public init(
     _ identity: ControllerIdentity, of subsystem: Subsystem, options: ControllerOptions = ControllerOptions()
   ) throws(BatonError) {
-    let region = try Region(opening: subsystem.location)
-    guard try region.takeSeat(of: identity) else {
-      throw BatonError(
-        .busy, "controller \(identity)", "runs already in subsystem '\(subsystem.location.name)'",
-        fix: "stop it first (SIGTERM), or start controller \(identity.peer)")
-    }
-    let record = region.controller(identity)
-    let incarnation =
-      max(record.phase.incarnation, region.membership.current.incarnation(identity)) + 1
-    guard incarnation <= MembershipWord.incarnationMax else {
-      throw BatonError(
-        .exhausted, "controller \(identity)", "has been started \(incarnation) times",
-        fix: "recreate the subsystem with 'baton destroy' and 'baton create'")
-    }
     guard options.hostsMax >= 1, options.hostsMax <= Journal.hostPlaces / 2 else {
       throw BatonError(
         .invalid, "controller \(identity)", "cannot have room for \(options.hostsMax) hosts",
         fix: "ask for 1 to \(Journal.hostPlaces / 2)")
     }
-    record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
-    record.life.clear()
-    record.turnedAt.storeRelaxed(monotonicNanoseconds())
-    // Sync point "pid": a process that finds this one in the record knows that it is not the earlier life's, and since
-    // when it lives.
-    record.setPhase(.starting, incarnation: incarnation)
-    record.startTime.storeRelaxed(ProcessIdentity.startTicks)
-    record.pid.storeReleasing(UInt64(getpid()))
+    let region = try Region(opening: subsystem.location)
+    let incarnation = try Self.beginLife(identity, in: region, of: subsystem)
+    let record = region.controller(identity)
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }
     let storage = try Self.starting(record, incarnation) { () throws(BatonError) in
@@ -181,34 +115,21 @@ public struct Controller: ~Copyable {
     self.incarnation = incarnation
     self.options = options
     self.record = record
-    counters = record.counters
-    for counter in Counter.allCases { counters[counter].storeRelaxed(0) }
+    for counter in Counter.allCases { record.counters[counter].storeRelaxed(0) }
     arbiter = Arbiter(for: identity)
-    usesMembarrier = AsymmetricFence.isSupported
+    interventions = Interventions(options)
     link = region.link(of: identity)
     requests = AcceptedRequests(region.journal(of: identity))
-    functions = Table(repeating: FunctionState(), count: region.functionCount)
-    let functions = self.functions.address(0)
-    self.units = Table(count: units.count) { unit in
-      UnitPath(unit, of: region, units[unit].geometry, isImmediate: storage.doesNothing(unit: unit), functions)
-    }
-    geometries = Table(count: units.count) { units[$0].geometry }
-    unitCount = UInt32(units.count)
-    attention = AttentionList(functions: region.functionCount)
-    let places = Journal.hostPlaces
+    functions = FunctionTable(count: region.functionCount)
+    self.units = UnitTable(
+      units.map { $0.geometry }, in: region, isImmediate: { storage.doesNothing(unit: $0) }, functions.address(0))
     hosts = HostTable()
-    channels = Table(repeating: ChannelState(), count: 2 * places)
-    polling = PollingOrder(channels: 2 * places)
-    answered = AnsweredChannels(channels: 2 * places)
-    budget = TurnBudget(channels: 2 * places)
-    unanswered = Table(repeating: 0, count: Int(BATON_LINES_MAX))
-    marks = Table(repeating: Self.noMark, count: Int(BATON_LINES_MAX))
-    interventions = Interventions(options)
-    membership = region.membership
-    memberHalf = region.membership.half(identity)
-    memberHalfDue = MembershipWord.memberHalf(incarnation)
-    ownedByMe = 1 | UInt64(identity.rawValue) << 1
-    bytesMoved = counters[.bytesRead].address - Int(Operation.read.rawValue) * 8
+    channels = ChannelTable(count: 2 * Journal.hostPlaces)
+    life = Life(identity, incarnation, region.membership)
+    peer = PeerWatch(identity.peer, region.controller(identity.peer))
+    takeover = Takeover(record, reading: region.journal(of: identity.peer))
+    recovery = Recovery(requests.entries, lines: Int(BATON_LINES_MAX))
+    turn = Turn(channels: 2 * Journal.hostPlaces)
     sleep = SleepState(listens: options.listensToWords)
     self.region = region
     self.storage = storage
@@ -227,6 +148,35 @@ public struct Controller: ~Copyable {
     _ = join(at: monotonicNanoseconds())
   }
 
+  /// Takes the seat, and says in the record that a new life starts.
+  ///
+  /// - Returns: the incarnation of that life.
+  private static func beginLife(
+    _ identity: ControllerIdentity, in region: borrowing Region, of subsystem: Subsystem
+  ) throws(BatonError) -> UInt64 {
+    guard try region.takeSeat(of: identity) else {
+      throw BatonError(
+        .busy, "controller \(identity)", "runs already in subsystem '\(subsystem.location.name)'",
+        fix: "stop it first (SIGTERM), or start controller \(identity.peer)")
+    }
+    let record = region.controller(identity)
+    let incarnation = max(record.phase.incarnation, region.membership.current.incarnation(identity)) + 1
+    guard incarnation <= MembershipWord.incarnationMax else {
+      throw BatonError(
+        .exhausted, "controller \(identity)", "has been started \(incarnation) times",
+        fix: "recreate the subsystem with 'baton destroy' and 'baton create'")
+    }
+    record.takeover.storeRelaxed(TakeoverStage.none.rawValue)
+    record.life.clear()
+    record.turnedAt.storeRelaxed(monotonicNanoseconds())
+    // Sync point "pid": a process that finds this one in the record knows that it is not the earlier life's, and since
+    // when it lives.
+    record.setPhase(.starting, incarnation: incarnation)
+    record.startTime.storeRelaxed(ProcessIdentity.startTicks)
+    record.pid.storeReleasing(UInt64(getpid()))
+    return incarnation
+  }
+
   /// Makes a part of a controller that starts. On failure the record says that no controller runs.
   private static func starting<Part: ~Copyable>(
     _ record: ControllerRecord, _ incarnation: UInt64, _ make: () throws(BatonError) -> Part
@@ -243,8 +193,15 @@ public struct Controller: ~Copyable {
     // While the seat is still held: a successor that takes it makes a socket of its own there.
     unlink(control.path)
     // Memory that the kernel may still write to stays mapped, for ever if need be.
-    if hasGivenUp || !storage.drain(ring) { hosts.abandon() }
+    if life.hasGivenUp || !storage.drain(ring) { hosts.abandon() }
   }
+
+  /// What this controller counts, for everybody to read.
+  var counters: Counters {
+    @inline(__always) get { record.counters }
+  }
+
+  var membership: Membership<SharedWord> { region.membership }
 
   @inline(__always)
   func count(_ counter: Counter, _ amount: UInt64 = 1) {
@@ -291,44 +248,44 @@ public struct Controller: ~Copyable {
   /// - Returns: whether there was anything to do.
   @discardableResult
   public mutating func poll() -> Bool {
-    if !hasJoined { return pollUntilJoined() }
-    record.beat.storeRelaxed(clock.begin())
+    if !life.hasJoined { return pollUntilJoined() }
+    record.beat.storeRelaxed(turn.clock.begin())
     if !isStillMember { return stopFenced() }
     var work = 0
     if ring.hasCompletion { work &+= takeCompletions() }
     // Requests held for a write that has just ended go before new ones.
-    if due.contains(.look), takeover.hasReleases { work &+= releaseHeld() }
+    if turn.due.contains(.look), recovery.mustCheckHeld { work &+= releaseHeld() }
     work &+= pollChannels()
     if link.hasHint { work &+= readLink() }
-    if attention.count > 0 { work &+= attend() }
+    if functions.attention.count > 0 { work &+= attend() }
     if mustSubmit, !rest.defersSubmission { submit() }
-    if due.contains(.peer) { ringPeer() }
-    if due.contains(.look) || clock.isLookDue { work &+= lookAround() }
-    if answered.count > 0 { wakeHosts() }
+    if turn.due.contains(.peer) { ringPeer() }
+    if turn.due.contains(.look) || turn.clock.isLookDue { work &+= lookAround() }
+    if channels.answered.count > 0 { wakeHosts() }
     return work > 0
   }
 
   /// The rest of a turn: after anything out of the ordinary, and now and then.
   @inline(never)
   private mutating func lookAround() -> Int {
-    if due.contains(.offence) { lookForOffences() }
-    if clock.isLookDue { lookAtPeer(at: readClock()) }
-    if clock.isHousekeepingDue {
+    if turn.due.contains(.offence) { lookForOffences() }
+    if turn.clock.isLookDue { lookAtPeer(at: readClock()) }
+    if turn.clock.isHousekeepingDue {
       keepHouse()
       rouse()
     }
-    var work = takeover.isUnderWay ? continueTakeover() : 0
+    var work = isTakingOver ? continueTakeover() : 0
     if storage.hasPieces { work &+= movePieces() }
-    work &+= budget.endTurn()
-    if due.contains(.connections) { acceptConnections() }
-    if due.contains(.expulsion) { disconnectExpelled() }
-    if stop != .running { continueStop() }
+    work &+= turn.endBudget()
+    if turn.due.contains(.connections) { acceptConnections() }
+    if turn.due.contains(.expulsion) { disconnectExpelled() }
+    if life.isStopping { continueStop() }
     // Operations prepared in here must not wait for the next turn: the loop may go to sleep.
     if mustSubmit, !rest.defersSubmission { submit() }
-    if due.contains(.peer) { ringPeer() }
-    due.set(
+    if turn.due.contains(.peer) { ringPeer() }
+    turn.due.set(
       .look,
-      takeover.isUnderWay || takeover.hasReleases || due.contains(.connections) || stop != .running
+      isTakingOver || recovery.mustCheckHeld || turn.due.contains(.connections) || life.isStopping
         || storage.hasPieces)
     return work
   }
@@ -336,20 +293,19 @@ public struct Controller: ~Copyable {
   /// Reads the time. The clock keeps it for uses that need no better one, and the record publishes it: a peer and
   /// `baton status` see that this loop turns.
   mutating func readClock() -> UInt64 {
-    let now = clock.read()
+    let now = turn.clock.read()
     record.turnedAt.storeRelaxed(now)
     return now
   }
 
-  /// Whether the membership word still says that this life of this controller is a member. One load of a line that
-  /// hardly ever changes. Sync point "membership".
+  /// Whether this life is a member, as far as its own mistakes go (`Life.isNamed`).
   @inline(__always)
-  var isStillMember: Bool { memberHalf.loadRelaxed() == memberHalfDue || interventions.ignoresFence }
+  var isStillMember: Bool { life.isNamed || interventions.ignoresFence }
 
   /// Advances the beat after something within a turn that may have taken its time (`LoopClock`). One store to a line
   /// that the peer reads now and then.
   @inline(__always)
-  mutating func beatWithinTurn() { record.beat.storeRelaxed(clock.jump()) }
+  mutating func beatWithinTurn() { record.beat.storeRelaxed(turn.clock.jump()) }
 
   /// Passes a protocol point, see `Interventions`.
   @inline(__always)
@@ -366,7 +322,7 @@ public struct Controller: ~Copyable {
   /// between the two may still submit; that is in its journal, and the survivor waits for its exit and for the kernel.
   mutating func submit() {
     reach(.submissionBefore)
-    if hasJoined, !isStillMember { return }
+    if life.hasJoined, !isStillMember { return }
     defer { reach(.submissionAfter) }
     let result = ring.submit()
     storage.resume(on: ring)

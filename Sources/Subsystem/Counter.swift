@@ -21,6 +21,13 @@ public struct Counters {
     return SharedWord(base + counter.rawValue * 8)
   }
 
+  /// The word that counts the bytes of a read or write: two counters, one after the other, for two operations, one
+  /// after the other.
+  @inlinable @inline(__always)
+  public func bytesMoved(by operation: UInt8) -> SharedWord {
+    SharedWord(base + (Counter.bytesRead.rawValue - 1) * 8 + Int(operation) &* 8)
+  }
+
   /// All words as they stand, by `Counter.rawValue`.
   public var values: [UInt64] {
     (0..<Self.capacity).map { SharedWord(base + $0 * 8).loadRelaxed() }
