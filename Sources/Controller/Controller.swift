@@ -124,12 +124,12 @@ public struct Controller: ~Copyable {
     self.units = UnitTable(
       units.map { $0.geometry }, in: region, isImmediate: { storage.doesNothing(unit: $0) }, functions.address(0))
     hosts = HostTable()
-    channels = ChannelTable(count: 2 * Journal.hostPlaces)
+    channels = ChannelTable()
     life = Life(identity, incarnation, region.membership)
     peer = PeerWatch(identity.peer, region.controller(identity.peer))
     takeover = Takeover(record, reading: region.journal(of: identity.peer))
     recovery = Recovery(requests.entries, lines: Int(BATON_LINES_MAX))
-    turn = Turn(channels: 2 * Journal.hostPlaces)
+    turn = Turn(channels: ChannelIndex.count)
     sleep = SleepState(listens: options.listensToWords)
     self.region = region
     self.storage = storage

@@ -141,7 +141,7 @@ struct NeighbourTests {
     found = silent(1)
     #expect(found == nil)
     let host = add(1)
-    table.connections[host].kind = .host(place: 0)
+    table.connections[host].kind = .host(place: HostPlace(0))
     found = silent(1)
     #expect(found == nil, "a host has said what it is")
     for pid in 2...1000 where silent(pid_t(pid)) == nil { _ = add(pid_t(pid)) }

@@ -131,7 +131,8 @@ extension TakeoverExplorer {
       } else {
         let function = requests[index].function
         let needsPeer = !(defect == .drainsFinderOnly && life.inherited & bit != 0)
-        if life.owns & 1 << function != 0, isDrained(me, for: me, state), !needsPeer || isDrained(peer, for: me, state),
+        let isDrained = isDrained(me, for: me, state) && (!needsPeer || isDrained(peer, for: me, state))
+        if RequestRules.mayExecuteAgain(isOwner: life.owns & 1 << function != 0, isDrained: isDrained),
           state.word.isMember(me, UInt64(life.incarnation))
         {
           add(.replay, index, false)
@@ -145,12 +146,15 @@ extension TakeoverExplorer {
     }
     var theirs: UInt8 = 0
     for (index, request) in requests.enumerated() where request.channel == peer { theirs |= 1 << index }
-    let hasEnded = (life.taken | life.underWay) & theirs == 0 || defect == .releasesEarly
+    let hasPeersRequests = (life.taken | life.underWay) & theirs != 0 && defect != .releasesEarly
     let isClean = functions.allSatisfy { function in
       let word = OwnershipWord(rawValue: state.ownership[function])
       return !word.isOwned(by: peer) && !(word.isOwned(by: me) && (word.isRequested || life.owns & 1 << function == 0))
     }
-    if hasEnded, isClean || defect == .releasesOwned, state.journals[peer] == 0 { add(.release, 0, false) }
+    let isTakingOver = !isClean && defect != .releasesOwned || state.journals[peer] != 0
+    if RequestRules.mayRelease(isTakingOver: isTakingOver, hasPeersRequests: hasPeersRequests) {
+      add(.release, 0, false)
+    }
   }
 
   private func leavingSteps(
@@ -182,7 +186,8 @@ extension TakeoverExplorer {
       let isIdle = of(function, life.underWay | life.held) == 0
       let mayEnd = life.hasServed & bit != 0 || of(function, life.taken) == 0
       if word.isRequested, !isAlone, life.owns & bit != 0, isIdle, mayEnd { add(.grant, function, false) }
-    } else if word.isOwned(by: me.peer), isAlone {
+      // The model reads a journal in one step, before it stands in.
+    } else if word.isOwned(by: me.peer), RequestRules.mayTakeOver(standsIn: isAlone, hasReadJournal: true) {
       add(.takeOver, function, false)
     } else if waiting != 0, life.asks & bit == 0 || word.owner == nil {
       add(.request, function, false)
@@ -212,12 +217,14 @@ extension TakeoverExplorer {
     let request = requests[index]
     if life.owns & 1 << request.function == 0 { return false }
     if !state.word.isMember(me, UInt64(life.incarnation)) || !isDrained(me, for: me, state) { return false }
-    for (other, found) in requests.enumerated() where other != index && found.conflicts(with: request) {
+    for (other, found) in requests.enumerated() where other != index && found.block == request.block {
       let bit: UInt8 = 1 << other
-      if life.held & bit != 0, found.isWrite, defect != .servesOverlapping { return false }
-      // Two writes to one block are one after the other: a write that has landed and is not answered would land once
-      // more at a takeover, after the newer one.
-      if request.isWrite, found.isWrite, (life.underWay & ~life.answered) & bit != 0, defect != .overlapsOwnWrites {
+      if life.held & bit != 0, RequestRules.waits(forRecovered: found.isWrite), defect != .servesOverlapping {
+        return false
+      }
+      if (life.underWay & ~life.answered) & bit != 0, RequestRules.waits(request.isWrite, forWrite: found.isWrite),
+        defect != .overlapsOwnWrites
+      {
         return false
       }
     }

@@ -15,9 +15,6 @@ struct ModelRequest {
   static func read(_ channel: ControllerIdentity, function: Int = 0, block: Int = 0) -> ModelRequest {
     ModelRequest(channel: channel, function: function, block: block, isWrite: false)
   }
-
-  /// Whether the order of the two matters.
-  func conflicts(with other: ModelRequest) -> Bool { block == other.block && (isWrite || other.isWrite) }
 }
 
 /// Where a life of a controller is.

@@ -11,17 +11,17 @@ struct AnsweredChannels: ~Copyable {
 
   /// The channel at that position.
   @inline(__always)
-  subscript(_ position: Int) -> Int {
+  subscript(_ position: Int) -> ChannelIndex {
     assert(position < count, "a position outside of the answered channels")
-    return Int(channels[position])
+    return ChannelIndex(Int(channels[position]))
   }
 
   /// Adds a channel, unless it is listed.
   @inline(__always)
-  mutating func add(_ channel: Int, _ state: UnsafeMutablePointer<ChannelState>) {
+  mutating func add(_ channel: ChannelIndex, _ state: UnsafeMutablePointer<ChannelState>) {
     if state.pointee.isTouched { return }
     state.pointee.setTouched(true)
-    channels[count] = Int32(truncatingIfNeeded: channel)
+    channels[count] = Int32(truncatingIfNeeded: channel.number)
     // Wrapping: each channel stands in it once.
     count &+= 1
   }

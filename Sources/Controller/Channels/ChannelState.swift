@@ -195,3 +195,22 @@ struct ChannelState {
   @inline(__always)
   mutating func setTouched(_ isTouched: Bool) { self.isTouched = isTouched }
 }
+
+/// What bounds a request of one channel, as constants of a loop: a compiler cannot know that no store of the loop
+/// changes them where they lie.
+struct ChannelBounds {
+  let lineMask: UInt64
+  let arenaSize: UInt64
+  private let lines: UnsafeMutableRawPointer
+
+  @inline(__always)
+  init(_ channel: ChannelState) {
+    lineMask = UInt64(truncatingIfNeeded: channel.lineMask)
+    arenaSize = channel.arenaSize
+    lines = channel.lines
+  }
+
+  /// A line, whose number is at most `lineMask`.
+  @inline(__always)
+  func line(_ slot: UInt64) -> RequestLine { RequestLine(lines + Int(truncatingIfNeeded: slot) &* RequestLine.stride) }
+}

@@ -13,7 +13,8 @@ struct ChannelTable: ~Copyable {
   /// Room for the sequence numbers and lines of one channel, see `findPosition`.
   private let unanswered: Table<UInt64>
 
-  init(count: Int) {
+  init() {
+    let count = ChannelIndex.count
     states = Table(repeating: ChannelState(), count: count)
     polling = PollingOrder(channels: count)
     answered = AnsweredChannels(channels: count)
@@ -22,11 +23,11 @@ struct ChannelTable: ~Copyable {
 
   /// A channel, where it lies.
   @inline(__always)
-  func address(_ channel: Int) -> UnsafeMutablePointer<ChannelState> { states.address(channel) }
+  func address(_ channel: ChannelIndex) -> UnsafeMutablePointer<ChannelState> { states.address(channel.number) }
 
   /// A channel.
-  subscript(_ channel: Int) -> ChannelState {
-    @inline(__always) unsafeAddress { UnsafePointer(states.address(channel)) }
+  subscript(_ channel: ChannelIndex) -> ChannelState {
+    @inline(__always) unsafeAddress { UnsafePointer(states.address(channel.number)) }
   }
 
   // MARK: The polling order
@@ -34,8 +35,8 @@ struct ChannelTable: ~Copyable {
   /// Takes requests from this channel from now on.
   ///
   /// - Returns: false if it is polled already.
-  mutating func poll(_ channel: Int) -> Bool {
-    guard states[channel].beginPolling() else { return false }
+  mutating func poll(_ channel: ChannelIndex) -> Bool {
+    guard states[channel.number].beginPolling() else { return false }
     polling.add(channel)
     return true
   }
@@ -43,8 +44,8 @@ struct ChannelTable: ~Copyable {
   /// The reverse. Not while iterating over the order.
   ///
   /// - Returns: false if it is not polled.
-  mutating func stopPolling(_ channel: Int) -> Bool {
-    guard states[channel].endPolling() else { return false }
+  mutating func stopPolling(_ channel: ChannelIndex) -> Bool {
+    guard states[channel.number].endPolling() else { return false }
     polling.remove(channel)
     return true
   }
@@ -54,12 +55,12 @@ struct ChannelTable: ~Copyable {
   /// - Returns: whether it is cold from now on, and another channel stands at its position.
   @inline(__always)
   mutating func noteIdle(at position: Int) -> Bool {
-    states.address(polling[position]).pointee.hasBeenIdle() && polling.cool(position: position)
+    states.address(polling[position].number).pointee.hasBeenIdle() && polling.cool(position: position)
   }
 
   /// A channel at a cold position had a request: it is polled in every turn from now on.
   mutating func heat(position: Int) {
-    states[polling[position]].endIdling()
+    states[polling[position].number].endIdling()
     polling.heat(position: position)
   }
 
@@ -72,9 +73,9 @@ struct ChannelTable: ~Copyable {
   /// Searches a channel's lines for its position, and for the requests in them that were neither answered nor are under
   /// recovery.
   func findPosition(
-    of channel: Int, isRecovering: (_ line: Int, _ sequence: UInt64) -> Bool
+    of channel: ChannelIndex, isRecovering: (_ line: Int, _ sequence: UInt64) -> Bool
   ) -> ChannelPosition.Outcome {
-    let state = states.address(channel)
+    let state = states.address(channel.number)
     return ChannelPosition.find(
       in: SharedLines(base: state.pointee.lines), count: state.pointee.lineMask + 1, table: unanswered.address(0),
       isKnown: isRecovering)
@@ -90,7 +91,7 @@ struct ChannelTable: ~Copyable {
 
   /// The controller has answered on a channel in this turn, and may have to wake its host.
   @inline(__always)
-  mutating func noteAnswer(_ channel: Int, _ state: UnsafeMutablePointer<ChannelState>) {
+  mutating func noteAnswer(_ channel: ChannelIndex, _ state: UnsafeMutablePointer<ChannelState>) {
     answered.add(channel, state)
   }
 

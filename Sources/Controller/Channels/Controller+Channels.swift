@@ -6,12 +6,12 @@ import BatonSubsystem
 // Requests in: the controller takes what hosts submit from their channels, in arrival order.
 extension Controller {
   /// Takes requests from this channel from now on.
-  mutating func addToOrder(_ channel: Int) {
+  mutating func addToOrder(_ channel: ChannelIndex) {
     if channels.poll(channel) { sayFirst(channel) }
   }
 
   /// The reverse: the controller takes no more requests from it. Not while iterating over the order.
-  mutating func removeFromOrder(_ channel: Int) {
+  mutating func removeFromOrder(_ channel: ChannelIndex) {
     if channels.stopPolling(channel) { endListening(channel) }
   }
 
@@ -53,7 +53,7 @@ extension Controller {
 
   /// Takes at most one batch of what a host has submitted since the last poll.
   @inline(__always)
-  private mutating func pollChannel(_ index: Int) -> Int {
+  private mutating func pollChannel(_ index: ChannelIndex) -> Int {
     let channel = channels.address(index)
     var slot = channel.pointee.staying
     channel.pointee.line(slot).prefetch()
@@ -80,61 +80,30 @@ extension Controller {
   /// that one source becomes two loops. One passes protocol points and heeds planted defects; the other contains none
   /// of that.
   @inline(__always)
-  private mutating func takeRequests(_ index: Int, from first: Int, isPlain: Bool) -> Int {
+  private mutating func takeRequests(_ index: ChannelIndex, from first: Int, isPlain: Bool) -> Int {
     let channel = channels.address(index)
     let begin = channel.pointee.due
     // The due number counts the taken requests: one variable less in a loop that has none to spare.
     let end = begin.advanced(by: takeable(channel))
     if begin == end { return 0 }
-    // Constants of the loops below: a compiler cannot know that no store changes them where they lie.
-    let (lines, arenaSize) = (channel.pointee.lines, channel.pointee.arenaSize)
-    let lineMask = UInt64(truncatingIfNeeded: channel.pointee.lineMask)
+    let bounds = ChannelBounds(channel.pointee)
     var slot = first
     var staying = first
     var due = begin
     var slowly = 0
     var line = channel.pointee.line(slot)
-    // Each turn of the outer loop begins with a submitted request in `slot`, and each of the inner loop serves one. The
-    // inner loop calls nothing, so that its variables stay in registers.
+    // Each turn of the loop begins with a submitted request in `slot`.
     batch: repeat {
       if let run = beginRun(with: line.copy(), isPlain: isPlain) {
-        // Never 0 after a request: it counts at most `channelBatchMax` lengths.
-        var bytes: UInt64 = 0
-        var following = line
-        var isOver = false
-        repeat {
-          let copy = line.copy()
-          let next = copy.next(ifLike: run.likeness)
-          guard next <= lineMask else { break }
-          following = RequestLine(lines + Int(truncatingIfNeeded: next) &* RequestLine.stride)
-          // The next two are on their way while this one is served.
-          following.prefetch()
-          following.prefetch(linesAhead: 1)
-          guard run.admits(copy, arenaSize: arenaSize) else { break }
-          if !isPlain {
-            reach(.requestTaken)
-            reach(.responseBefore)
-          }
-          line.answer(due.answered(.success), value: copy.length, service: run.service)
-          if !isPlain { reach(.responseAfter) }
-          bytes &+= copy.length
-          due = due.following
-          isOver = due == end
-          if isOver { break }
-          // Acquire: sync point "submit", as above.
-          isOver = following.flag.loadAcquiring() != due.rawValue
-          if isOver { break }
-          line = following
-        } while true
-        if bytes != 0 {
-          run.bytesMoved.addAsOnlyWriter(bytes)
+        let (following, isOver) = serve(run, from: &line, due: &due, end: end, bounds, isPlain: isPlain)
+        if let following {
           slot = channel.pointee.slot(of: isOver ? following : line)
           staying = slot
           if !isOver { continue }
           if run.mayStay { staying = channel.pointee.slot(of: line) }
           // Each request that names its own line as the next one's ends its run, because that line has been answered.
           if following.flag.address == line.flag.address {
-            expel(place: index >> 1, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
+            expel(place: index.place, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
           }
           break
         }
@@ -163,6 +132,49 @@ extension Controller {
     return taken
   }
 
+  /// Serves requests of a run, the first one submitted in `line`, and answers each at once. The loop calls nothing, so
+  /// that its variables stay in registers.
+  ///
+  /// - Returns: the line where the next request is or will be, or nil if no request was served; and whether the run is
+  ///   over, because no request is due there. If it is not over, the request in `line` is not like the others.
+  @inline(__always)
+  private func serve(
+    _ run: RunAtOnce, from line: inout RequestLine, due: inout RequestFlag, end: RequestFlag, _ bounds: ChannelBounds,
+    isPlain: Bool
+  ) -> (following: RequestLine?, isOver: Bool) {
+    // Never 0 after a request: it counts at most `channelBatchMax` lengths.
+    var bytes: UInt64 = 0
+    var following = line
+    var isOver = false
+    repeat {
+      let copy = line.copy()
+      let next = copy.next(ifLike: run.likeness)
+      guard next <= bounds.lineMask else { break }
+      following = bounds.line(next)
+      // The next two are on their way while this one is served.
+      following.prefetch()
+      following.prefetch(linesAhead: 1)
+      guard run.admits(copy, arenaSize: bounds.arenaSize) else { break }
+      if !isPlain {
+        reach(.requestTaken)
+        reach(.responseBefore)
+      }
+      line.answer(due.answered(.success), value: copy.length, service: run.service)
+      if !isPlain { reach(.responseAfter) }
+      bytes &+= copy.length
+      due = due.following
+      isOver = due == end
+      if isOver { break }
+      // Acquire: sync point "submit".
+      isOver = following.flag.loadAcquiring() != due.rawValue
+      if isOver { break }
+      line = following
+    } while true
+    if bytes == 0 { return (nil, false) }
+    run.bytesMoved.addAsOnlyWriter(bytes)
+    return (following, isOver)
+  }
+
   @inline(never)
   private mutating func noticeOffence() {
     turn.due.insert(.look)
@@ -183,7 +195,7 @@ extension Controller {
       // it here. It submits in that order, so the first is visible now.
       let staying = RequestFlag(rawValue: channel.pointee.line(channel.pointee.staying).flag.loadAcquiring())
       if staying != channel.pointee.due {
-        expel(place: index >> 1, for: .wrongSequence(found: flag.sequence, due: channel.pointee.due.sequence))
+        expel(place: index.place, for: .wrongSequence(found: flag.sequence, due: channel.pointee.due.sequence))
       }
     }
   }
@@ -194,14 +206,14 @@ extension Controller {
   /// - Returns: the line of the request after it, and whether that request may be in this line again; nil when the
   ///   controller expels the host, because it names a line that does not exist or has more requests outstanding than
   ///   lines.
-  private mutating func takeSlowly(_ index: Int, slot: Int, sequence: UInt64) -> (line: Int, mayStay: Bool)? {
+  private mutating func takeSlowly(_ index: ChannelIndex, slot: Int, sequence: UInt64) -> (line: Int, mayStay: Bool)? {
     let channel = channels.address(index)
     let copy = channel.pointee.line(slot).copy()
     let next = Int(copy.next)
     guard next <= channel.pointee.lineMask, next != slot,
       channel.pointee.outstanding < channel.pointee.lineMask
     else {
-      expel(place: index >> 1, for: .wrongNext(next, outstanding: channel.pointee.outstanding))
+      expel(place: index.place, for: .wrongNext(next, outstanding: channel.pointee.outstanding))
       return nil
     }
     channel.pointee.line(next).prefetch()

@@ -19,26 +19,26 @@ struct PollingOrder: ~Copyable {
 
   /// The channel at that position.
   @inline(__always)
-  subscript(_ position: Int) -> Int {
+  subscript(_ position: Int) -> ChannelIndex {
     assert(position < count, "a position outside of the polling order")
-    return Int(channels[position])
+    return ChannelIndex(Int(channels[position]))
   }
 
   /// Whether a channel is listed.
-  func contains(_ channel: Int) -> Bool { (0..<count).contains { channels[$0] == channel } }
+  func contains(_ channel: ChannelIndex) -> Bool { (0..<count).contains { channels[$0] == Int32(channel.number) } }
 
   /// Adds a channel: hot, until it has shown itself idle.
-  mutating func add(_ channel: Int) {
+  mutating func add(_ channel: ChannelIndex) {
     assert(!contains(channel), "a channel stands in the polling order twice")
     channels[count] = channels[hotCount]
-    channels[hotCount] = Int32(channel)
+    channels[hotCount] = Int32(channel.number)
     count += 1
     hotCount += 1
   }
 
   /// Removes a channel. Not while iterating over the order.
-  mutating func remove(_ channel: Int) {
-    for position in 0..<count where channels[position] == Int32(channel) {
+  mutating func remove(_ channel: ChannelIndex) {
+    for position in 0..<count where channels[position] == Int32(channel.number) {
       if position < hotCount {
         hotCount -= 1
         channels[position] = channels[hotCount]

@@ -138,7 +138,7 @@ extension Controller {
     let state = functions.address(function.index)
     guard let index = state.pointee.removeFirstPending(requests.entries) else { return }
     let request = requests.entry(index)
-    if channels[Int(request.pointee.channel)].phase == .closing { return drop(index) }
+    if channels[request.pointee.origin].phase == .closing { return drop(index) }
     if mustWait(request) { return hold(index) }
     count(request.pointee.isTransferred ? .transferred : .direct)
     if serve(request, index: index, term: term) { state.pointee.begin() } else { requests.giveBack(index) }

@@ -9,7 +9,7 @@ import Glibc
 /// connection that is gone is not taken for one of its successor.
 struct ControlConnections: ~Copyable {
   /// What the other end of a connection is.
-  enum Kind { case vacant, unknown, host(place: Int), peer, listeners }
+  enum Kind { case vacant, unknown, host(place: HostPlace), peer, listeners }
 
   struct Connection {
     var kind = Kind.vacant

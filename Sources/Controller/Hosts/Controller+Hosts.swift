@@ -43,7 +43,7 @@ extension Controller {
   }
 
   /// A place for a host: the one that is kept for it, or a free one.
-  func place(for identity: UInt64) -> (place: Int?, refusal: String) {
+  func place(for identity: UInt64) -> (place: HostPlace?, refusal: String) {
     if let place = hosts.place(of: identity) {
       // Two channels on the same lines would both take a request. A host that comes back before this controller has
       // seen its earlier connection end must ask again.
@@ -59,15 +59,15 @@ extension Controller {
   /// Two controllers that admit a host each at the same time follow the same rule: each first enters its own host's
   /// record, and then counts. The fence lets at least one of them see the other's record. A refused host leaves no
   /// record.
-  func admitsAnother(identity host: UInt64, _ place: Int) -> Bool {
-    let record = region.journal(of: identity).host(place)
+  func admitsAnother(identity host: UInt64, _ place: HostPlace) -> Bool {
+    let record = region.journal(of: identity).host(place.number)
     if record.pointee.identity == host { return true }
     record.pointee.identity = host
     SharedWord(UnsafeMutableRawPointer(record)).fence()
     var known = Set<UInt64>()
     for controller in ControllerIdentity.allCases {
       let journal = region.journal(of: controller)
-      for place in 0..<Journal.hostPlaces { known.insert(journal.host(place).pointee.identity) }
+      for place in HostPlace.all { known.insert(journal.host(place.number).pointee.identity) }
     }
     known.remove(0)
     if known.count <= Journal.hostPlaces { return true }
@@ -76,13 +76,13 @@ extension Controller {
   }
 
   mutating func addHost(
-    _ memory: consuming HostMemory, _ place: Int, _ connection: Int, pid: pid_t
+    _ memory: consuming HostMemory, _ place: HostPlace, _ connection: Int, pid: pid_t
   ) {
     let state = HostState(
       phase: .attached, identity: memory.header.identity, connection: connection,
       bytesWithoutPages: pid == getpid() ? 0 : memory.bytesWithoutPages)
     for side in ControllerIdentity.allCases {
-      let channel = place << 1 | side.index
+      let channel = place.channel(to: side)
       let state = channels.address(channel)
       state.pointee = ChannelState(memory, to: side, isTouched: state.pointee.isTouched)
     }
@@ -90,7 +90,7 @@ extension Controller {
     // The word says so until the controller takes requests from the channel, and says there how it waits.
     hosts.say(.drowsy, place, as: identity)
     // Before any request of this host can be in the journal.
-    let record = region.journal(of: identity).host(place)
+    let record = region.journal(of: identity).host(place.number)
     record.pointee.identity = state.identity
     record.pointee.pid = UInt64(pid)
     record.pointee.start_time = ProcessIdentity.startTicks(of: "\(pid)")
@@ -109,7 +109,7 @@ extension Controller {
   /// Not at once: the caller iterates over the list that its channels are in. `poll` does it at the end of the turn.
   /// Out of line, with its text: nothing of this belongs into the frame of the loop.
   @inline(never)
-  mutating func expel(place: Int, for offence: Offence) {
+  mutating func expel(place: HostPlace, for offence: Offence) {
     if hosts[place].phase != .attached { return }
     hosts.expel(place)
     setChannelPhase(.expelled, ofPlace: place)
@@ -119,15 +119,14 @@ extension Controller {
     turn.due.insert(.look)
   }
 
-  private func setChannelPhase(_ phase: HostPhase, ofPlace place: Int) {
-    channels.address(place << 1).pointee.setPhase(phase)
-    channels.address(place << 1 | 1).pointee.setPhase(phase)
+  private func setChannelPhase(_ phase: HostPhase, ofPlace place: HostPlace) {
+    for side in ControllerIdentity.allCases { channels.address(place.channel(to: side)).pointee.setPhase(phase) }
   }
 
   /// Disconnects those that were expelled in this turn.
   mutating func disconnectExpelled() {
     turn.due.remove(.expulsion)
-    for place in 0..<Journal.hostPlaces where hosts[place].phase == .expelled {
+    for place in HostPlace.all where hosts[place].phase == .expelled {
       disconnect(hosts[place].connection, nil)
     }
   }
@@ -141,8 +140,7 @@ extension Controller {
     if case .host(let place) = kind {
       hosts.close(place, at: monotonicNanoseconds())
       setChannelPhase(.closing, ofPlace: place)
-      removeFromOrder(place << 1)
-      removeFromOrder(place << 1 | 1)
+      for side in ControllerIdentity.allCases { removeFromOrder(place.channel(to: side)) }
       setHostCount()
       note(.departure, .info, "a host left; hosts now: \(hosts.attachedCount)")
       free(place: place)
@@ -150,14 +148,14 @@ extension Controller {
   }
 
   /// Releases the memory of a host that left, once its last request has ended.
-  mutating func free(place: Int) {
-    guard hosts[place].phase == .closing, channels[place << 1].outstanding == 0,
-      channels[place << 1 | 1].outstanding == 0
+  mutating func free(place: HostPlace) {
+    guard hosts[place].phase == .closing,
+      ControllerIdentity.allCases.allSatisfy({ channels[place.channel(to: $0)].outstanding == 0 })
     else { return }
     setChannelPhase(.vacant, ofPlace: place)
     // Its requests under recovery still name the place.
     let isExpected = recovery.names(place)
     control.disposal.unmap(hosts.release(place, isExpected: isExpected))
-    if !isExpected { region.journal(of: identity).host(place).pointee.identity = 0 }
+    if !isExpected { region.journal(of: identity).host(place.number).pointee.identity = 0 }
   }
 }

@@ -34,60 +34,58 @@ struct HostTable: ~Copyable {
   /// The kernel may still write into the hosts' memory: it stays mapped for ever when this table goes.
   func abandon() { isAbandoned[0] = true }
 
-  /// All places.
-  var places: Range<Int> { states.indices }
-
   /// The host in a place.
-  subscript(_ place: Int) -> HostState { states[place] }
+  subscript(_ place: HostPlace) -> HostState { states[place.number] }
 
   /// The place of a host that is attached, expected or about to leave.
-  func place(of identity: UInt64) -> Int? {
-    places.first { states[$0].phase != .vacant && states[$0].identity == identity }
+  func place(of identity: UInt64) -> HostPlace? {
+    HostPlace.all.first { self[$0].phase != .vacant && self[$0].identity == identity }
   }
 
   /// A place that no host has.
-  var vacantPlace: Int? { places.first { states[$0].phase == .vacant } }
+  var vacantPlace: HostPlace? { HostPlace.all.first { self[$0].phase == .vacant } }
 
   /// Hosts whose memory is mapped: those that are attached, and those that wait for their last request.
-  var mappedCount: Int { places.count { states[$0].hasMemory } }
+  var mappedCount: Int { HostPlace.all.count { self[$0].hasMemory } }
 
   /// Memory of all hosts together that had no pages when they attached.
   var bytesWithoutPages: UInt64 {
-    places.reduce(0) { $0 &+ (states[$1].hasMemory ? states[$1].bytesWithoutPages : 0) }
+    HostPlace.all.reduce(0) { $0 &+ (self[$1].hasMemory ? self[$1].bytesWithoutPages : 0) }
   }
 
   /// A host that is not attached has a request under recovery: keeps a vacant place for it.
-  mutating func expect(_ place: Int, identity: UInt64) {
-    precondition(states[place].phase == .vacant, "a host place is assigned twice")
-    states[place] = HostState(phase: .expected, identity: identity)
+  mutating func expect(_ place: HostPlace, identity: UInt64) {
+    precondition(states[place.number].phase == .vacant, "a host place is assigned twice")
+    states[place.number] = HostState(phase: .expected, identity: identity)
   }
 
   /// No request of an expected host is under recovery any more: its place is vacant.
-  mutating func forget(_ place: Int) {
-    precondition(states[place].phase == .expected, "forgets a host that is not expected")
-    states[place] = HostState()
+  mutating func forget(_ place: HostPlace) {
+    precondition(states[place.number].phase == .expected, "forgets a host that is not expected")
+    states[place.number] = HostState()
   }
 
   /// Attaches a host, in a place that was vacant or kept for it.
-  mutating func attach(_ place: Int, _ state: HostState, _ memory: consuming HostMemory) {
-    precondition(state.phase == .attached && !states[place].hasMemory, "a host place is assigned twice")
-    states[place] = state
-    (memories + place).initialize(to: memory)
+  mutating func attach(_ place: HostPlace, _ state: HostState, _ memory: consuming HostMemory) {
+    precondition(state.phase == .attached && !states[place.number].hasMemory, "a host place is assigned twice")
+    states[place.number] = state
+    (memories + place.number).initialize(to: memory)
     attachedCount += 1
   }
 
   /// A host broke the protocol: it is disconnected at the end of the turn.
-  mutating func expel(_ place: Int) {
-    precondition(states[place].phase == .attached, "expels a host that is not attached")
-    states[place].phase = .expelled
+  mutating func expel(_ place: HostPlace) {
+    precondition(states[place.number].phase == .attached, "expels a host that is not attached")
+    states[place.number].phase = .expelled
   }
 
   /// The connection of a host has ended: its place is kept until its last request has.
-  mutating func close(_ place: Int, at now: UInt64) {
+  mutating func close(_ place: HostPlace, at now: UInt64) {
+    let state = states.address(place.number)
     precondition(
-      states[place].phase == .attached || states[place].phase == .expelled, "closes a host that is not attached")
-    states[place].phase = .closing
-    states[place].awaySince = now
+      state.pointee.phase == .attached || state.pointee.phase == .expelled, "closes a host that is not attached")
+    state.pointee.phase = .closing
+    state.pointee.awaySince = now
     attachedCount -= 1
   }
 
@@ -95,15 +93,15 @@ struct HostTable: ~Copyable {
   /// recovery.
   ///
   /// - Returns: its memory.
-  mutating func release(_ place: Int, isExpected: Bool) -> HostMemory {
-    precondition(states[place].phase == .closing, "releases the memory of a host that is not closing")
-    let memory = (memories + place).move()
-    states[place].phase = isExpected ? .expected : .vacant
+  mutating func release(_ place: HostPlace, isExpected: Bool) -> HostMemory {
+    precondition(states[place.number].phase == .closing, "releases the memory of a host that is not closing")
+    let memory = (memories + place.number).move()
+    states[place.number].phase = isExpected ? .expected : .vacant
     return memory
   }
 
   /// Announces in a host's memory how this controller sleeps.
-  func say(_ state: SharedSleepWord.State, _ place: Int, as controller: ControllerIdentity) {
-    memories[place].controllerParked(controller).say(state)
+  func say(_ state: SharedSleepWord.State, _ place: HostPlace, as controller: ControllerIdentity) {
+    memories[place.number].controllerParked(controller).say(state)
   }
 }

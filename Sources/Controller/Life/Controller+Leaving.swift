@@ -13,7 +13,7 @@ extension Controller {
     let state = functions.address(function.index)
     while let index = state.pointee.removeFirstPending(requests.entries) {
       let request = requests.entry(index)
-      if channels[Int(request.pointee.channel)].phase == .closing {
+      if channels[request.pointee.origin].phase == .closing {
         drop(index)
       } else {
         answer(request, status, term: 0)

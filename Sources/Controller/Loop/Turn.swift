@@ -10,7 +10,7 @@ struct Turn: ~Copyable {
   init(channels: Int) { budget = TurnBudget(channels: channels) }
 
   /// Bytes have been moved for a channel.
-  mutating func charge(_ channel: Int, bytes: Int) { budget.charge(channel, bytes: bytes, in: clock.turn) }
+  mutating func charge(_ channel: ChannelIndex, bytes: Int) { budget.charge(channel, bytes: bytes, in: clock.turn) }
 
   /// Whether this turn has moved as many bytes as it may.
   var isSpent: Bool {
@@ -20,7 +20,7 @@ struct Turn: ~Copyable {
   /// Whether a channel has used up its share, so that the controller takes no request that moves bytes from it in this
   /// turn.
   @inline(__always)
-  mutating func holdsBack(_ channel: Int) -> Bool {
+  mutating func holdsBack(_ channel: ChannelIndex) -> Bool {
     guard budget.owes(channel), budget.holdsBack(channel, in: clock.turn) else { return false }
     due.insert(.look)
     return true

@@ -39,11 +39,11 @@ struct TurnBudget: ~Copyable {
   init(channels: Int) { accounts = Table(repeating: Account(), count: channels) }
 
   /// Bytes have been moved for a channel in this turn.
-  mutating func charge(_ channel: Int, bytes: Int, in turn: UInt64) {
+  mutating func charge(_ channel: ChannelIndex, bytes: Int, in turn: UInt64) {
     assert(bytes >= 0, "bytes that were moved are not negative")
     if bytes == 0 { return }
     settle(channel, turn)
-    accounts[channel].debt += bytes
+    accounts[channel.number].debt += bytes
     if movedIn != turn {
       movedIn = turn
       moved = 0
@@ -52,23 +52,23 @@ struct TurnBudget: ~Copyable {
   }
 
   /// The turns since have paid for a part of a channel's debt.
-  private func settle(_ channel: Int, _ turn: UInt64) {
-    let turns = turn &- accounts[channel].turn
+  private func settle(_ channel: ChannelIndex, _ turn: UInt64) {
+    let turns = turn &- accounts[channel.number].turn
     if turns == 0 { return }
-    accounts[channel].turn = turn
+    accounts[channel.number].turn = turn
     let paid = min(turns, Self.turnsPaidMax) &* UInt64(share)
-    accounts[channel].debt = max(accounts[channel].debt - Int(truncatingIfNeeded: paid), 0)
+    accounts[channel.number].debt = max(accounts[channel.number].debt - Int(truncatingIfNeeded: paid), 0)
   }
 
   /// Whether a channel owes anything. Most never do: one load.
   @inline(__always)
-  func owes(_ channel: Int) -> Bool { accounts[channel].debt != 0 }
+  func owes(_ channel: ChannelIndex) -> Bool { accounts[channel.number].debt != 0 }
 
   /// Whether a channel has used up its share, so that nothing is taken from it in this turn.
   @inline(never)
-  mutating func holdsBack(_ channel: Int, in turn: UInt64) -> Bool {
+  mutating func holdsBack(_ channel: ChannelIndex, in turn: UInt64) -> Bool {
     settle(channel, turn)
-    if accounts[channel].debt < share { return false }
+    if accounts[channel.number].debt < share { return false }
     heldBack += 1
     return true
   }

@@ -32,6 +32,10 @@ extension baton_accepted_request {
     static let fast: UInt8 = 128
   }
 
+  /// The channel that it came by.
+  @inline(__always)
+  var origin: ChannelIndex { ChannelIndex(Int(channel)) }
+
   /// The requested operation. Entries are written from checked requests, and checked again when they are recovered.
   @inline(__always)
   var kind: Operation { Operation(rawValue: operation).unsafelyUnwrapped }
@@ -84,11 +88,11 @@ extension baton_accepted_request {
 extension UnsafeMutablePointer<AcceptedRequest> {
   /// Copies another entry into this one, which is not in flight, for another controller to recover. Everything else is
   /// written before the state says that the entry is in flight, see `Journal`.
-  func enter(_ other: AcceptedRequest, channel: UInt32) {
+  func enter(_ other: AcceptedRequest, channel: ChannelIndex) {
     var entry = other
     entry.state = 0
     entry.next = -1
-    entry.channel = channel
+    entry.channel = UInt32(truncatingIfNeeded: channel.number)
     entry.flags &= AcceptedRequest.Flag.lasting
     pointee = entry
     inFlight.storeReleasing(1)

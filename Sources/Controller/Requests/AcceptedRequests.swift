@@ -50,9 +50,9 @@ struct AcceptedRequests: ~Copyable {
 
   /// Sets the channel of the request that is about to be filled into the candidate.
   @inline(__always)
-  func nameCandidate(channel: Int) {
+  func nameCandidate(channel: ChannelIndex) {
     assert(free > 0, "no entry is free: the candidate may be in flight")
-    candidate.pointee.channel = UInt32(truncatingIfNeeded: channel)
+    candidate.pointee.channel = UInt32(truncatingIfNeeded: channel.number)
   }
 
   /// Fills a request into the rest of the candidate. It is part of the journal as soon as its state says so.

@@ -5,11 +5,8 @@ import BatonSubsystem
 // Collisions: the controller holds a request that collides with one under recovery, or with a write on the storage,
 // until that one is over.
 extension Controller {
-  /// Whether a request must wait for one under recovery (`Recovery.collides`), or for a write on the storage.
-  ///
-  /// A write that overlaps one on the storage waits for it. Otherwise a survivor could execute the older one again
-  /// after the newer one has been answered, and undo it, although a reader had seen the older one's data before the
-  /// newer one began.
+  /// Whether a request must wait for one under recovery (`Recovery.collides`), or for a write on the storage. Which
+  /// ones it waits for is `RequestRules`' to say.
   func mustWait(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
     functions.address(request.pointee.function.index).pointee.isRecovering && recovery.collides(request.pointee)
       || overlapsWrite(request)
@@ -17,7 +14,7 @@ extension Controller {
 
   /// Whether a request changes what a write on the storage changes too.
   func overlapsWrite(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
-    request.pointee.changesUnit
+    RequestRules.waits(request.pointee.changesUnit, forWrite: true)
       && functions.address(request.pointee.function.index).pointee.hasWrite(
         overlapping: request.pointee, requests.entries)
   }
@@ -35,7 +32,7 @@ extension Controller {
     while let index = held.removeFirst(requests.entries) {
       let request = requests.entry(index)
       let function = request.pointee.function
-      if channels[Int(request.pointee.channel)].phase != .closing, mustWait(request) {
+      if channels[request.pointee.origin].phase != .closing, mustWait(request) {
         recovery.hold(index)
         continue
       }

@@ -35,7 +35,7 @@ extension Controller {
   }
 
   mutating func serveManagement(_ request: UnsafeMutablePointer<AcceptedRequest>, term: UInt64) {
-    let buffer = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
+    let buffer = channels[request.pointee.origin].arena + Int(truncatingIfNeeded: request.pointee.buffer)
     let unit = Int(request.pointee.unit)
     var value: UInt64 = 0
     switch request.pointee.kind {
@@ -87,9 +87,9 @@ extension Controller {
   /// another request's.
   private mutating func setUnitState(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     let unit = Int(request.pointee.unit)
-    let channel = Int(request.pointee.channel)
-    let host = hosts[channel >> 1].identity
-    let side: ControllerIdentity = channel & 1 == 0 ? .a : .b
+    let channel = request.pointee.origin
+    let host = hosts[channel.place].identity
+    let side = channel.controller
     let sequence = request.pointee.sequence
     let shared = region.unitStates.word(unit)
     let word = UnitStateWord(rawValue: shared.loadRelaxed())

@@ -7,7 +7,7 @@ import BatonSubsystem
 extension Controller {
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
   /// arbiter (claim 1, in its order).
-  mutating func receive(_ copy: RequestCopy, channel: Int, slot: Int, sequence: UInt64) {
+  mutating func receive(_ copy: RequestCopy, channel: ChannelIndex, slot: Int, sequence: UInt64) {
     if let refusal = refusal(of: copy, arenaSize: channels[channel].arenaSize) {
       return answer(channel, slot, sequence, refusal)
     }

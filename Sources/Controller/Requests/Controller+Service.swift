@@ -40,13 +40,13 @@ extension Controller {
     // The operations on blocks have the same order in both modules; the number was checked.
     let operation = Storage.Operation(rawValue: request.pointee.operation &- Operation.read.rawValue)
     precondition(operation != nil, "management has been served above")
-    let address = channels[Int(request.pointee.channel)].arena + Int(truncatingIfNeeded: request.pointee.buffer)
+    let address = channels[request.pointee.origin].arena + Int(truncatingIfNeeded: request.pointee.buffer)
     // Before it begins: a controller that is stopped in the middle of one has counted it.
     if storage.isStorage(unit: unit) { count(.storageOperations) }
     let disposition = storage.start(
       operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: request.pointee.isDurable, mustBeFast: request.pointee.mustBeFast,
-      lane: Int(request.pointee.channel), token: UInt64(truncatingIfNeeded: index), on: ring)
+      lane: request.pointee.origin.number, token: UInt64(truncatingIfNeeded: index), on: ring)
     switch disposition {
     case .started:
       if storage.needsStep(unit: unit) { charge(request, operation.unsafelyUnwrapped, isStarted: true) }
@@ -120,7 +120,7 @@ extension Controller {
     if request.pointee.isRecovered { return finishRecovered(request, result) }
     // A host that left is answered too, in memory that is kept just for that: if it comes back, it must not find its
     // request still submitted, and have it executed twice.
-    let place = Int(request.pointee.channel) >> 1
+    let place = request.pointee.origin.place
     complete(request, result, term: arbiter.look(region.ownership.word(function.index)).term)
     requests.giveBack(index)
     if hosts[place].phase == .closing { free(place: place) }
@@ -140,7 +140,7 @@ extension Controller {
   ) {
     let bytes = storage.bytesMoved(
       operation, unit: Int(request.pointee.unit), length: request.pointee.length, isStarted: isStarted)
-    turn.charge(Int(request.pointee.channel), bytes: bytes)
+    turn.charge(request.pointee.origin, bytes: bytes)
   }
 
   /// Moves the next pieces, as many as a turn may.
@@ -205,7 +205,7 @@ extension Controller {
   ) {
     reach(.responseBefore)
     respond(
-      Int(request.pointee.channel), Int(request.pointee.slot), request.pointee.sequence, status, value: value,
+      request.pointee.origin, Int(request.pointee.slot), request.pointee.sequence, status, value: value,
       service: Service(controller: identity, isTransferred: request.pointee.isTransferred, term: term))
     reach(.responseAfter)
     leaveJournal(request)
@@ -222,7 +222,7 @@ extension Controller {
 
   /// Answers a request that never got a place in the journal.
   @inline(__always)
-  mutating func answer(_ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status) {
+  mutating func answer(_ channel: ChannelIndex, _ slot: Int, _ sequence: UInt64, _ status: Status) {
     respond(
       channel, slot, sequence, status, value: 0,
       service: Service(controller: identity, isTransferred: false, term: 0))
@@ -230,7 +230,7 @@ extension Controller {
 
   @inline(__always)
   private mutating func respond(
-    _ channel: Int, _ slot: Int, _ sequence: UInt64, _ status: Status, value: UInt64, service: Service
+    _ channel: ChannelIndex, _ slot: Int, _ sequence: UInt64, _ status: Status, value: UInt64, service: Service
   ) {
     let state = channels.address(channel)
     state.pointee.line(slot).answer(.answered(sequence, status), value: value, service: service)
@@ -243,7 +243,7 @@ extension Controller {
   /// The controller has answered requests of this channel: it may have to wake the host at the end of the turn. A host
   /// that is awake is not noted: it looks again before it sleeps.
   @inline(__always)
-  mutating func noteAnswers(_ channel: Int, _ state: UnsafeMutablePointer<ChannelState>) {
+  mutating func noteAnswers(_ channel: ChannelIndex, _ state: UnsafeMutablePointer<ChannelState>) {
     // Sync point "sleep": the answers are published before the check whether the host sleeps.
     AsymmetricFence.light(supported: sleep.usesMembarrier)
     if !state.pointee.hostParked.isAwake { channels.noteAnswer(channel, state) }
@@ -252,11 +252,11 @@ extension Controller {
   /// Forgets a request whose host is gone, and that was not executed: if the host comes back, the controller takes it
   /// again.
   mutating func drop(_ index: Int32) {
-    let channel = Int(requests.entry(index).pointee.channel)
+    let channel = requests.entry(index).pointee.origin
     leaveJournal(requests.entry(index))
     requests.giveBack(index)
     channels.address(channel).pointee.endRequest()
-    free(place: channel >> 1)
+    free(place: channel.place)
   }
 
   /// Wakes hosts that sleep and have been answered in this turn.
@@ -275,7 +275,7 @@ extension Controller {
   }
 
   @inline(never)
-  private func wake(_ channel: Int) {
+  private func wake(_ channel: ChannelIndex) {
     let word = channels[channel].hostParked
     guard let bell = word.takeSleep() else { return }
     count(.hostWakes)
@@ -284,7 +284,7 @@ extension Controller {
       return
     }
     // The host waits for its control sockets (`Host.descriptor`). One that is full can be read, and so has woken it.
-    let connection = hosts[channel >> 1].connection
+    let connection = hosts[channel.place].connection
     ControlMessage.send(byte: CInt(BATON_MESSAGE_DOORBELL), over: control.connections[connection].descriptor)
   }
 }

@@ -154,7 +154,7 @@ extension Controller {
     sleep.lieDown(requests: requestsTaken)
     for position in 0..<channels.polling.count {
       let channel = channels.polling[position]
-      channels[channel].controllerParked.say(sleep.state(channel))
+      channels[channel].controllerParked.say(sleep.state(channel.number))
     }
     record.parked.say(sleep.state(SleepState.own))
     record.parked.fence()
@@ -181,7 +181,7 @@ extension Controller {
   }
 
   /// The controller takes requests from this channel from now on: its word says what the others say.
-  mutating func sayFirst(_ channel: Int) {
+  mutating func sayFirst(_ channel: ChannelIndex) {
     channels[channel].controllerParked.say(sleep.addChannel())
   }
 
@@ -197,7 +197,7 @@ extension Controller {
     if !sleep.listens { return true }
     for position in 0..<channels.polling.count {
       let channel = channels.polling[position]
-      if sleep.isUnarmed(channel), !arm(channel, channels[channel].controllerParked) { return false }
+      if sleep.isUnarmed(channel.number), !arm(channel.number, channels[channel].controllerParked) { return false }
     }
     return !sleep.isUnarmed(SleepState.own) || arm(SleepState.own, record.parked)
   }
@@ -227,9 +227,9 @@ extension Controller {
   }
 
   /// The controller takes no more requests from this channel.
-  mutating func endListening(_ channel: Int) {
-    if !sleep.end(channel) { return }
+  mutating func endListening(_ channel: ChannelIndex) {
+    if !sleep.end(channel.number) { return }
     // Where the ring does not even take this, the wait stays until it is rung, or until the ring goes; one per place.
-    _ = ring.cancel(.doorbell, index: UInt32(truncatingIfNeeded: channel))
+    _ = ring.cancel(.doorbell, index: UInt32(truncatingIfNeeded: channel.number))
   }
 }

@@ -35,7 +35,7 @@ struct SleepState: ~Copyable {
   private var requestsBefore: UInt64 = 0
 
   /// The number of the doorbell that the peer rings.
-  static var own: Int { 2 * Journal.hostPlaces }
+  static var own: Int { ChannelIndex.count }
   /// From this many requests since the last sleep on, this controller is busy. Hosts then need no fence for its sake,
   /// and its next sleep costs a membarrier, which is little compared with so many requests.
   private static var requestsUntilAwake: UInt64 { 256 }

@@ -14,20 +14,20 @@ extension Controller {
     var isNeeded = [Bool](repeating: false, count: Journal.hostPlaces)
     for index in found {
       let request = requests.entry(index)
-      guard isSound(request.pointee), journal.host(Int(request.pointee.channel) >> 1).pointee.identity != 0 else {
+      guard isSound(request.pointee), journal.host(request.pointee.origin.place.number).pointee.identity != 0 else {
         reportDamage(request.pointee, in: identity)
         leaveJournal(request)
         requests.giveBack(index)
         continue
       }
-      isNeeded[Int(request.pointee.channel) >> 1] = true
+      isNeeded[request.pointee.origin.place.number] = true
       enlist(index)
     }
-    for place in 0..<Journal.hostPlaces {
-      if isNeeded[place] {
-        hosts.expect(place, identity: journal.host(place).pointee.identity)
+    for place in HostPlace.all {
+      if isNeeded[place.number] {
+        hosts.expect(place, identity: journal.host(place.number).pointee.identity)
       } else {
-        journal.host(place).pointee.identity = 0
+        journal.host(place.number).pointee.identity = 0
       }
     }
   }
@@ -59,15 +59,15 @@ extension Controller {
   ///
   /// - Returns: false if it stands there already, or is damaged.
   private mutating func move(_ theirs: AcceptedRequest) -> Bool {
-    guard isSound(theirs), let place = localPlace(Int(theirs.channel) >> 1) else {
+    guard isSound(theirs), let place = localPlace(theirs.origin.place) else {
       reportDamage(theirs, in: identity.peer)
       return false
     }
-    let channel = place << 1 | Int(theirs.channel & 1)
+    let channel = place.channel(to: theirs.origin.controller)
     // The earlier life of this controller died between copying and clearing it.
     if takeover.journal.mayBeMoved, recovery.contains(channel, Int(theirs.slot), theirs.sequence) { return false }
     let index = requests.take()
-    requests.entry(index).enter(theirs, channel: UInt32(truncatingIfNeeded: channel))
+    requests.entry(index).enter(theirs, channel: channel)
     enlist(index)
     return true
   }
@@ -76,8 +76,8 @@ extension Controller {
   /// count among the hosts of both controllers (`admitsAnother`).
   mutating func clearPeersHosts() {
     let journal = region.journal(of: identity.peer)
-    for place in 0..<Journal.hostPlaces where journal.host(place).pointee.identity != 0 {
-      journal.host(place).pointee.identity = 0
+    for place in HostPlace.all where journal.host(place.number).pointee.identity != 0 {
+      journal.host(place.number).pointee.identity = 0
     }
   }
 
@@ -85,7 +85,7 @@ extension Controller {
   /// controllers' own memory, but a controller checks everything from shared memory before it uses it. `isUnanswered`
   /// checks the bounds of the host's arena once the host is attached.
   private mutating func isSound(_ entry: AcceptedRequest) -> Bool {
-    guard entry.state == 1, Int(entry.channel) < 2 * Journal.hostPlaces,
+    guard entry.state == 1, Int(entry.channel) < ChannelIndex.count,
       entry.sequence <= RequestFlag.sequenceMask, Int(entry.slot) < Int(BATON_LINES_MAX)
     else { return false }
     let copy = RequestCopy(
@@ -109,14 +109,14 @@ extension Controller {
   ///
   /// Nil where the journal is damaged: a record without a host, or more hosts than both controllers together admit
   /// (`admitsAnother`).
-  private mutating func localPlace(_ place: Int) -> Int? {
+  private mutating func localPlace(_ place: HostPlace) -> HostPlace? {
     if let known = takeover.journal.place(of: place) { return known }
-    let theirs = takeover.journal.journal.host(place).pointee
+    let theirs = takeover.journal.journal.host(place.number).pointee
     if theirs.identity == 0 { return nil }
     var found = hosts.place(of: theirs.identity)
     if found == nil, let free = hosts.vacantPlace {
       hosts.expect(free, identity: theirs.identity)
-      region.journal(of: identity).host(free).pointee = theirs
+      region.journal(of: identity).host(free.number).pointee = theirs
       found = free
     }
     if let found { takeover.journal.setPlace(of: place, to: found) }
@@ -126,7 +126,7 @@ extension Controller {
   /// A request that was found in a journal stands in this controller's own from now on.
   private mutating func enlist(_ index: Int32) {
     let request = requests.entry(index)
-    let isAttached = hosts[Int(request.pointee.channel) >> 1].phase == .attached
+    let isAttached = hosts[request.pointee.origin.place].phase == .attached
     guard recovery.add(index, hostIsAttached: isAttached) else { return }
     functions.address(request.pointee.function.index).pointee.beginRecovery()
     count(.recovered)

@@ -53,20 +53,20 @@ extension Controller {
   }
 
   private mutating func executeAgain(_ request: UnsafeMutablePointer<AcceptedRequest>, at now: UInt64) -> Int {
-    let channel = Int(request.pointee.channel)
+    let channel = request.pointee.origin
     let state = channels.address(channel)
-    switch hosts[channel >> 1].phase {
+    switch hosts[channel.place].phase {
     case .vacant:
       end(request)
       return 1
     case .expected:
       // Nobody waits for it any more, and nothing of it reaches the storage any more.
-      if hasDiedWithPeer(place: channel >> 1) {
+      if hasDiedWithPeer(place: channel.place) {
         end(request)
         return 1
       }
       // From when it went, if it was attached to this controller meanwhile: the drain proof may have taken longer.
-      let awaySince = max(recovery.beganAt, hosts[channel >> 1].awaySince)
+      let awaySince = max(recovery.beganAt, hosts[channel.place].awaySince)
       if now > awaySince, now - awaySince > options.hostAbsenceNanoseconds,
         recovery.count - recovery.standingCount < Self.orphansMax
       {
@@ -89,12 +89,16 @@ extension Controller {
     if !arbiter.look(shared).isOwned(by: identity) {
       if takeover.mayTakeOver {
         takeOver(function)
-        guard case .owned = arbiter.request(shared) else { return 0 }
+        _ = arbiter.request(shared)
       } else {
         requestOwnership(function, arbiter.look(shared))
-        guard arbiter.look(shared).isOwned(by: identity) else { return 0 }
       }
     }
+    guard
+      RequestRules.mayExecuteAgain(
+        isOwner: arbiter.look(shared).isOwned(by: identity),
+        isDrained: functions.address(function.index).pointee.isDrained)
+    else { return 0 }
     reach(.replayBefore)
     count(.replayed)
     state.pointee.beginRequest()
@@ -110,9 +114,9 @@ extension Controller {
 
   /// Whether a host lived in the process of the peer, whose life has ended: a front end. Unlike `tendExpected`, it does
   /// not wait until the process has been reaped.
-  private func hasDiedWithPeer(place: Int) -> Bool {
+  private func hasDiedWithPeer(place: HostPlace) -> Bool {
     guard takeover.standsIn, takeover.hasSeenProcessEnd else { return false }
-    let host = region.journal(of: identity).host(place).pointee
+    let host = region.journal(of: identity).host(place.number).pointee
     let record = region.controller(identity.peer)
     return host.pid == record.pid.loadRelaxed() && host.start_time == record.startTime.loadRelaxed()
       && host.pid != UInt64(getpid())
@@ -120,7 +124,7 @@ extension Controller {
 
   /// Whether the host still waits for this very request, in memory that has room for it.
   func isUnanswered(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
-    let state = channels.address(Int(request.pointee.channel))
+    let state = channels.address(request.pointee.origin)
     guard Int(request.pointee.slot) <= state.pointee.lineMask else { return false }
     if request.pointee.kind.usesBuffer {
       guard request.pointee.buffer <= state.pointee.arenaSize,
@@ -133,11 +137,11 @@ extension Controller {
 
   /// A recovered request's operation has ended.
   mutating func finishRecovered(_ request: UnsafeMutablePointer<AcceptedRequest>, _ result: Int32) {
-    let place = Int(request.pointee.channel) >> 1
+    let place = request.pointee.origin.place
     if request.pointee.isRepeating { return recovery.endRepeating(request) }
     complete(request, result, term: arbiter.look(region.ownership.word(request.pointee.function.index)).term)
     end(request)
-    if channels[Int(request.pointee.channel)].phase == .closing { free(place: place) }
+    if channels[request.pointee.origin].phase == .closing { free(place: place) }
   }
 
   /// A recovered request is over.
@@ -163,7 +167,7 @@ extension Controller {
       if request.pointee.flags & AcceptedRequest.Flag.orphaned == 0 {
         functions.address(request.pointee.function.index).pointee.endRecovery()
       }
-      let place = Int(request.pointee.channel) >> 1
+      let place = request.pointee.origin.place
       requests.giveBack(index)
       forget(place)
     }
@@ -177,10 +181,10 @@ extension Controller {
       && request.pointee.kind == .write && hasRoom(request.pointee.function)
     {
       let index = requests.entries.index(of: request)
-      let address = channels[Int(request.pointee.channel)].arena + Int(request.pointee.buffer)
+      let address = channels[request.pointee.origin].arena + Int(request.pointee.buffer)
       let disposition = storage.start(
         .write, unit: Int(request.pointee.unit), offset: request.pointee.offset, length: request.pointee.length,
-        address: address, isDurable: false, lane: Int(request.pointee.channel),
+        address: address, isDurable: false, lane: request.pointee.origin.number,
         token: UInt64(truncatingIfNeeded: index), on: ring)
       guard case .started = disposition else { continue }
       request.pointee.flags |= AcceptedRequest.Flag.twice

@@ -129,7 +129,7 @@ extension Controller {
   }
 
   /// A host has attached: finds the positions of its channels.
-  mutating func takePositions(_ place: Int) {
+  mutating func takePositions(_ place: HostPlace) {
     bindRecovered(place)
     _ = position(place)
   }
@@ -138,13 +138,13 @@ extension Controller {
   /// in for the peer. A leaving controller accepts no more work for its peer; the peer's next life does.
   ///
   /// - Returns: whether any channel was searched.
-  mutating func position(_ place: Int) -> Bool {
+  mutating func position(_ place: HostPlace) -> Bool {
     // The unread part of the peer's journal may name a line. The takeover checks every place after that.
     if takeover.standsIn, !takeover.mayTakeOver { return false }
     var looked = false
     let standsIn = takeover.standsIn && !takeover.isReleasing && !life.isStopping
     for side in ControllerIdentity.allCases where side == identity || standsIn {
-      let channel = place << 1 | side.index
+      let channel = place.channel(to: side)
       if channels[channel].isPolled || channels[channel].phase != .attached { continue }
       if channels[channel].isPositioned {
         addToOrder(channel)
@@ -161,18 +161,18 @@ extension Controller {
   /// recovery, in the order of its submission, and takes requests from the channel from now on.
   ///
   /// - Returns: false when there is no room for all of them at present: nothing has been taken.
-  private mutating func takePosition(_ channel: Int) -> Bool {
+  private mutating func takePosition(_ channel: ChannelIndex) -> Bool {
     let state = channels.address(channel)
     let outcome = recovery.withMarks(of: channel) { channels.findPosition(of: channel, isRecovering: $0) }
     guard case .settled(let position, let found) = outcome else {
-      expel(place: channel >> 1, for: .wrongLines)
+      expel(place: channel.place, for: .wrongLines)
       return true
     }
     // The places that are reserved for a dead controller's journal stay free. While that journal cannot be read,
     // nothing of it is served, and requests that wait for it would fill the table for ever.
     if found > max(requests.free - Self.requestsReserved, 0) { return false }
     state.pointee.setPosition(position)
-    let isAdopted = channel & 1 != identity.index
+    let isAdopted = channel.controller != identity
     addToOrder(channel)
     for entry in 0..<found {
       let (slot, sequence) = channels.request(found: entry, at: position)
@@ -189,7 +189,7 @@ extension Controller {
   /// A new life of the peer waits to join: this controller takes nothing more in its place.
   mutating func beginReleasing() {
     takeover.beginReleasing()
-    for place in hosts.places { removeFromOrder(place << 1 | identity.peer.index) }
+    for place in HostPlace.all { removeFromOrder(place.channel(to: identity.peer)) }
   }
 
   /// Whether everything that was taken in the peer's place has been answered, and each of the two will have room for
@@ -197,15 +197,16 @@ extension Controller {
   var isReleased: Bool {
     let orphans = recovery.orphanCount
     let handedOver = recovery.requests.count { isOrphan($0, of: identity.peer) }
-    return handedOver <= Storage.operationsMax
+    let hasPeersRequests = HostPlace.all.contains { channels[$0.channel(to: identity.peer)].outstanding > 0 }
+    return RequestRules.mayRelease(isTakingOver: isTakingOver, hasPeersRequests: hasPeersRequests)
+      && handedOver <= Storage.operationsMax
       && storage.inFlight + orphans - handedOver <= Storage.operationsMax
       && requests.free + handedOver >= Self.requestsReserved
-      && hosts.places.allSatisfy { channels[$0 << 1 | identity.peer.index].outstanding == 0 }
   }
 
   /// The new life may join: from now on these channels are its own.
   mutating func endReleasing(at now: UInt64) {
     takeover.endReleasing(at: now)
-    for place in hosts.places { channels.address(place << 1 | identity.peer.index).pointee.forgetPosition() }
+    for place in HostPlace.all { channels.address(place.channel(to: identity.peer)).pointee.forgetPosition() }
   }
 }

@@ -52,13 +52,15 @@ struct JournalReader: ~Copyable {
   // MARK: Host places
 
   /// The place here of a host place of the peer's journal, if it is known.
-  func place(of theirs: Int) -> Int? { places[theirs] < 0 ? nil : Int(places[theirs]) }
+  func place(of theirs: HostPlace) -> HostPlace? {
+    places[theirs.number] < 0 ? nil : HostPlace(Int(places[theirs.number]))
+  }
 
   /// That is known from now on.
-  mutating func setPlace(of theirs: Int, to ours: Int) { places[theirs] = Int16(ours) }
+  mutating func setPlace(of theirs: HostPlace, to ours: HostPlace) { places[theirs.number] = Int16(ours.number) }
 
   /// The place here is free: it may mean another host in the next journal that is read.
-  mutating func forget(_ ours: Int) {
-    for theirs in places.indices where places[theirs] == Int16(ours) { places[theirs] = -1 }
+  mutating func forget(_ ours: HostPlace) {
+    for theirs in places.indices where places[theirs] == Int16(ours.number) { places[theirs] = -1 }
   }
 }

@@ -1,4 +1,5 @@
 import BatonChannel
+import BatonOwnership
 import BatonSubsystem
 import BatonSystem
 
@@ -62,15 +63,15 @@ struct Recovery: ~Copyable {
   }
 
   /// Whether a line's request is under recovery.
-  func contains(_ channel: Int, _ line: Int, _ sequence: UInt64) -> Bool {
+  func contains(_ channel: ChannelIndex, _ line: Int, _ sequence: UInt64) -> Bool {
     requests.contains {
-      $0.pointee.sequence == sequence && Int($0.pointee.slot) == line && Int($0.pointee.channel) == channel
+      $0.pointee.sequence == sequence && Int($0.pointee.slot) == line && $0.pointee.origin == channel
         && !$0.pointee.isDone
     }
   }
 
   /// Whether any request of the list came from the host in that place.
-  func names(_ place: Int) -> Bool { requests.contains { Int($0.pointee.channel) >> 1 == place } }
+  func names(_ place: HostPlace) -> Bool { requests.contains { $0.pointee.origin.place == place } }
 
   /// Orphans whose hosts have not come back.
   var orphanCount: Int { requests.count { $0.pointee.isOrphan } }
@@ -81,7 +82,8 @@ struct Recovery: ~Copyable {
     requests.contains {
       guard $0.pointee.isStanding else { return false }
       if request.isManagement { return $0.pointee.kind == .setUnitState }
-      return $0.pointee.changesUnit && $0.pointee.unit == request.unit && request.overlaps($0.pointee)
+      return RequestRules.waits(forRecovered: $0.pointee.changesUnit) && $0.pointee.unit == request.unit
+        && request.overlaps($0.pointee)
     }
   }
 
@@ -89,7 +91,7 @@ struct Recovery: ~Copyable {
   /// requests the newest counts: a controller that died between an answer and the clearing of its entry has left an
   /// older one of the same line.
   func withMarks<Result>(
-    of channel: Int, _ body: (_ isRecovering: (_ line: Int, _ sequence: UInt64) -> Bool) -> Result
+    of channel: ChannelIndex, _ body: (_ isRecovering: (_ line: Int, _ sequence: UInt64) -> Bool) -> Result
   ) -> Result {
     setMarks(of: channel) { sequence, marked in
       marked == Self.noMark || RequestFlag.isNewer(sequence, than: marked) ? sequence : marked
@@ -101,8 +103,8 @@ struct Recovery: ~Copyable {
     return result
   }
 
-  private func setMarks(of channel: Int, _ mark: (_ sequence: UInt64, _ marked: UInt64) -> UInt64) {
-    for request in requests where Int(request.pointee.channel) == channel && !request.pointee.isDone {
+  private func setMarks(of channel: ChannelIndex, _ mark: (_ sequence: UInt64, _ marked: UInt64) -> UInt64) {
+    for request in requests where request.pointee.origin == channel && !request.pointee.isDone {
       let line = Int(request.pointee.slot)
       marks[line] = mark(request.pointee.sequence, marks[line])
     }

@@ -56,7 +56,7 @@ struct Takeover: ~Copyable {
 
   /// Whether it may take the peer's functions over: what the peer had in flight is known, and held off.
   var mayTakeOver: Bool {
-    @inline(__always) get { standsIn && journal.isAtEnd }
+    @inline(__always) get { RequestRules.mayTakeOver(standsIn: standsIn, hasReadJournal: journal.isAtEnd) }
   }
 
   /// Whether anything is still to be found: entries, positions of channels, owners of functions.
@@ -107,10 +107,10 @@ struct Takeover: ~Copyable {
   }
 
   /// The next host place whose channels are to be searched; nil: all have been.
-  mutating func takePlace() -> Int? {
+  mutating func takePlace() -> HostPlace? {
     if placeCursor == Journal.hostPlaces { return nil }
     defer { placeCursor += 1 }
-    return placeCursor
+    return HostPlace(placeCursor)
   }
 
   /// All places have been searched: again those where there was no room.
@@ -121,9 +121,9 @@ struct Takeover: ~Copyable {
   }
 
   /// There was no room for the requests of a channel of that host.
-  mutating func skip(_ place: Int) {
+  mutating func skip(_ place: HostPlace) {
     hasSkipped = true
-    if placeCursor == Journal.hostPlaces { placeCursor = place }
+    if placeCursor == Journal.hostPlaces { placeCursor = place.number }
   }
 
   // MARK: Letting go
