@@ -23,10 +23,13 @@ let lowerFloors: [Target.Dependency] = [
 /// All of them, for the targets on top.
 let floors: [Target.Dependency] = lowerFloors + ["BatonNBD", "BatonNBDServer"]
 
+/// Packages that only the executables need come with this trait: an embedder without it fetches swift-log alone.
+let withExecutables: TargetDependencyCondition? = .when(traits: ["CommandLine"])
+
 /// What every command line is compiled with.
 let commandLine: [Target.Dependency] =
   floors + [
-    "Baton", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+    "Baton", .product(name: "ArgumentParser", package: "swift-argument-parser", condition: withExecutables),
     .product(name: "Logging", package: "swift-log"),
   ]
 
@@ -39,9 +42,11 @@ let package = Package(
     .executable(name: "baton-lab", targets: ["BatonLaboratory"]),
   ],
   traits: [
+    .default(enabledTraits: ["CommandLine"]),
+    .trait(name: "CommandLine", description: "The executables baton and baton-lab; the library needs none of it."),
     .trait(
       name: "Simulation",
-      description: "For tools/simulate: a simulated machine is asked at every step on shared memory.")
+      description: "For tools/simulate: a simulated machine is asked at every step on shared memory."),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -126,7 +131,10 @@ let package = Package(
       path: "Sources/CInterface", swiftSettings: strict),
     // What both executables are made of: words, output, processes, workloads, a controller in the foreground.
     .target(
-      name: "BatonCommandKit", dependencies: commandLine + [.product(name: "Histogram", package: "hdrhistogram-swift")],
+      name: "BatonCommandKit",
+      dependencies: commandLine + [
+        .product(name: "Histogram", package: "hdrhistogram-swift", condition: withExecutables)
+      ],
       path: "Sources/CommandKit", swiftSettings: strict),
     // `baton`: what a user runs in production.
     .executableTarget(
