@@ -203,6 +203,9 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
   if (machine.current) step(14, 0);
   ssize_t sent = syscall(SYS_sendmsg, fd, message, flags);
   if (sent >= 0 && machine.is_active) stir();
+  if (sent >= 0 && machine.current && message->msg_controllen > 0 && self()->handed_nth && --self()->handed_nth == 0) {
+    trigger_soon(self()->steps_after_handing);
+  }
   return sent;
 }
 
@@ -326,12 +329,18 @@ void machine_trigger_at_store(int process, const char *path, uint64_t offset, ui
 
 // ---- Disks: what has been synced, sector by sector
 
+struct past {
+  uint64_t last, *names;
+  uint32_t count, room;
+};
+
 struct disk {
   dev_t device;
   ino_t inode;
   size_t size;
   char *stable;
   uint64_t *written, *synced;  // the number of the last change of each sector
+  struct past *past;           // the writes that each sector has had
 };
 static struct disk disks[16];
 static int disk_count;
@@ -347,8 +356,40 @@ static struct disk *disk_of(int fd) {
   size_t sectors = ((size_t)facts.st_size + SECTOR - 1) / SECTOR;
   disks[disk_count] = (struct disk){facts.st_dev,           facts.st_ino,
                                     (size_t)facts.st_size,  calloc(sectors, SECTOR),
-                                    calloc(sectors, sizeof(uint64_t)), calloc(sectors, sizeof(uint64_t))};
+                                    calloc(sectors, sizeof(uint64_t)), calloc(sectors, sizeof(uint64_t)),
+                                    calloc(sectors, sizeof(struct past))};
   return &disks[disk_count++];
+}
+
+static char complaint[256];
+
+__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...) {
+  if (complaint[0]) return;
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(complaint, sizeof complaint, format, arguments);
+  va_end(arguments);
+}
+
+const char *machine_complaint(void) { return complaint[0] ? complaint : 0; }
+
+// A sector holds what this write has written; 0: zeroes. Each write takes effect once: also when it is executed again,
+// nothing has come in between.
+static void holds(struct disk *disk, size_t sector, uint64_t name, const char *process) {
+  struct past *past = &disk->past[sector];
+  if (past->last == name) return;
+  past->last = name;
+  if (name == 0) return;
+  for (uint32_t index = 0; index < past->count; index++) {
+    if (past->names[index] != name) continue;
+    complain("host %u request %u, given to the kernel by %s, was written to sector %zu again after another write",
+             (unsigned)(name >> 32) - 1, (unsigned)name, process, sector);
+  }
+  if (past->count == past->room) {
+    past->room = past->room ? 2 * past->room : 16;
+    past->names = realloc(past->names, past->room * sizeof past->names[0]);
+  }
+  past->names[past->count++] = name;
 }
 
 struct snapshot {
@@ -382,11 +423,15 @@ static void end_sync(int fd, struct snapshot *snapshot) {
   }
 }
 
-static void changed(int fd, uint64_t offset, uint64_t count) {
+static void changed(int fd, uint64_t offset, uint64_t count, const char *process) {
   struct disk *disk = disk_of(fd);
   change_number++;
   for (uint64_t sector = offset / SECTOR; sector < (offset + count + SECTOR - 1) / SECTOR; sector++) {
-    if (sector < disk->size / SECTOR) disk->written[sector] = change_number;
+    if (sector >= disk->size / SECTOR) break;
+    disk->written[sector] = change_number;
+    uint64_t name = 0;
+    pread(fd, &name, sizeof name, (off_t)(sector * SECTOR));
+    holds(disk, sector, name, process);
   }
 }
 
@@ -528,12 +573,39 @@ static bool cancel(struct ring *ring, uint64_t token, bool is_all) {
   return found;
 }
 
+static bool changes(const struct operation *operation) {
+  return operation->entry.opcode == IORING_OP_WRITE || operation->entry.opcode == IORING_OP_FALLOCATE;
+}
+
+// Two writes that overlap are never in the kernel's hands at a time: a survivor could not tell which of them landed
+// last. Nor is a read begun over a write that a dead process has left there.
+static void look_for_overlap(const struct operation *operation) {
+  const struct io_uring_sqe *entry = &operation->entry;
+  uint64_t count = entry->opcode == IORING_OP_FALLOCATE ? entry->addr : entry->len;
+  if (entry->opcode == IORING_OP_FSYNC) return;
+  struct stat own;
+  if (fstat(operation->file, &own)) abort();
+  for (const struct operation *other = operations; other; other = other->next) {
+    if (!changes(other) || !(changes(operation) || other->ring->is_gone)) continue;
+    uint64_t others = other->entry.opcode == IORING_OP_FALLOCATE ? other->entry.addr : other->entry.len;
+    if (other->entry.off >= entry->off + count || entry->off >= other->entry.off + others) continue;
+    struct stat facts;
+    if (fstat(other->file, &facts)) abort();
+    if (facts.st_ino != own.st_ino || facts.st_dev != own.st_dev) continue;
+    complain("%s of %s at %llu was begun over a write of %s%s that is in the kernel's hands, at %llu",
+             changes(operation) ? "a write" : "a read", machine.processes[operation->ring->process].name,
+             (unsigned long long)entry->off, machine.processes[other->ring->process].name,
+             other->ring->is_gone ? ", which is dead," : "", (unsigned long long)other->entry.off);
+  }
+}
+
 static void prepare_transfer(struct operation *operation) {
   const struct machine_options *options = &machine.options;
   const struct io_uring_sqe *entry = &operation->entry;
   bool moves = entry->opcode == IORING_OP_READ || entry->opcode == IORING_OP_WRITE;
   operation->file = held(entry->fd);
   if (operation->file < 0) abort();
+  look_for_overlap(operation);
   operation->due = machine.now + 1000 + delay(options->transfer_delay_max);
   if (moves) {
     operation->memory = kernel_address((void *)(uintptr_t)entry->addr);
@@ -579,7 +651,7 @@ static int change_allocation(struct operation *operation) {
   bool is_hole = entry->len & FALLOC_FL_PUNCH_HOLE;
   if (is_hole ? !machine.options.has_holes : !machine.options.has_zero_range) return -EOPNOTSUPP;
   zero(operation->file, entry->off, entry->addr);
-  changed(operation->file, entry->off, entry->addr);
+  changed(operation->file, entry->off, entry->addr, machine.processes[operation->ring->process].name);
   machine.counts[MACHINE_HOLES]++;
   return 0;
 }
@@ -614,7 +686,7 @@ static bool land(struct operation *operation, int *result) {
     ssize_t moved = writes ? pwrite(operation->file, memory, part, place)
                            : pread(operation->file, memory, part, place);
     if (moved != (ssize_t)part) abort();
-    if (writes) changed(operation->file, (uint64_t)place, part);
+    if (writes) changed(operation->file, (uint64_t)place, part, machine.processes[operation->ring->process].name);
     if (is_late && writes) machine.counts[MACHINE_LATE]++;
     operation->done += part;
   }

@@ -167,6 +167,13 @@ static void account(void) {
   }
 }
 
+// The present process comes to its trigger after so many more steps.
+void trigger_soon(uint64_t steps) {
+  account();
+  machine.processes[machine.fibers[machine.current].process].trigger_steps = steps ? steps : 1;
+  plan();
+}
+
 static void plan_switch(void) {
   if (machine.options.uses_priorities) {
     // Now and then the one that runs falls behind all others; and so does one that runs for too long.
@@ -418,6 +425,11 @@ void machine_thaw(int process) {
 void machine_pause(uint64_t nanoseconds) { machine.now += nanoseconds; }
 enum machine_state machine_state(int process) { return machine.processes[process].state; }
 void machine_trigger_after(int process, uint64_t steps) { machine.processes[process].trigger_steps = steps; }
+
+void machine_trigger_after_handing(int process, uint32_t nth, uint64_t steps) {
+  machine.processes[process].handed_nth = nth;
+  machine.processes[process].steps_after_handing = steps;
+}
 
 void machine_call(void) {
   step(4, 0);

@@ -66,6 +66,8 @@ struct process {
   bool is_triggered;
   uint64_t watch_from, watch_to;
   uint32_t watch_nth;
+  uint32_t handed_nth;
+  uint64_t steps_after_handing;
 };
 
 struct machine {
@@ -90,6 +92,7 @@ bool chance(enum sequence sequence, uint32_t odds);
 void digest(uint64_t value);
 void step(uint32_t kind, const void *address);
 void reschedule(void);
+void trigger_soon(uint64_t steps);
 void wait_here(uint64_t until);
 void land_stores(int fiber);
 int new_fiber(int process, bool is_main, void (*body)(void *), void *context);

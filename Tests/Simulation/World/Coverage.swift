@@ -10,6 +10,9 @@
 
     mutating func add(_ what: String, _ amount: UInt64) { counts[what, default: 0] += amount }
 
+    /// Parts of messages.
+    static let logged = ["did not come back", "may join", "serves in place", "displaces it"]
+
     private static let places = ["step", "journal store", "answer"]
     /// The groups, and what belongs to each: all of it must have happened.
     static let required: [(title: String, names: [String])] = [
@@ -17,7 +20,12 @@
       (
         "Faults",
         ["death", "freeze", "SIGTERM"].flatMap { fault in places.map { "fault \(fault) at \($0)" } }
-          + ["host dies", "host freezes", "host cut off", "host is away", "both die", "pause"].map { "fault \($0)" }
+          + [
+            "host dies", "host freezes", "host cut off", "host is away", "host comes back as a life ends",
+            "host dies as it attaches", "host is cut off as it attaches", "both die", "the peer dies soon after",
+            "a controller stays away",
+            "a controller dies as a host comes back", "a controller freezes as a host comes back", "pause",
+          ].map { "fault \($0)" }
           + [
             "controller left", "host attached",
             "host tried again to attach",
@@ -31,6 +39,7 @@
           .functionsTakenOver, .adopted, .recovered, .replayed, .held, .drainProofs, .doorbells, .storageOperations,
         ].map { "counter \($0.name)" }
       ),
+      ("The same, by what controllers log", logged.map { "log \($0)" }),
       ("Requests", RequestKind.allCases.map { "request \($0)" }),
       (
         "Answers",

@@ -48,7 +48,14 @@
         for index in scenario.hosts.indices {
           scenario.hosts[index].requests = min(scenario.hosts[index].requests, count)
         }
-      case .hosts(let count): scenario.hosts = Array(scenario.hosts.prefix(max(count, 1)))
+      case .hosts(let count):
+        scenario.hosts = Array(scenario.hosts.prefix(max(count, 1)))
+        // What happens to the others does not. Its place stays.
+        for index in scenario.disturbances.indices {
+          if let host = scenario.disturbances[index].host, host >= scenario.hosts.count {
+            scenario.disturbances[index].kind = .pause(0)
+          }
+        }
       case .spare(let seat, let life):
         guard seat < scenario.lives.count, life < scenario.lives[seat].count else { return }
         scenario.lives[seat][life].fate = .none

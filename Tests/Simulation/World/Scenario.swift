@@ -38,6 +38,8 @@
       var trigger: Trigger
       /// Whether it gets the process number of an earlier one.
       var reusesNumber: Bool
+      /// When it dies: so many nanoseconds later its peer dies too, whichever life that is in by then.
+      var peerFollowsAfter: UInt64?
 
       /// Whether only a controller that leaves comes by there.
       var isMetWhileLeaving: Bool {
@@ -53,9 +55,8 @@
         case hostFreezes(Int, UInt64)
         /// Its connections end.
         case hostIsCutOff(Int)
-        /// They end, and it comes back after so many nanoseconds. Meanwhile a controller may die, the first or the
-        /// second; and it may end itself so many steps after it came back.
-        case hostIsAway(Int, UInt64, kills: Int?, steps: UInt64)
+        /// They end, and it comes back.
+        case hostIsAway(Absence)
         /// Both controllers die, the second one so many nanoseconds after the first.
         case bothDie(first: Int, UInt64)
         /// The whole machine stands still.
@@ -63,6 +64,44 @@
       }
       var afterAnswers: Int
       var kind: Kind
+
+      /// The host that it happens to.
+      var host: Int? {
+        switch kind {
+        case .hostDies(let host), .hostFreezes(let host, _), .hostIsCutOff(let host): host
+        case .hostIsAway(let absence): absence.host
+        case .bothDie, .pause: nil
+        }
+      }
+    }
+
+    /// A host that is away for a while.
+    struct Absence: Equatable {
+      var host: Int
+      /// When it goes, this controller dies.
+      var kills: Int?
+      /// It comes back when so many lives of controllers have ended since it went, and this time has passed as well.
+      var lives: Int
+      var nanoseconds: UInt64
+      /// What happens to a controller as it comes back.
+      var meanwhile: Meanwhile?
+      /// It does not get far then.
+      var setback: Setback?
+    }
+
+    /// What happens to a controller as a host comes back. One that stands still attaches no host, and is killed for it.
+    enum Meanwhile: Equatable {
+      case dies(Int)
+      case freezes(Int)
+    }
+
+    /// What happens to a host that has just come back.
+    enum Setback: Equatable {
+      /// It dies after so many steps.
+      case dies(UInt64)
+      /// It dies, or its connections end, so many steps after it asked to be attached, for the nth time.
+      case diesAttaching(UInt32, UInt64)
+      case isCutOffAttaching(UInt32, UInt64)
     }
 
     /// How a host behaves.
@@ -95,6 +134,9 @@
     var hosts: [HostPlan]
     var lives: [[Life]]
     var disturbances: [Disturbance]
+    /// Whether the controller that comes first to the end of its lives is not started again until every request has
+    /// been answered: its peer alone must do. What a peer's next life would free stays stuck.
+    var oneStaysAway: Bool
     var waiting: [WaitStrategy]
     var deadlineNanoseconds: UInt64
     var absenceNanoseconds: UInt64
@@ -107,14 +149,17 @@
     /// The scenario of a seed.
     init(seed: UInt64, defect: PlantedDefect? = nil) {
       var random = SeededRandom(seed: seed &* 0x2545_f491_4f6c_dd1d)
-      func below(_ limit: UInt64) -> UInt64 { random.next() % max(limit, 1) }
-      func oneIn(_ n: UInt64) -> Bool { below(n) == 0 }
-      func pick<T>(_ choices: [T]) -> T { choices[Int(below(UInt64(choices.count)))] }
-      // Between 1 and a limit, each order of magnitude as likely as the next.
-      func spread(_ limit: UInt64) -> UInt64 {
-        var high: UInt64 = 2
-        while high < limit, below(8) != 0 { high *= 2 }
-        return 1 + below(min(high, limit))
+      func below(_ limit: UInt64) -> UInt64 { random.below(limit) }
+      func oneIn(_ n: UInt64) -> Bool { random.oneIn(n) }
+      func pick<T>(_ choices: [T]) -> T { random.pick(choices) }
+      func spread(_ limit: UInt64) -> UInt64 { random.spread(limit) }
+      func setback() -> Setback? { Self.setback(&random) }
+      func meanwhile() -> Meanwhile? {
+        switch below(6) {
+        case 0: .dies(Int(below(2)))
+        case 1: .freezes(Int(below(2)))
+        default: nil
+        }
       }
       self.seed = seed
       self.defect = defect
@@ -201,7 +246,9 @@
           } else if kind < triggerWeights.steps + triggerWeights.stores + triggerWeights.points, fate != .isTold {
             // Half of them where few lives come by.
             let point = oneIn(2) ? pick(points) : pick(points.filter { seldom.contains($0) })
-            trigger = .point(point, UInt32(seldom.contains(point) ? (oneIn(4) ? 2 : 1) : spread(60)))
+            // What few lives come by, they come by once or twice; management requests are few.
+            let most: UInt64 = point == .effectBefore || point == .effectAfter ? 8 : 60
+            trigger = .point(point, UInt32(seldom.contains(point) ? (oneIn(4) ? 2 : 1) : spread(most)))
           } else {
             trigger = .answers(Int(below(UInt64(total / 3))))
           }
@@ -209,11 +256,13 @@
             Life(
               delayNanoseconds: index == 0
                 ? below(2) * spread(3_000_000) : spread(pick([100_000, 5_000_000, 80_000_000])),
-              fate: fate, trigger: trigger, reusesNumber: oneIn(3)))
+              fate: fate, trigger: trigger, reusesNumber: oneIn(3),
+              peerFollowsAfter: oneIn(8) ? spread(5_000_000) : nil))
         }
         lives.append(ofSeat)
       }
 
+      oneStaysAway = oneIn(2)
       disturbances = []
       if !oneIn(3) {
         for _ in 0..<Int(1 + below(5)) {
@@ -227,62 +276,142 @@
             case 5: .pause(spread(3 * deadlineNanoseconds))
             default:
               .hostIsAway(
-                host, oneIn(3) ? spread(20_000_000) : absenceNanoseconds / 2 + below(3 * absenceNanoseconds),
-                kills: oneIn(3) ? nil : Int(below(2)), steps: oneIn(3) ? spread(3_000) : 0)
+                Absence(
+                  host: host, kills: oneIn(3) ? nil : Int(below(2)), lives: oneIn(3) ? Int(1 + below(3)) : 0,
+                  nanoseconds: oneIn(3) ? spread(20_000_000) : absenceNanoseconds / 2 + below(3 * absenceNanoseconds),
+                  meanwhile: meanwhile(), setback: setback()))
             }
           disturbances.append(Disturbance(afterAnswers: Int(below(UInt64(total))), kind: kind))
         }
       }
-      // Some runs are about hosts that stay away for longer than others wait for them, and lives that do not get far:
-      // what is given up, handed over, and found again.
-      if oneIn(3) {
-        self.machine.transfer_delay_max = pick([500_000, 2_000_000, 10_000_000])
-        self.machine.late_delay_max = pick([10_000, 1_000_000, 5_000_000])
-        self.machine.exit_delay_max = pick([0, 50_000])
-        self.machine.tear_odds = pick([6554, 32768])
-        self.machine.error_odds = 0
-        self.machine.is_memory_file_system = false
-        units = pick([[.ring], [.ring, .ring]])
-        blocks = 8
-        absenceNanoseconds = pick([2_000_000, 5_000_000, 20_000_000])
-        deadlineNanoseconds = 20_000_000
-        let rest = pick([20, 200, 1_000] as [UInt64])
-        if hosts.count == 1 {
-          hosts[0].requests /= 2
-          hosts.append(hosts[0])
-          hosts[1].seed = random.next()
-        }
-        for index in hosts.indices {
-          hosts[index].crowded = 90
-          hosts[index].restMicroseconds = rest
-          hosts[index].depth = Int(pick([3, 4, 6]))
-        }
-        for seat in lives.indices {
-          for index in lives[seat].indices {
-            lives[seat][index].delayNanoseconds = spread(3_000_000)
-            if index == 0 || oneIn(2) { continue }
-            lives[seat][index].fate = .dies
-            lives[seat][index].trigger =
-              switch below(4) {
-              case 0: .point(pick([.joinBefore, .joinAfter, .resumeBefore, .resumeAfter]), 1)
-              case 1: .steps(spread(4_000))
-              case 2: .journalStore(UInt32(spread(20)), ofPeer: oneIn(2))
-              default: .answers(Int(below(20)))
-              }
-          }
-        }
-        disturbances = []
-        for _ in 0..<Int(2 + below(5)) {
-          let kind: Disturbance.Kind =
-            oneIn(4)
-            ? .bothDie(first: Int(below(2)), spread(5_000_000))
-            : .hostIsAway(
-              Int(below(UInt64(hosts.count))), spread(4 * absenceNanoseconds) + below(2) * 4 * absenceNanoseconds,
-              kills: oneIn(5) ? nil : Int(below(2)), steps: oneIn(3) ? spread(2_000) : 0)
-          disturbances.append(Disturbance(afterAnswers: Int(below(UInt64(total))), kind: kind))
-        }
+      switch below(6) {
+      case 0, 1: beAboutAbsence(&random)
+      case 2: beAboutDeathsInARow(&random)
+      default: break
       }
       disturbances.sort { $0.afterAnswers < $1.afterAnswers }
+    }
+
+    /// Two of three hosts that come back stay.
+    private static func setback(_ random: inout SeededRandom) -> Setback? {
+      switch random.below(9) {
+      case 0: .dies(random.spread(3_000))
+      case 1: .diesAttaching(UInt32(1 + random.below(2)), random.below(80))
+      case 2: .isCutOffAttaching(UInt32(1 + random.below(2)), random.below(80))
+      default: nil
+      }
+    }
+
+    /// About hosts that stay away for longer than controllers wait for them, and lives that do not get far: what is
+    /// given up, handed over, and found again.
+    private mutating func beAboutAbsence(_ random: inout SeededRandom) {
+      machine.transfer_delay_max = random.pick([500_000, 2_000_000, 10_000_000])
+      machine.late_delay_max = random.pick([10_000, 1_000_000, 5_000_000])
+      machine.exit_delay_max = random.pick([0, 50_000, 1_000_000])
+      machine.tear_odds = random.pick([6554, 32768])
+      machine.error_odds = 0
+      machine.is_memory_file_system = false
+      units = random.pick([[.ring], [.ring, .ring]])
+      blocks = 8
+      absenceNanoseconds = random.pick([2_000_000, 5_000_000, 20_000_000])
+      deadlineNanoseconds = 20_000_000
+      haveTwoHosts(&random)
+      let rest = random.pick([20, 200, 1_000] as [UInt64])
+      for index in hosts.indices {
+        hosts[index].crowded = 90
+        hosts[index].restMicroseconds = rest
+        hosts[index].depth = Int(random.pick([3, 4, 6]))
+      }
+      for seat in lives.indices {
+        for index in lives[seat].indices {
+          lives[seat][index].delayNanoseconds = random.spread(
+            random.oneIn(3) ? 8 * absenceNanoseconds : 3_000_000)
+          if index == 0 || random.oneIn(2) { continue }
+          lives[seat][index].fate = .dies
+          lives[seat][index].trigger =
+            switch random.below(4) {
+            case 0: .point(random.pick([.joinBefore, .joinBefore, .joinAfter, .resumeBefore, .resumeAfter]), 1)
+            case 1: .steps(random.spread(4_000))
+            case 2: .journalStore(UInt32(random.spread(20)), ofPeer: random.oneIn(2))
+            default: .answers(Int(random.below(20)))
+            }
+        }
+      }
+      let total = UInt64(hosts.reduce(0) { $0 + $1.requests })
+      disturbances = []
+      for _ in 0..<Int(1 + random.below(5)) {
+        let isBoth = random.oneIn(5)
+        disturbances.append(
+          Disturbance(
+            afterAnswers: Int(random.below(total)),
+            kind: isBoth
+              ? .bothDie(first: Int(random.below(2)), random.spread(5_000_000)) : .hostIsAway(longAbsence(&random))))
+      }
+    }
+
+    private func longAbsence(_ random: inout SeededRandom) -> Absence {
+      let victim = Int(random.below(2))
+      var absence = Absence(
+        host: Int(random.below(UInt64(hosts.count))), kills: random.oneIn(5) ? nil : victim, lives: 0,
+        nanoseconds: random.spread(4 * absenceNanoseconds) + random.below(2) * 4 * absenceNanoseconds,
+        setback: Self.setback(&random))
+      switch random.below(6) {
+      case 0, 1:
+        // It comes back while the end of a life is being noticed.
+        absence.lives = Int(1 + random.below(3))
+        absence.nanoseconds = random.below(2) * random.spread(absenceNanoseconds)
+      case 2: absence.meanwhile = .dies(victim)
+      case 3: absence.meanwhile = .freezes(victim)
+      default: break
+      }
+      return absence
+    }
+
+    /// About controllers that die one after the other, the second one while it recovers from the end of the first: an
+    /// entry of a journal may be in both, be over, or have a successor in its line.
+    private mutating func beAboutDeathsInARow(_ random: inout SeededRandom) {
+      machine.transfer_delay_max = random.pick([500_000, 2_000_000, 10_000_000])
+      machine.late_delay_max = random.pick([1_000_000, 5_000_000, 20_000_000])
+      machine.exit_delay_max = random.pick([0, 0, 50_000])
+      machine.error_odds = 0
+      machine.is_memory_file_system = false
+      units = random.pick([[.ring], [.ring], [.ring, .ring]])
+      blocks = Int(random.pick([16, 32]))
+      deadlineNanoseconds = 20_000_000
+      haveTwoHosts(&random)
+      let rest = random.pick([0, 20, 200] as [UInt64])
+      let isPlain = random.oneIn(2)
+      for index in hosts.indices {
+        hosts[index].crowded = random.pick([0, 30])
+        hosts[index].restMicroseconds = rest
+        // One that uses a line again at once, and others that have something in flight.
+        hosts[index].depth = Int(random.pick(index == 0 ? [1, 1, 2] : [1, 2, 3, 6]))
+        hosts[index].lines = 4
+        if isPlain { for kind in 2..<hosts[index].weights.count { hosts[index].weights[kind] = 0 } }
+      }
+      for seat in lives.indices {
+        for index in lives[seat].indices {
+          lives[seat][index].delayNanoseconds = random.spread(random.oneIn(3) ? 20_000_000 : 2_000_000)
+          if random.oneIn(4) { continue }
+          lives[seat][index].fate = .dies
+          lives[seat][index].trigger =
+            random.oneIn(2)
+            ? .point(
+              random.pick([.responseAfter, .responseAfter, .responseAfter, .journalCleared, .drainProved]),
+              UInt32(1 + random.below(60)))
+            : .journalStore(UInt32(random.spread(200)), ofPeer: random.oneIn(4))
+          lives[seat][index].peerFollowsAfter =
+            random.oneIn(5) ? nil : 20_000 + random.spread(machine.late_delay_max)
+        }
+      }
+      disturbances = Array(disturbances.prefix(1))
+    }
+
+    private mutating func haveTwoHosts(_ random: inout SeededRandom) {
+      if hosts.count > 1 { return }
+      hosts[0].requests /= 2
+      hosts.append(hosts[0])
+      hosts[1].seed = random.next()
     }
 
     /// For people: what is special about this run.
@@ -302,11 +431,25 @@
         for (number, life) in ofSeat.enumerated() {
           lines.append(
             "controller \(seat == 0 ? "a" : "b"), life \(number + 1): starts after \(life.delayNanoseconds / 1000) us, "
-              + "\(life.fate) at \(life.trigger)")
+              + "\(life.fate) at \(life.trigger)"
+              + (life.peerFollowsAfter.map { ", and its peer \($0 / 1000) us later" } ?? ""))
         }
       }
+      if oneStaysAway { lines.append("the first of the two to come to the end of its lives stays away") }
       for each in disturbances { lines.append("after \(each.afterAnswers) answers: \(each.kind)") }
       return lines.map { "  \($0)\n" }.joined()
+    }
+  }
+
+  extension SeededRandom {
+    mutating func below(_ limit: UInt64) -> UInt64 { next() % max(limit, 1) }
+    mutating func oneIn(_ n: UInt64) -> Bool { below(n) == 0 }
+    mutating func pick<T>(_ choices: [T]) -> T { choices[Int(below(UInt64(choices.count)))] }
+    /// Between 1 and a limit, each order of magnitude as likely as the next.
+    mutating func spread(_ limit: UInt64) -> UInt64 {
+      var high: UInt64 = 2
+      while high < limit, below(8) != 0 { high *= 2 }
+      return 1 + below(min(high, limit))
     }
   }
 

@@ -22,17 +22,18 @@
     private let folder = "/dev/shm/baton-simulate-\(getpid())"
 
     /// Seconds that one seed may take.
-    private static let secondsMax: UInt32 = 120
+    private var secondsMax: UInt32 = 120
     /// Failing seeds that are shrunk.
     private static let shrunkMax = 2
     /// From so many seeds on, what never happened fails the run.
-    private static let completeFrom: UInt64 = 10_000
+    private static let completeFrom: UInt64 = 2_000
 
     init(_ arguments: [String]) { self.arguments = arguments }
 
     private static let usage = """
       usage: tools/simulate [--seeds N] [--seed FIRST] [--jobs N] [--table] [--no-shrink] [--until-found] [--trace]
-                            [--defect NAME] [--edits EDIT,EDIT...]
+                            [--defect NAME] [--edits EDIT,EDIT...] [--seed-seconds N]
+             tools/simulate --fault NAME ... with the protocol as it was with a known fault; it comes first
 
       Without --seeds, one seed runs, and its scenario is shown; --trace shows everything that happens in it.
       """
@@ -54,6 +55,9 @@
         case "--jobs":
           guard let number = rest.popFirst().flatMap(Int.init), number > 0 else { return false }
           jobs = number
+        case "--seed-seconds":
+          guard let number = rest.popFirst().flatMap(UInt32.init), number > 0 else { return false }
+          secondsMax = number
         case "--defect":
           guard let name = rest.popFirst().flatMap(PlantedDefect.init(rawValue:)) else { return false }
           defect = name
@@ -106,7 +110,7 @@
       var counts: [(String, UInt64)] = []
       var digest = ""
 
-      init(_ text: String, status: CInt) {
+      init(_ text: String, status: CInt, secondsMax: UInt32 = 0) {
         for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
           let value = String(line.dropFirst(2))
           switch line.first {
@@ -120,7 +124,7 @@
         }
         let signal = status & 0x7f
         if signal == SIGALRM {
-          findings.append("did not end within \(Simulate.secondsMax) s")
+          findings.append("did not end within \(secondsMax) s")
         } else if signal != 0 {
           findings.append("ended by signal \(signal): a precondition of the shipped code, or memory that is gone")
         } else if digest.isEmpty {
@@ -178,7 +182,7 @@
       fflush(nil)
       let pid = machine_fork()
       if pid == 0 {
-        alarm(Self.secondsMax)
+        alarm(secondsMax)
         runHere(scenario, folder, isTraced: isTraced, to: ends[1])
         _exit(0)
       }
@@ -191,7 +195,7 @@
       while waitpid(child.pid, &status, 0) < 0, errno == EINTR {}
       close(child.input)
       removeFolder(child.folder)
-      return Report(String(decoding: child.text, as: UTF8.self), status: status)
+      return Report(String(decoding: child.text, as: UTF8.self), status: status, secondsMax: secondsMax)
     }
 
     /// Reads what there is. False at the end.
@@ -277,7 +281,8 @@
         }
       }
       let took = seconds() - began
-      if showsTable || coverage.missing.isEmpty == false && seeds >= Self.completeFrom {
+      let mustBeComplete = seeds >= Self.completeFrom && !stopsAtFirst
+      if showsTable || mustBeComplete && !coverage.missing.isEmpty {
         print(coverage.table, terminator: "")
       }
       for seed in failed.sorted().prefix(shrinks ? Self.shrunkMax : 0) { shrink(seed) }
@@ -288,7 +293,7 @@
         per minute; per seed (median): requests \(median(answers)), takeovers \(median(takeovers))
         """)
       if !failed.isEmpty { return 2 }
-      if seeds >= Self.completeFrom, !coverage.missing.isEmpty {
+      if mustBeComplete, !coverage.missing.isEmpty {
         print("never happened: \(coverage.missing.joined(separator: ", "))")
         return 3
       }
@@ -313,7 +318,8 @@
       for finding in runAlone(seed, kept).findings { print("  finds: \(finding)") }
       let words = kept.isEmpty ? "" : " --edits \(kept.map(\.description).joined(separator: ","))"
       let planted = defect.map { " --defect \($0.rawValue)" } ?? ""
-      print("  again: tools/simulate --seed \(seed)\(planted)\(words) --trace")
+      let fault = getenv("BATON_FAULT").map { " --fault \(String(cString: $0))" } ?? ""
+      print("  again: tools/simulate\(fault) --seed \(seed)\(planted)\(words) --trace")
     }
   }
 #endif

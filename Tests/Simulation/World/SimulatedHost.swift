@@ -18,8 +18,9 @@
     var process: CInt = 0
     var isDone = false
     var thawsAt: UInt64 = .max
-    /// Once it goes on: so many steps until it dies; 0: it does not.
-    var stepsLeft: UInt64 = 0
+    /// Its last absence, and the lives of controllers that must end before it comes back.
+    var absence: Scenario.Absence?
+    var livesLeft = 0
     /// The numbers, in the history, of the requests that wait for their answer.
     var outstanding: [UInt64: Int] = [:]
     private var random: SeededRandom
@@ -64,9 +65,13 @@
           continue
         }
         let (before, disturbances) = (machine_now(), world.disturbanceCount)
+        let attached = attachments(host)
         host.wait(nanoseconds: 90_000_000)
         let isLong = machine_now() - before >= 90_000_000
-        waitsInVain = isLong && host.hasAnswer && disturbances == world.disturbanceCount ? waitsInVain + 1 : 0
+        // Nobody wakes a host whose connections have ended.
+        let isHeard = attached != 0 && attachments(host) == attached
+        waitsInVain =
+          isLong && isHeard && host.hasAnswer && disturbances == world.disturbanceCount ? waitsInVain + 1 : 0
         if waitsInVain == 2 { world.find("host \(index) slept twice for 90 ms with an answer in its lines") }
         if let loss = host.subsystemLoss { return world.find("host \(index): \(loss)") }
       }
@@ -82,6 +87,11 @@
       }
     }
 
+    /// The controllers that it is attached to, a bit for each.
+    private func attachments(_ host: borrowing Host) -> Int {
+      (host.isAttached(to: .a) ? 1 : 0) | (host.isAttached(to: .b) ? 2 : 0)
+    }
+
     private func attach() -> Host? {
       var options = HostOptions()
       options.linesPerChannel = plan.lines
@@ -90,15 +100,33 @@
       while !world.isOver {
         do {
           var host = try Host(of: world.subsystem, options: options)
-          try host.waitUntilAttached(nanoseconds: 200_000_000)
-          world.count("host attached")
-          return host
+          if waitUntilAttached(&host) {
+            world.count("host attached")
+            return host
+          }
         } catch {
-          world.count("host tried again to attach")
-          usleep(1000)
+          world.note("host \(index)", "\(error)")
         }
+        world.count("host tried again to attach")
+        usleep(1000)
       }
       return nil
+    }
+
+    /// Waits for its time, unless it is refused: not only until the one controller that it has reached is gone.
+    private func waitUntilAttached(_ host: inout Host) -> Bool {
+      let (began, nanoseconds) = (machine_now(), 200_000_000 as UInt64)
+      do {
+        try host.waitUntilAttached(nanoseconds: nanoseconds)
+        return true
+      } catch {
+        world.note("host \(index)", "\(error)")
+        let waited = machine_now() - began
+        if waited < nanoseconds, host.refusal == nil, host.subsystemLoss == nil {
+          world.find("host \(index) gave up attaching after \(waited / 1000) us, and nobody had refused it: \(error)")
+        }
+        return false
+      }
     }
 
     // MARK: Asking

@@ -35,6 +35,10 @@
     private var hosts: [SimulatedHost] = []
     private var nextDisturbance = 0
     private(set) var hasHealed = false
+    /// Every request has been answered: a controller that has stayed away is started again.
+    private var isAudited = false
+    /// The controller that stays away.
+    private var away: Int?
     private var journalOffset: [UInt64] = []
 
     /// What the world knows of one controller.
@@ -207,6 +211,10 @@
       case .dies:
         count("fault death at \(place)")
         killController(which)
+        if let nanoseconds = life.peerFollowsAfter {
+          count("fault the peer dies soon after")
+          seats[1 - which].diesAt = machine_now() + nanoseconds
+        }
       case .freezes(let nanoseconds):
         count("fault freeze at \(place)")
         note("world", "controller \(which == 0 ? "a" : "b") freezes")
@@ -231,12 +239,23 @@
         seats[which].isAlive = false
         seats[which].thawsAt = .max
         disturbanceCount += 1
+        for host in hosts where host.livesLeft > 0 {
+          host.livesLeft -= 1
+          guard host.livesLeft == 0, let absence = host.absence, host.thawsAt != .max else { continue }
+          count("fault host comes back as a life ends")
+          host.thawsAt = machine_now() + absence.nanoseconds
+        }
         gatherCounters(which)
         seats[which].life += 1
         let lives = scenario.lives[which]
         let delay =
           hasHealed || seats[which].life >= lives.count ? 2_000_000 : lives[seats[which].life].delayNanoseconds
         seats[which].startsAt = machine_now() + delay
+        if scenario.oneStaysAway, seats[which].life >= lives.count, !isAudited, away == nil {
+          away = which
+          count("fault a controller stays away")
+          seats[which].startsAt = .max
+        }
       }
     }
 
@@ -271,14 +290,18 @@
       case .hostIsCutOff(let index):
         count("fault host cut off")
         machine_cut(hosts[index].process)
-      case .hostIsAway(let index, let nanoseconds, let victim, let steps):
-        guard machine_state(hosts[index].process).rawValue < 3 else { return }
+      case .hostIsAway(let absence):
+        let host = hosts[absence.host]
+        guard machine_state(host.process).rawValue < 3 else { return }
         count("fault host is away")
-        machine_cut(hosts[index].process)
-        machine_freeze(hosts[index].process)
-        hosts[index].thawsAt = machine_now() + nanoseconds
-        hosts[index].stepsLeft = steps
-        if let victim { killController(victim) }
+        machine_cut(host.process)
+        machine_freeze(host.process)
+        host.absence = absence
+        host.livesLeft = absence.lives
+        // If those lives do not end, it comes back all the same.
+        host.thawsAt =
+          machine_now() + absence.nanoseconds + (absence.lives > 0 ? 20 * scenario.absenceNanoseconds : 0)
+        if let victim = absence.kills { killController(victim) }
       case .bothDie(let first, let nanoseconds):
         count("fault both die")
         killController(first)
@@ -346,7 +369,22 @@
           host.thawsAt = .max
           disturbanceCount += 1
           machine_thaw(host.process)
-          if host.stepsLeft > 0 { machine_trigger_after(host.process, host.stepsLeft) }
+          switch host.absence?.meanwhile {
+          case .dies(let which) where seats[which].isAlive:
+            count("fault a controller dies as a host comes back")
+            killController(which)
+          case .freezes(let which) where seats[which].isAlive:
+            count("fault a controller freezes as a host comes back")
+            machine_freeze(seats[which].process)
+            seats[which].thawsAt = machine_now() + 3 * scenario.deadlineNanoseconds
+          default: break
+          }
+          switch host.absence?.setback {
+          case .dies(let steps): machine_trigger_after(host.process, steps)
+          case .diesAttaching(let nth, let steps), .isCutOffAttaching(let nth, let steps):
+            machine_trigger_after_handing(host.process, nth, steps)
+          case nil: break
+          }
         }
         while !hasHealed, nextDisturbance < scenario.disturbances.count,
           answers >= scenario.disturbances[nextDisturbance].afterAnswers
@@ -368,7 +406,7 @@
           if let which = seats.firstIndex(where: { $0.process == process && $0.isAlive }) {
             meetFate(which)
           } else if !hasHealed, let host = hosts.first(where: { $0.process == process }) {
-            disturb(.hostDies(host.index))
+            meetSetback(host)
           }
         case MACHINE_STOPPED:
           guard let which = seats.firstIndex(where: { $0.process == process && $0.isAlive }) else { break }
@@ -384,6 +422,22 @@
         default: break
         }
         lookAtEnds()
+        if findings.isEmpty, let complaint = machine_complaint() { find(String(cString: complaint)) }
+      }
+    }
+
+    /// A host that has just come back comes to its trigger.
+    private func meetSetback(_ host: SimulatedHost) {
+      defer { host.absence = nil }
+      switch host.absence?.setback {
+      case .dies: disturb(.hostDies(host.index))
+      case .diesAttaching:
+        count("fault host dies as it attaches")
+        disturb(.hostDies(host.index))
+      case .isCutOffAttaching:
+        count("fault host is cut off as it attaches")
+        disturb(.hostIsCutOff(host.index))
+      case nil: break
       }
     }
 
@@ -398,7 +452,7 @@
         if seats[which].isAlive {
           machine_trigger_after(seats[which].process, 0)
           machine_thaw(seats[which].process)
-        } else {
+        } else if which != away {
           seats[which].startsAt = min(seats[which].startsAt, machine_now() + 5_000_000)
         }
       }
@@ -409,6 +463,8 @@
     }
 
     private func audit() {
+      isAudited = true
+      if let away { seats[away].startsAt = machine_now() }
       // A unit that is offline answers no reads: put it online first. The auditor's reads come after that.
       var plan = scenario.hosts[0]
       plan.depth = 2
@@ -501,6 +557,10 @@
       set { metadata[key] = newValue }
     }
 
-    func log(event: LogEvent) { world.note(name, "\(event.message)") }
+    func log(event: LogEvent) {
+      world.note(name, "\(event.message)")
+      let text = "\(event.message)"
+      for branch in Coverage.logged where text.contains(branch) { world.count("log \(branch)") }
+    }
   }
 #endif

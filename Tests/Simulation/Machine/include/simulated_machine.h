@@ -81,6 +81,8 @@ enum machine_state machine_state(int process);
 void machine_trigger_after(int process, uint64_t steps);
 // The same at its n-th store to these bytes of a file that it has mapped, right before or right after it.
 void machine_trigger_at_store(int process, const char *path, uint64_t offset, uint64_t count, uint32_t nth);
+// The same so many steps after it has handed its n-th descriptor to another process.
+void machine_trigger_after_handing(int process, uint32_t nth, uint64_t steps);
 // By a process: calls the world.
 void machine_call(void);
 int machine_current(void);
@@ -88,6 +90,10 @@ uint64_t machine_now(void);
 uint64_t machine_digest(void);  // of everything that happened
 uint64_t machine_counted(enum machine_count what);
 uint64_t machine_random(uint64_t below);  // the world's own numbers are not drawn from here
+// What no disk may see, in words; 0: it has seen nothing of the kind. Two writes that overlap were in the kernel's
+// hands at a time, a read was begun over a write that a dead process had left there, or a write took effect again
+// after another one in the same sector. The first 8 bytes of a sector name the write that they are of; 0: none.
+const char *machine_complaint(void);
 // What is left of a file when the machine loses its power: each sector as it was synced, or as it was written since.
 void machine_lose_power(const char *path, uint64_t seed, void *bytes, size_t count);
 // fork(2): each seed runs in a process of its own, which begins as all others do. 0: in the child.
