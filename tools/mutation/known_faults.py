@@ -20,39 +20,43 @@ FAULTS = {
     "orphans-forgotten": (
         "A life that had received orphans ended before it joined. The survivor did not read its journal, because "
         "nobody had fenced it, and executed the orphans as new requests when their host came back.",
-        [("Sources/Controller/Controller+Takeover.swift",
-          "    beginJournal()\n",
-          "    if !PUT_BACK || seen.standing(identity.peer) == .fenced { beginJournal() }\n")]),
+        [("Sources/Controller/Takeover/Controller+Takeover.swift",
+          "    _ = readJournal()\n    takeover.setStage(.recovers)\n",
+          "    if PUT_BACK, standing != .fenced { takeover.journal.skipAll() }\n"
+          "    _ = readJournal()\n    takeover.setStage(.recovers)\n"),
+         ("Sources/Controller/Takeover/JournalReader.swift",
+          "  /// The planted defect: forgets what the journal holds.\n",
+          "  mutating func skipAll() { top = 0 }\n  /// The planted defect: forgets what the journal holds.\n")]),
     "stale-entry-hides-newer": (
         "Of two recovered requests of one line, the one that was found last counted. A request that had been answered "
         "hid the one after it, which was executed and answered twice.",
-        [("Sources/Controller/Controller+Collisions.swift",
-          "} else if marks[slot] == Self.noMark ||",
-          "} else if PUT_BACK || marks[slot] == Self.noMark ||")]),
+        [("Sources/Controller/Takeover/Recovery.swift",
+          "      marked == Self.noMark ||", "      PUT_BACK || marked == Self.noMark ||")]),
     "host-gone-before-welcome": (
         "A host with orphans attached and was gone before the reply. The controller went on to read its memory, which "
         "had been unmapped.",
-        [("Sources/Controller/Controller+Control.swift",
+        [("Sources/Controller/Hosts/Controller+Control.swift",
           "if welcome(connection) { takePositions(place) }",
           "if welcome(connection) || PUT_BACK { takePositions(place) }")]),
     "orphans-of-attached-hosts": (
-        "The peer's journal held orphans of a host that was attached to the survivor. They were bound to "
-        "hosts that attach, and never answered.",
-        [("Sources/Controller/Controller+Journal.swift",
-          "if hosts[Int(request.pointee.channel) >> 1].phase == .attached { takeover",
-          "if !PUT_BACK, hosts[Int(request.pointee.channel) >> 1].phase == .attached { takeover")]),
+        "The peer's journal held orphans of a host that was attached to the survivor. They were bound to hosts that "
+        "attach, and never answered.",
+        [("Sources/Controller/Takeover/Recovery.swift",
+          "    if hostIsAttached { mustAnswerOrphans = true }\n",
+          "    if !PUT_BACK, hostIsAttached { mustAnswerOrphans = true }\n")]),
     "sweep-before-journal": (
         "The survivor took all functions over before it had read the peer's journal to its end, and served requests "
         "that collided with what it had not read.",
-        [("Sources/Controller/Controller+Takeover.swift",
-          "    if peerIsGone, takeover.stage == .recovers, !takeover.isUnderWay { settle() }\n",
-          "    if PUT_BACK, takeover.sweepLeft > 0 { work += sweepForTakeover() }\n"
-          "    if peerIsGone, takeover.stage == .recovers, !takeover.isUnderWay { settle() }\n")]),
+        [("Sources/Controller/Takeover/Controller+Takeover.swift",
+          "    if takeover.standsIn, takeover.stage == .recovers, !isTakingOver { settle() }\n",
+          "    if PUT_BACK, takeover.standsIn { work += sweepForTakeover() }\n"
+          "    if takeover.standsIn, takeover.stage == .recovers, !isTakingOver { settle() }\n")]),
     "attaching-gives-up": (
         "A host that waited to be attached gave up at once when the only controller that it had reached died.",
         [("Sources/Host/Host+Waiting.swift",
           "    while true {\n      maintain()\n      if !isAttaching {\n",
-          "    var hasReached = false\n    while true {\n      maintain()\n      hasReached = hasReached || isAttaching\n"
+          "    var hasReached = false\n    while true {\n      maintain()\n"
+          "      hasReached = hasReached || isAttaching\n"
           "      if !isAttaching {\n        if PUT_BACK, hasReached { break }\n")]),
 }
 
