@@ -134,8 +134,9 @@
     var hosts: [HostPlan]
     var lives: [[Life]]
     var disturbances: [Disturbance]
-    /// Whether the controller that comes first to the end of its lives is not started again until every request has
-    /// been answered: its peer alone must do. What a peer's next life would free stays stuck.
+    /// Whether a controller is not started again until every request has been answered: its peer alone must do. What a
+    /// peer's next life would free stays stuck. It is the first that ends while a host comes back, or that comes to the
+    /// end of its lives.
     var oneStaysAway: Bool
     var waiting: [WaitStrategy]
     var deadlineNanoseconds: UInt64
@@ -435,7 +436,7 @@
               + (life.peerFollowsAfter.map { ", and its peer \($0 / 1000) us later" } ?? ""))
         }
       }
-      if oneStaysAway { lines.append("the first of the two to come to the end of its lives stays away") }
+      if oneStaysAway { lines.append("one controller will stay away") }
       for each in disturbances { lines.append("after \(each.afterAnswers) answers: \(each.kind)") }
       return lines.map { "  \($0)\n" }.joined()
     }

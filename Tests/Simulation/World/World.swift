@@ -239,10 +239,12 @@
         seats[which].isAlive = false
         seats[which].thawsAt = .max
         disturbanceCount += 1
+        var comesBack = false
         for host in hosts where host.livesLeft > 0 {
           host.livesLeft -= 1
           guard host.livesLeft == 0, let absence = host.absence, host.thawsAt != .max else { continue }
           count("fault host comes back as a life ends")
+          comesBack = true
           host.thawsAt = machine_now() + absence.nanoseconds
         }
         gatherCounters(which)
@@ -251,12 +253,16 @@
         let delay =
           hasHealed || seats[which].life >= lives.count ? 2_000_000 : lives[seats[which].life].delayNanoseconds
         seats[which].startsAt = machine_now() + delay
-        if scenario.oneStaysAway, seats[which].life >= lives.count, !isAudited, away == nil {
-          away = which
-          count("fault a controller stays away")
-          seats[which].startsAt = .max
-        }
+        if seats[which].life >= lives.count || comesBack { letStayAway(which) }
+        if which == away, !isAudited { seats[which].startsAt = .max }
       }
+    }
+
+    /// One controller may be gone for good, until every request has been answered.
+    private func letStayAway(_ which: Int) {
+      if !scenario.oneStaysAway || away != nil || hasHealed { return }
+      away = which
+      count("fault a controller stays away")
     }
 
     private func gatherCounters(_ which: Int) {
@@ -372,9 +378,11 @@
           switch host.absence?.meanwhile {
           case .dies(let which) where seats[which].isAlive:
             count("fault a controller dies as a host comes back")
+            letStayAway(which)
             killController(which)
           case .freezes(let which) where seats[which].isAlive:
             count("fault a controller freezes as a host comes back")
+            letStayAway(which)
             machine_freeze(seats[which].process)
             seats[which].thawsAt = machine_now() + 3 * scenario.deadlineNanoseconds
           default: break
