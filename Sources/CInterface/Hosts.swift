@@ -199,8 +199,7 @@ private func packed(_ completions: Completions?) -> UnsafeMutablePointer<PackedC
 
 @c @inline(never)
 func shim_host_ring(_ handle: OpaquePointer?, _ request: UnsafePointer<baton_request>?) -> CInt {
-  box(handle).pointee.host.ringForFast(packed(request))
-  return 1
+  CInt(bitPattern: box(handle).pointee.host.ringForFast(packed(request)))
 }
 
 @c @inline(never)
@@ -224,17 +223,17 @@ private func refuse(_ request: UnsafePointer<baton_request>) -> CInt {
   _ handle: OpaquePointer?, _ completions: UnsafeMutablePointer<baton_completion>?, _ min: UInt32, _ max: UInt32,
   _ timeout: Int64
 ) -> CInt {
-  if max == 1, box(handle).pointee.host.nextFast(packed(completions)) { return 1 }
-  return shim_host_reap_alone(handle, completions, min, max, timeout)
+  if max != 1 { return shim_host_reap(handle, completions, min, max, timeout) }
+  if box(handle).pointee.host.nextFast(packed(completions)) { return 1 }
+  return shim_host_reap_alone(handle, completions, min, timeout)
 }
 
 @c @inline(never)
 func shim_host_reap_alone(
-  _ handle: OpaquePointer?, _ completions: UnsafeMutablePointer<baton_completion>?, _ min: UInt32, _ max: UInt32,
-  _ timeout: Int64
+  _ handle: OpaquePointer?, _ completions: UnsafeMutablePointer<baton_completion>?, _ min: UInt32, _ timeout: Int64
 ) -> CInt {
-  if max == 1, box(handle).pointee.host.nextAlone(packed(completions)) { return 1 }
-  return shim_host_reap(handle, completions, min, max, timeout)
+  if box(handle).pointee.host.nextAlone(packed(completions)) { return 1 }
+  return shim_host_reap(handle, completions, min, 1, timeout)
 }
 
 @c @inline(never)

@@ -155,10 +155,6 @@ public struct RequestLine {
   @inlinable @inline(__always)
   public func prefetch(linesAhead: Int) { SharedWord(base + linesAhead &* Self.stride).prefetchForWriting() }
 
-  /// A word of the request: its bytes from the line's start. For a host that writes a request word by word.
-  @inlinable @inline(__always)
-  public func word(_ offset: Int) -> SharedWord { SharedWord(base + offset) }
-
   /// The bit in the request's first word which says that the next request may come in the same line.
   @inlinable
   public static var stayBit: UInt64 { @inline(__always) get { RequestCopy.stayBit } }
@@ -177,16 +173,33 @@ public struct RequestLine {
   /// Host: the same for a request as it lies in a line.
   @inlinable @inline(__always)
   public func submit(_ request: RequestCopy, _ submission: RequestFlag, next: Int, mayStay: Bool) {
-    assert(submission.isSubmitted, "a host submits")
     assert(next >= 0 && next < Int(BATON_LINES_MAX), "no channel has that line")
+    fill(
+      head: request.head | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16,
+      offset: request.offset, length: request.length, buffer: request.buffer)
+    submit(submission)
+  }
+
+  /// Host: writes a request that `submit(_:)` submits. `head` has the line of the next one in it. Each word is stored
+  /// as soon as it is known, so that a caller which has it in memory needs one register.
+  @inlinable @inline(__always)
+  public func fill(
+    head: @autoclosure () -> UInt64, offset: @autoclosure () -> UInt64, length: @autoclosure () -> UInt64,
+    buffer: @autoclosure () -> UInt64
+  ) {
     // Sync point "submit": a controller that reads this request's fields sees the request before it submitted, see
     // `ChannelPosition`. No instruction on x86.
     releaseFence()
-    SharedWord(base + 8).storeRelaxed(
-      request.head | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16)
-    SharedWord(base + 16).storeRelaxed(request.offset)
-    SharedWord(base + 24).storeRelaxed(request.length)
-    SharedWord(base + 32).storeRelaxed(request.buffer)
+    SharedWord(base + 8).storeRelaxed(head())
+    SharedWord(base + 16).storeRelaxed(offset())
+    SharedWord(base + 24).storeRelaxed(length())
+    SharedWord(base + 32).storeRelaxed(buffer())
+  }
+
+  /// Host: submits the request that `fill` has written.
+  @inlinable @inline(__always)
+  public func submit(_ submission: RequestFlag) {
+    assert(submission.isSubmitted, "a host submits")
     flag.storeReleasing(submission.rawValue)
   }
 
@@ -231,7 +244,7 @@ public struct RequestLine {
 @frozen
 public struct RequestCopy {
   /// Operation, flags, next line and unit, as they lie in the line.
-  @usableFromInline let head: UInt64
+  public let head: UInt64
   /// Bytes from the unit's start.
   public let offset: UInt64
   /// Bytes.

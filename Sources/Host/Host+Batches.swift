@@ -78,7 +78,7 @@ public enum FastSubmission: UInt8 {
 }
 
 // The C interface's way in. One request and one answer have paths without calls and without a loop, because a function
-// that saves no registers costs a third less here; batches keep in registers what a single request has to load.
+// that saves no registers costs a third less here. Several are submitted and taken by the loops of `RequestQueue`.
 extension Host {
   /// Submits one request, if nothing about it is out of the ordinary.
   @inlinable @inline(__always)
@@ -86,15 +86,19 @@ extension Host {
     let head = request.pointee.head
     if head & PackedRequest.headBitsUncommon != 0 { return .unusual }
     let queue = head & PackedRequest.headBitOfB == 0 ? queueA : queueB
-    if !queue.pointee.submitLean(request) { return .unusual }
+    if !queue.pointee.submit({ line, link in request.fill(line, link) }) { return .unusual }
     // Sync point "sleep": the request is published before the look whether the controller sleeps.
     AsymmetricFence.light(supported: true)
     return queue.pointee.controllerMayPark.isAwake ? .done : .mustRing
   }
 
   /// The request that was submitted last goes to a controller that may sleep.
-  public mutating func ringForFast(_ request: UnsafePointer<PackedRequest>) {
+  ///
+  /// - Returns: 1, how many were submitted. A caller that returns it as well jumps here, and needs no frame.
+  @inline(never)
+  public mutating func ringForFast(_ request: UnsafePointer<PackedRequest>) -> UInt32 {
     ring(request.pointee.head & PackedRequest.headBitOfB == 0 ? .a : .b)
+    return 1
   }
 
   /// Submits requests in order. Stops at one that is not sound, and where there is no room.
@@ -104,19 +108,9 @@ extension Host {
     var taken: UInt32 = 0
     while taken < count {
       let next = requests + Int(taken)
-      let head = next.pointee.head
-      if head & PackedRequest.headBitsUncommon == 0 {
-        let isForB = head & PackedRequest.headBitOfB != 0
-        let queue = isForB ? queueB : queueA
-        let submitted = queue.pointee.submit(next, count &- taken)
-        if submitted > 0 {
-          taken &+= submitted
-          // Sync point "sleep": the requests are published before the look whether the controller sleeps.
-          AsymmetricFence.light(supported: true)
-          if !queue.pointee.controllerMayPark.isAwake { ring(isForB ? .b : .a) }
-          continue
-        }
-      }
+      let submitted = submitAlike(next, count &- taken)
+      taken &+= submitted
+      if submitted > 0 { continue }
       guard next.pointee.isSound,
         submit(next.pointee.copy, to: next.pointee.controller, cookie: next.pointee.cookie)
       else { break }
@@ -125,14 +119,33 @@ extension Host {
     return taken
   }
 
+  /// Submits those from the first one on that go to one and the same controller, and have nothing out of the ordinary.
+  @inline(__always)
+  private mutating func submitAlike(_ requests: UnsafePointer<PackedRequest>, _ count: UInt32) -> UInt32 {
+    // The bits that all of them must have in common: the controller's, and zeroes.
+    let common = requests.pointee.head & PackedRequest.headBitOfB
+    var request = requests
+    let queue = common == 0 ? queueA : queueB
+    let submitted = queue.pointee.submit(Int(count)) { line, link in
+      if (request.pointee.head ^ common) & (PackedRequest.headBitsUncommon | PackedRequest.headBitOfB) != 0 {
+        return nil
+      }
+      let cookie = request.fill(line, link)
+      request += 1
+      return cookie
+    }
+    if submitted > 0 { submittedSeveral(to: common == 0 ? .a : .b) }
+    return UInt32(truncatingIfNeeded: submitted)
+  }
+
   /// The oldest answer of the controller whose turn it is, unless its request may have been alone.
   ///
   /// - Returns: false if it has not come, or if something else is due: `nextAlone`, and then `next`, find out.
   @inlinable @inline(__always)
   public mutating func nextFast(_ completion: UnsafeMutablePointer<PackedCompletion>) -> Bool {
-    let looks = looksLeft
-    if looks < 2 || turn.pointee.mayStay || !turn.pointee.nextLean(completion) { return false }
-    looksLeft = looks &- 1
+    if looksLeft < 2 || turn.pointee.mayStay || !turn.pointee.nextLean(completion) { return false }
+    // Loaded again: kept from above, it would take a register that has to be saved.
+    looksLeft &-= 1
     return true
   }
 
@@ -149,61 +162,41 @@ extension Host {
 
   /// Answers that there are at present, up to `max`.
   public mutating func next(_ completions: UnsafeMutablePointer<PackedCompletion>, _ max: UInt32) -> UInt32 {
-    var taken: UInt32 = 0
-    while taken < max {
-      // One after the other where there are many, as long as no look around is due.
-      if looksLeft > 1 {
-        let found = turn.pointee.next(completions + Int(taken), Swift.min(max &- taken, looksLeft &- 1))
-        looksLeft &-= found
-        taken &+= found
-        if taken == max { break }
+    var completion = completions
+    let end = completions + Int(max)
+    while completion != end {
+      let found = takeAnswers(most: end - completion) { done in
+        completion.initialize(to: PackedCompletion(done))
+        completion += 1
       }
-      guard let done = next() else { break }
-      (completions + Int(taken)).initialize(to: PackedCompletion(done))
-      taken &+= 1
+      if found == 0 { break }
     }
-    return taken
+    return UInt32(truncatingIfNeeded: completion - completions)
+  }
+}
+
+extension UnsafePointer<PackedRequest> {
+  /// Writes the request into a line, word by word, so that few registers are in use at a time.
+  ///
+  /// - Returns: its cookie.
+  @inlinable @inline(__always)
+  func fill(_ line: RequestLine, _ link: UInt64) -> UInt64 {
+    line.fill(
+      head: pointee.head & PackedRequest.headBitsOfLine | link, offset: pointee.offset, length: pointee.length,
+      buffer: pointee.buffer)
+    return pointee.cookie
   }
 }
 
 extension RequestQueue {
-  /// `submit` for one request. Each word goes from the caller's memory to the line at once, so that few registers are
-  /// in use at a time.
-  @inlinable @inline(__always)
-  mutating func submitLean(_ request: UnsafePointer<PackedRequest>) -> Bool {
-    let tail = tail
-    let outstanding = tail &- head
-    if outstanding >= room { return false }
-    mayStay = outstanding == 0
-    let mask = mask
-    let order = order
-    let slot = UInt64(order[Int(truncatingIfNeeded: tail & mask)])
-    let next = UInt64(order[Int(truncatingIfNeeded: (tail &+ 1) & mask)])
-    let line = RequestLine(lines + Int(truncatingIfNeeded: slot &<< 6))
-    // Sync point "submit": see `RequestLine.submit`.
-    releaseFence()
-    line.word(16).storeRelaxed(request.pointee.offset)
-    line.word(24).storeRelaxed(request.pointee.length)
-    line.word(32).storeRelaxed(request.pointee.buffer)
-    line.word(8).storeRelaxed(
-      request.pointee.head & PackedRequest.headBitsOfLine | next &<< 16 | (outstanding == 0 ? RequestLine.stayBit : 0))
-    let due = slots + Int(truncatingIfNeeded: slot)
-    due.pointee.cookie = request.pointee.cookie
-    let flag = RequestFlag.submitted(tail &+ 1)
-    due.pointee.due = flag.answered(.success)
-    line.flag.storeReleasing(flag.rawValue)
-    self.tail = tail &+ 1
-    return true
-  }
-
   /// `nextInTurn`, straight into the caller's memory; not for a request that may keep its line.
   @inlinable @inline(__always)
   mutating func nextLean(_ completion: UnsafeMutablePointer<PackedCompletion>) -> Bool {
     let head = head
     if head == tail { return false }
-    let slot = UInt64(order[Int(truncatingIfNeeded: head & mask)])
-    let line = RequestLine(lines + Int(truncatingIfNeeded: slot &<< 6))
-    let asked = slots + Int(truncatingIfNeeded: slot)
+    let place = place(at: head)
+    let line = line(place)
+    let asked = Self.slot(slots, place)
     // Acquire: sync point "answer", the controller's release of the flag.
     if line.flag.loadAcquiring() != asked.pointee.due.rawValue { return false }
     let words = UnsafeMutableRawPointer(completion).assumingMemoryBound(to: UInt64.self)
@@ -214,68 +207,5 @@ extension RequestQueue {
     words[3] = (service.rawValue & 0x101) &<< 8
     self.head = head &+ 1
     return true
-  }
-
-  /// Submits sound requests to one and the same controller: those from the first one on.
-  ///
-  /// - Returns: how many there was room for.
-  mutating func submit(_ requests: UnsafePointer<PackedRequest>, _ count: UInt32) -> UInt32 {
-    let head = head
-    var tail = tail
-    let free = room &- Swift.min(tail &- head, room)
-    var left = UInt32(truncatingIfNeeded: Swift.min(UInt64(count), free))
-    if left == 0 { return 0 }
-    let (lines, order, slots, mask) = (lines, order, slots, mask)
-    // The bits that all of them must have in common: the controller's, and zeroes.
-    let common = requests.pointee.head & PackedRequest.headBitOfB
-    var request = requests
-    // Only one that comes alone may keep its line for the next one.
-    let isAlone = tail == head && left == 1
-    var slot = Int(order[Int(truncatingIfNeeded: tail & mask)])
-    var flag = RequestFlag.submitted(sequence)
-    repeat {
-      let packed = request.pointee
-      if (packed.head ^ common) & (PackedRequest.headBitsUncommon | PackedRequest.headBitOfB) != 0 { break }
-      tail &+= 1
-      let next = Int(order[Int(truncatingIfNeeded: tail & mask)])
-      slots[slot] = Slot(due: flag.answered(.success), cookie: packed.cookie)
-      line(lines, slot).submit(packed.copy, flag, next: next, mayStay: isAlone)
-      slot = next
-      flag = flag.following
-      request += 1
-      left &-= 1
-    } while left != 0
-    if request == requests { return 0 }
-    mayStay = isAlone
-    self.tail = tail
-    return UInt32(truncatingIfNeeded: request - requests)
-  }
-
-  @inline(__always)
-  private func line(_ lines: UnsafeMutableRawPointer, _ index: Int) -> RequestLine {
-    RequestLine(lines + index &* RequestLine.stride)
-  }
-
-  /// The answers to the oldest outstanding requests, in their order, as far as they have ended well; up to `max`.
-  mutating func next(_ completions: UnsafeMutablePointer<PackedCompletion>, _ max: UInt32) -> UInt32 {
-    // A lone request may have to keep its line: `nextInTurn` sees to it.
-    if mayStay { return 0 }
-    var head = head
-    let end = head &+ Swift.min(tail &- head, UInt64(max))
-    let (lines, order, slots, mask) = (lines, order, slots, mask)
-    var completion = completions
-    while head != end {
-      let slot = Int(order[Int(truncatingIfNeeded: head & mask)])
-      let line = line(lines, slot)
-      let asked = slots[slot]
-      // Acquire: sync point "answer", the controller's release of the flag.
-      if line.flag.loadAcquiring() != asked.due.rawValue { break }
-      let (value, service) = line.response
-      completion.initialize(to: PackedCompletion(cookie: asked.cookie, status: 0, value: value, service: service))
-      completion += 1
-      head &+= 1
-    }
-    self.head = head
-    return UInt32(truncatingIfNeeded: completion - completions)
   }
 }

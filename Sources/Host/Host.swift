@@ -155,12 +155,24 @@ public struct Host: ~Copyable {
     _ count: Int, to controller: ControllerIdentity, _ request: (Int) -> (request: Request, cookie: UInt64)
   ) -> Int {
     let queue = controller == .b ? queueB : queueA
-    let submitted = queue.pointee.submit(count, request)
-    if submitted == 0 { return 0 }
+    var index = 0
+    let submitted = queue.pointee.submit(count) { line, link in
+      let (request, cookie) = request(index)
+      let copy = RequestCopy(request)
+      line.fill(head: copy.head | link, offset: copy.offset, length: copy.length, buffer: copy.buffer)
+      index &+= 1
+      return cookie
+    }
+    if submitted > 0 { submittedSeveral(to: controller) }
+    return submitted
+  }
+
+  /// Requests have been submitted to that controller, which may sleep.
+  @inlinable @inline(__always)
+  mutating func submittedSeveral(to controller: ControllerIdentity) {
     // Sync point "sleep": the requests are published before the look whether the controller sleeps.
     AsymmetricFence.light(supported: true)
-    if !queue.pointee.controllerMayPark.isAwake { ring(controller) }
-    return submitted
+    if !(controller == .b ? queueB : queueA).pointee.controllerMayPark.isAwake { ring(controller) }
   }
 
   /// A request has been submitted to a controller that may sleep. A lone one wakes it at once. One of several waits for

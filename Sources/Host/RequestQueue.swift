@@ -23,6 +23,9 @@ struct RequestQueue {
   /// others are free. The first free one is promised to the next request: its line was named in the last one. The one
   /// that was answered last comes last, so that many that are outstanding follow each other in memory, as processors
   /// expect it. One that is outstanding alone stays in its line, which moves back and forth faster than any two.
+  ///
+  /// Each is a place: a line's number times the size of its slot. So a slot and a line are an address away, where a
+  /// number would have to be shifted for each.
   @usableFromInline let order: UnsafeMutablePointer<UInt16>
   /// What is known of each line's request, kept outside the line, where a controller could change it.
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
@@ -56,7 +59,8 @@ struct RequestQueue {
   /// How many lines ahead of the one that was answered the host asks for. With fewer the line comes too late, and with
   /// more the host takes it from a controller that has not answered it (docs/performance.md). The host does not ask for
   /// the line that it looks at: where two cores are near each other, a lone request took a seventh longer with that.
-  @usableFromInline static var linesAhead: Int { 2 }
+  @inlinable
+  static var linesAhead: Int { @inline(__always) get { 2 } }
 
   /// Lines looked at from the oldest on, and from the cursor on, in one poll.
   private static let looksMax = 4
@@ -70,10 +74,13 @@ struct RequestQueue {
     neverAwake = .allocate(capacity: 1)
     neverAwake.initialize(to: SharedSleepWord.State.drowsy.rawValue)
     controllerMayPark = AsymmetricFence.isSupported ? controllerParked : SharedSleepWord(SharedWord(neverAwake))
+    precondition(
+      capacity &* Self.slotStride - 1 <= Int(UInt16.max) && MemoryLayout<Slot>.stride == Self.slotStride
+        && RequestLine.stride == Self.slotStride &* Self.slotsPerLine, "every place fits into the order")
     order = .allocate(capacity: capacity)
     slots = .allocate(capacity: capacity)
     // Line 0 is where the first request is looked for.
-    for index in 0..<capacity { (order + index).initialize(to: UInt16(truncatingIfNeeded: index)) }
+    for index in 0..<capacity { (order + index).initialize(to: UInt16(truncatingIfNeeded: index &* Self.slotStride)) }
     slots.initialize(repeating: Slot(due: RequestFlag(rawValue: 0), cookie: 0), count: capacity)
   }
 
@@ -83,11 +90,35 @@ struct RequestQueue {
     order.deallocate()
   }
 
-  @inlinable @inline(__always)
-  func line(_ index: Int) -> RequestLine { RequestLine(lines + index &* RequestLine.stride) }
+  /// Bytes from one slot to the next, and slots in the bytes of a line.
+  @inlinable
+  static var slotStride: Int { @inline(__always) get { 16 } }
+  @inlinable
+  static var slotsPerLine: Int { @inline(__always) get { 4 } }
 
   @inlinable @inline(__always)
-  func slot(at position: UInt64) -> Int { Int(order[Int(truncatingIfNeeded: position & mask)]) }
+  func place(at position: UInt64) -> Int { Int(order[Int(truncatingIfNeeded: position & mask)]) }
+
+  @inlinable @inline(__always)
+  static func line(_ lines: UnsafeMutableRawPointer, _ place: Int) -> RequestLine {
+    RequestLine(lines + place &* slotsPerLine)
+  }
+
+  @inlinable @inline(__always)
+  static func slot(_ slots: UnsafeMutablePointer<Slot>, _ place: Int) -> UnsafeMutablePointer<Slot> {
+    (UnsafeMutableRawPointer(slots) + place).assumingMemoryBound(to: Slot.self)
+  }
+
+  /// A place as the number of the next line lies in a request's head.
+  @inlinable @inline(__always)
+  static func link(_ place: Int) -> UInt64 { UInt64(truncatingIfNeeded: place) &<< 12 }
+
+  @inlinable @inline(__always)
+  func line(_ place: Int) -> RequestLine { Self.line(lines, place) }
+
+  /// The number of the line at a position.
+  @inlinable @inline(__always)
+  func slot(at position: UInt64) -> Int { place(at: position) / Self.slotStride }
 
   /// Requests submitted and not answered.
   @inlinable
@@ -103,49 +134,78 @@ struct RequestQueue {
   @inlinable
   var sequence: UInt64 { @inline(__always) get { tail &+ 1 } }
 
-  /// Puts a request into the promised line. False when there is no room or no controller.
+  /// Submits a request in the promised line. `fill` writes it there, with the line of the next one in its head, and
+  /// returns its cookie. False when there is no room or no controller.
   @inlinable @inline(__always)
-  mutating func submit(_ request: RequestCopy, cookie: UInt64) -> Bool {
-    guard tail &- head < room else { return false }
-    let slot = slot(at: tail)
-    let submission = RequestFlag.submitted(sequence)
-    slots[slot] = Slot(due: submission.answered(.success), cookie: cookie)
-    mayStay = tail == head
-    line(slot).submit(request, submission, next: self.slot(at: tail &+ 1), mayStay: mayStay)
-    tail &+= 1
-    assert(tail &- head <= mask, "one line is always promised")
+  mutating func submit(_ fill: (RequestLine, _ link: UInt64) -> UInt64) -> Bool {
+    let tail = tail
+    let outstanding = tail &- head
+    guard outstanding < room else { return false }
+    mayStay = outstanding == 0
+    let place = place(at: tail)
+    let line = line(place)
+    let stay = outstanding == 0 ? RequestLine.stayBit : 0
+    let cookie = fill(line, Self.link(self.place(at: tail &+ 1)) | stay)
+    let submission = RequestFlag.submitted(tail &+ 1)
+    Self.slot(slots, place).pointee = Slot(due: submission.answered(.success), cookie: cookie)
+    line.submit(submission)
+    self.tail = tail &+ 1
+    assert(outstanding < mask, "one line is always promised")
     return true
   }
 
-  /// Puts up to so many requests into lines, one after the other, with one look at everything that does not change
-  /// meanwhile.
-  ///
-  /// - Returns: how many found room.
+  /// The same for a request of the caller's.
   @inlinable @inline(__always)
-  mutating func submit(_ count: Int, _ make: (Int) -> (request: Request, cookie: UInt64)) -> Int {
+  mutating func submit(_ request: RequestCopy, cookie: UInt64) -> Bool {
+    submit { line, link in
+      line.fill(
+        head: request.head | link, offset: request.offset, length: request.length, buffer: request.buffer)
+      return cookie
+    }
+  }
+
+  /// Submits up to so many requests, one after the other, with one look at everything that does not change meanwhile.
+  /// `fill` writes each into its line, as above; nil: it has written nothing, and they end before this one.
+  ///
+  /// - Returns: how many were submitted; fewer also if there is no more room.
+  @inlinable @inline(__always)
+  mutating func submit(_ count: Int, _ fill: (RequestLine, _ link: UInt64) -> UInt64?) -> Int {
+    let first = tail
+    let outstanding = first &- head
+    var left = min(count, room > outstanding ? Int(truncatingIfNeeded: room &- outstanding) : 0)
+    if left < 1 { return 0 }
+    // Only one that comes alone may keep its line for the next one.
+    if left == 1, outstanding == 0 {
+      let place = place(at: first)
+      let link = Self.link(self.place(at: first &+ 1)) | RequestLine.stayBit
+      guard let cookie = fill(line(place), link) else { return 0 }
+      mayStay = true
+      let submission = RequestFlag.submitted(first &+ 1)
+      Self.slot(slots, place).pointee = Slot(due: submission.answered(.success), cookie: cookie)
+      line(place).submit(submission)
+      tail = first &+ 1
+      return 1
+    }
     let (lines, order, slots, mask) = (lines, order, slots, mask)
-    var tail = tail
-    let outstanding = tail &- head
-    let most = min(count, room > outstanding ? Int(truncatingIfNeeded: room &- outstanding) : 0)
-    if most < 1 { return 0 }
-    if most == 1 {
-      let (request, cookie) = make(0)
-      return submit(RequestCopy(request), cookie: cookie) ? 1 : 0
-    }
-    var slot = Int(order[Int(truncatingIfNeeded: tail & mask)])
-    for index in 0..<most {
-      let (request, cookie) = make(index)
-      tail &+= 1
-      let submission = RequestFlag.submitted(tail)
-      let next = Int(order[Int(truncatingIfNeeded: tail & mask)])
-      slots[slot] = Slot(due: submission.answered(.success), cookie: cookie)
-      RequestLine(lines + slot &* RequestLine.stride).submit(request, submission, next: next)
-      slot = next
-    }
-    self.tail = tail
+    // The flag's number is the position of the request after this one.
+    var submission = RequestFlag.submitted(first &+ 1)
+    var place = Int(order[Int(truncatingIfNeeded: first & mask)])
+    repeat {
+      let next = Int(order[Int(truncatingIfNeeded: submission.sequence & mask)])
+      let line = Self.line(lines, place)
+      guard let cookie = fill(line, Self.link(next)) else { break }
+      Self.slot(slots, place).pointee = Slot(due: submission.answered(.success), cookie: cookie)
+      line.submit(submission)
+      submission = submission.following
+      place = next
+      left &-= 1
+    } while left != 0
+    let submitted = (submission.sequence &- 1 &- first) & RequestFlag.sequenceMask
+    if submitted == 0 { return 0 }
     mayStay = false
+    tail = first &+ submitted
     assert(tail &- head <= mask, "one line is always promised")
-    return most
+    return Int(truncatingIfNeeded: submitted)
   }
 
   /// Takes the oldest outstanding requests as long as they have ended well, at most so many.
@@ -166,14 +226,15 @@ struct RequestQueue {
     // Also when the caller throws: what it was given is taken.
     defer { self.head = head }
     while head != end {
-      let slot = Int(order[Int(truncatingIfNeeded: head & mask)])
-      let line = RequestLine(lines + slot &* RequestLine.stride)
+      let place = Int(order[Int(truncatingIfNeeded: head & mask)])
+      let line = Self.line(lines, place)
+      let slot = Self.slot(slots, place)
       // Acquire: sync point "answer", the controller's release of the flag.
-      if line.flag.loadAcquiring() != slots[slot].due.rawValue { break }
+      if line.flag.loadAcquiring() != slot.pointee.due.rawValue { break }
       if tail &- head > Self.linesAhead { line.prefetch(linesAhead: Self.linesAhead) }
       let (value, service) = line.response
       head &+= 1
-      try body(Completion(cookie: slots[slot].cookie, status: .success, value: value, service: service))
+      try body(Completion(cookie: slot.pointee.cookie, status: .success, value: value, service: service))
     }
     return Int(truncatingIfNeeded: head &- first)
   }
@@ -184,9 +245,9 @@ struct RequestQueue {
     // Everything is loaded before anything is stored: a store could have changed it, as far as a compiler knows.
     let (head, tail) = (head, tail)
     if head == tail { return nil }
-    let slot = slot(at: head)
-    let line = line(slot)
-    let asked = slots[slot]
+    let place = place(at: head)
+    let line = line(place)
+    let asked = Self.slot(slots, place).pointee
     // Acquire: sync point "answer", the controller's release of the flag.
     guard line.flag.loadAcquiring() == asked.due.rawValue else { return nil }
     let (value, service) = line.response
@@ -213,7 +274,7 @@ struct RequestQueue {
   var isOldestAnswered: Bool {
     @inline(__always) get {
       // Acquire: sync point "answer", the controller's release of the flag.
-      head != tail && RequestFlag(rawValue: line(slot(at: head)).flag.loadAcquiring()).isAnswered
+      head != tail && RequestFlag(rawValue: line(place(at: head)).flag.loadAcquiring()).isAnswered
     }
   }
 
@@ -237,7 +298,7 @@ struct RequestQueue {
 
   private func isAnswered(at position: UInt64) -> Bool {
     // Acquire: sync point "answer", the controller's release of the flag.
-    RequestFlag(rawValue: line(slot(at: position)).flag.loadAcquiring()).isAnswered
+    RequestFlag(rawValue: line(place(at: position)).flag.loadAcquiring()).isAnswered
   }
 
   /// Frees the line at that place of the order; the oldest outstanding one comes into its place.
@@ -260,11 +321,11 @@ struct RequestQueue {
   /// The next outstanding request that has ended, however and whenever it was submitted.
   mutating func next() -> Outcome? {
     guard let position = answered() else { return nil }
-    let slot = slot(at: position)
-    let line = line(slot)
+    let place = place(at: position)
+    let line = line(place)
     let flag = RequestFlag(rawValue: line.flag.loadRelaxed())
     let (value, service) = line.response
-    let asked = slots[slot]
+    let asked = Self.slot(slots, place).pointee
     retire(at: position)
     if flag.sequence != asked.due.sequence { return stray(asked.cookie, service) }
     if flag.status != .leaving {

@@ -10,6 +10,7 @@ struct TurnsCommand: ParsableCommand {
 
   @Option(help: "Total number of requests") var requests: UInt64 = 100_000
   @Option(help: "Number of outstanding requests") var depth = 1
+  @Flag(help: "Submit and take the outstanding requests one by one, not in batches.") var oneByOne = false
   @Flag(help: "Send one request after the other, each to the controller that is not the owner.") var moving = false
   @Flag(help: "Add waste of every kind to the requests, which a counting tool must find.") var wasteful = false
 
@@ -31,6 +32,7 @@ struct TurnsCommand: ParsableCommand {
     let request = Request(.read, unit: 0, offset: 4096, length: 4096)
     // Copies: reading a parsed option costs more than a request.
     let (requests, depth, isMoving, isWasteful) = (requests, UInt64(max(depth, 1)), moving, wasteful)
+    let isOneByOne = oneByOne
     var waste = Waste()
     let before = try voluntarySwitches()
     if isMoving {
@@ -59,6 +61,19 @@ struct TurnsCommand: ParsableCommand {
       var left = requests
       while left > 0 {
         let batch = Int(min(depth, left))
+        left -= UInt64(batch)
+        if isOneByOne {
+          for _ in 0..<batch {
+            guard host.submit(request, to: .a) else { throw BatonError(.system, "null unit", "has no room") }
+          }
+          a.poll()
+          for _ in 0..<batch {
+            guard let completion = host.next() else { throw BatonError(.system, "null unit", "did not answer at once") }
+            try check(completion, by: .a)
+            if isWasteful { waste.add() }
+          }
+          continue
+        }
         guard host.submit(batch, to: .a, { _ in (request, 0) }) == batch else {
           throw BatonError(.system, "null unit", "has no room")
         }
@@ -73,7 +88,6 @@ struct TurnsCommand: ParsableCommand {
           }
         }
         guard taken == batch else { throw BatonError(.system, "null unit", "did not answer at once") }
-        left -= UInt64(batch)
       }
     }
     let switches = try voluntarySwitches() - before
