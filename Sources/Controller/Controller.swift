@@ -298,7 +298,7 @@ public struct Controller: ~Copyable {
     return now
   }
 
-  /// Whether this life is a member, as far as its own mistakes go (`Life.isNamed`).
+  /// Whether this life is still a member (`Life.isNamed`), or the planted defect ignores that it is not.
   @inline(__always)
   var isStillMember: Bool { life.isNamed || interventions.ignoresFence }
 

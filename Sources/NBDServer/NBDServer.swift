@@ -273,7 +273,7 @@ public struct NBDServer: ~Copyable {
   /// The server and its controller have ended, in good order or not: sockets in the file system go, unless the other
   /// controller accepts on them.
   public mutating func finish(_ controller: borrowing Controller) {
-    if controller.peersLife != 0 || controller.isFenced { return }
+    if controller.isPeerMember || controller.isFenced { return }
     for listener in listeners where !listener.isPeers { listener.removePath() }
     for listener in controller.peersListeners { NBDListener.removePath(of: listener) }
     for identity in ControllerIdentity.allCases { addressFile(of: identity).remove() }

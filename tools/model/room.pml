@@ -64,7 +64,7 @@ byte peers_running; /* in the peer's journal, which lives */
 byte peers_orphans; /* the same, given up */
 byte entries;       /* in the journal of the dead peer, not read */
 byte orphans;       /* of these, given up */
-bool has_read;      /* `hasReadJournal` */
+bool has_read;      /* `isAtEnd` */
 bool has_taken_over;
 
 hidden byte more_than_there_is_room_for;
@@ -91,7 +91,7 @@ end:
   :: d_step { has_read && !has_taken_over -> has_taken_over = true }
   :: d_step { has_taken_over && recovering > 0 -> recovering-- }
   :: d_step { has_taken_over && waits > 0 -> waits-- }
-  /* `orphan`. */
+  /* `giveUp`. */
   :: d_step { has_taken_over && recovering > 0 && MAY_GIVE_UP -> recovering--; kept_orphans++ }
   /* `releaseIfAsked`: the new life gets the orphans of its channels (`handOrphansOver`), here all or none. */
   :: d_step { has_taken_over && recovering == 0 && lives < LIVES && MAY_RELEASE ->

@@ -84,11 +84,11 @@ byte drained[2];    /* a mask of functions: `isDrained` */
 byte clearing[2];   /* answered, in the journal still: the request plus 1. The loop does nothing else meanwhile */
 byte moving[2];     /* its entry is in both journals: the request plus 1. The same */
 byte handing[2];    /* 1: in `handOrphansOver`; 2 + r: the orphan stands in both journals */
-bool gone[2];       /* `peerIsGone` */
-bool reading[2];    /* not `hasReadJournal` */
+bool gone[2];       /* `standsIn` */
+bool reading[2];    /* not `isAtEnd` */
 bool releasing[2];  /* `isReleasing` */
 bool must_move[2];  /* `keptAtBeat`: the joiner was kept, and must go on before it is let go again */
-bool stopping[2];   /* `stop == .leaving` */
+bool stopping[2];   /* `isEnding` */
 #ifdef BIND_AT_ATTACH_ONLY
 byte found_attached[2];
 #endif
@@ -275,7 +275,7 @@ inline become_member(c) {
   if :: owner[1] == PEER(c) + 1 -> requested = requested & ~BIT(1) :: else fi
 }
 
-/* Everything of the peer is done (`isUnderWay` is false): journal read, entries over or given up, orphans of attached
+/* Everything of the peer is done (`isTakingOver` is false): journal read, entries over or given up, orphans of attached
  * hosts told, words swept, channels of attached hosts taken. */
 #define HOST_DONE(c, h) (!(attached[c] & BIT(h)) || ( \
   (releasing[c] || stopping[c] || (polled[c] & BIT((h) * 2 + PEER(c)))) && \
@@ -387,7 +387,7 @@ inline become_member(c) {
         || !(attached[c] & BIT(HOST(r))) && (dead & BIT(HOST(r)))) -> \
     printf("%d has done with request %d\n", c, r); \
     clearing[c] = (r) + 1 } \
-  /* `orphan`: its host did not come back in time. */ \
+  /* `giveUp`: its host did not come back in time. */ \
   :: d_step { IDLE(c) && IS_MEMBER(c) && !reading[c] && (STANDING_ENTRIES(c) & ~UNDER_WAY(c) & BIT(r)) \
       && (drained[c] & BIT(FN(r))) && !(attached[c] & BIT(HOST(r))) -> \
     printf("%d gives request %d up\n", c, r); \

@@ -43,8 +43,7 @@ struct HostState {
 /// The channel of host place p to a is number 2p, to b 2p + 1. The addresses are plain ones into the host's memory,
 /// which `HostTable` keeps mapped.
 ///
-/// Invariants: the lines that it names are lines of the channel, wherever their numbers come from, which is checked
-/// there; at most as many requests are outstanding as it has lines.
+/// Invariant: the lines that it names are lines of the channel; wherever their numbers come from, that is checked.
 struct ChannelState {
   /// The host's phase.
   private(set) var phase = HostPhase.vacant

@@ -21,7 +21,7 @@ extension Controller {
   }
 
   private mutating func askArbiter(_ function: Function) {
-    functions.address(function.index).pointee.beginRequest(requests.entries)
+    functions.address(function.index).pointee.beginAsking(requests.entries)
     if takeover.mayTakeOver { takeOver(function) }
     reach(.requestBefore)
     defer { reach(.requestAfter) }
@@ -96,7 +96,7 @@ extension Controller {
       if !state.pointee.hasPending && !state.pointee.isRequesting { return (0, false) }
       if word.owner == nil || !word.isRequested {
         // Without an owner, or the request no longer stands: ask (again).
-        state.pointee.endRequest()
+        state.pointee.endAsking()
         if !state.pointee.hasPending { return (0, false) }
         askArbiter(function)
         word = arbiter.look(shared)
@@ -173,7 +173,7 @@ extension Controller {
     turn.due.insert(.peer)
     if asking {
       count(.ownershipRequests)
-      state.pointee.beginRequest(requests.entries)
+      state.pointee.beginAsking(requests.entries)
       // No hint: the peer attends to what it asked for, and sees the request in the word with the grant.
     } else {
       sendHint(function)

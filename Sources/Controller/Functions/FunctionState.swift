@@ -61,13 +61,13 @@ struct FunctionState {
   // MARK: Ownership
 
   /// The controller asks for the function, and everything that is pending waits for a change of owner.
-  mutating func beginRequest(_ entries: JournalEntries) {
+  mutating func beginAsking(_ entries: JournalEntries) {
     isRequesting = true
     for request in entries.list(from: pending.first) { request.pointee.flags |= AcceptedRequest.Flag.transferred }
   }
 
   /// The controller's request does not stand any more.
-  mutating func endRequest() { isRequesting = false }
+  mutating func endAsking() { isRequesting = false }
 
   /// A term begins here: what is pending now comes before the peer's next turn. `grantedAt` is as in `Residency`.
   mutating func beginTerm(isContended: Bool, grantedAt: UInt64) {

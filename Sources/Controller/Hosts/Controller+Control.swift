@@ -92,7 +92,7 @@ extension Controller {
   mutating func acceptConnections() {
     turn.due.remove(.connections)
     // A leaving controller attaches only hosts whose requests it recovers: without them it could not leave.
-    if life.isOver || life.isLeaving && recovery.standingCount == 0 { return }
+    if life.isOver || life.isEnding && recovery.standingCount == 0 { return }
     // Attaching finds the position of the host's channels. That needs the peer's journal, which says what was in
     // flight.
     if takeover.standsIn, !takeover.mayTakeOver {

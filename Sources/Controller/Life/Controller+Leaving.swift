@@ -36,7 +36,7 @@ extension Controller {
 
   /// One turn of leaving.
   mutating func continueStop() {
-    guard life.isLeaving else { return }
+    guard life.isEnding else { return }
     // No disk, host or damaged region may keep the controller here for ever.
     if life.hasLeftFor(options.farewellNanoseconds, at: monotonicNanoseconds()) {
       options.logger.warning(
@@ -50,7 +50,7 @@ extension Controller {
     // A request that waits for ownership goes back to its host, which resubmits it to the peer. Where the ownership
     // request cannot be withdrawn, the function has just been granted: attending to it serves what waits.
     for function in functions.requested where arbiter.withdraw(region.ownership.word(function.index)) {
-      functions.address(function.index).pointee.endRequest()
+      functions.address(function.index).pointee.endAsking()
       refusePending(function, .leaving)
     }
     // Its clients get their answers before their connections end.

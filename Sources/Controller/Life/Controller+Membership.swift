@@ -21,8 +21,9 @@ extension Controller {
     // The peer watches the beat of a controller that waits to join too, and of a member that waits for the peer's exit.
     record.beat.storeRelaxed(turn.clock.begin())
     _ = takeCompletions()
+    if life.isOver { return false }
     let now = readClock()
-    if life.isLeaving {
+    if life.isEnding {
       // It took no requests, so there is nothing to hand over. A member that waited for the peer's exit goes as one
       // whose life has ended: its journal may hold what an earlier life had in flight, for the next controller to
       // start.

@@ -4,16 +4,20 @@ import BatonSharedMemory
 /// Where the life of a controller stands, and its half of the membership word.
 ///
 ///     joining ──► serving ──► leaving ──► left
-///        └─────► withdrawing ──────────────┘
-///     each of these ──► fenced
+///        │           │           │
+///        │           └───────────┴──────► fenced
+///        └─────► withdrawing ──► left
+///
+/// A life that has displaced its peer, and still waits for the peer's exit, can be fenced too while it is joining.
 ///
 /// Invariant: only a life that is serving or leaving, and that the membership word still names as a member, touches
-/// anything that it shares with others but its own record.
+/// ownership words, journals, units and hosts.
 struct Life: ~Copyable {
-  /// The phases, in an order that makes `hasJoined` one comparison.
   private enum Phase: UInt8 { case joining, withdrawing, serving, leaving, left, fenced }
 
   private var phase = Phase.joining
+  /// Whether it has become a member, at some time. `isNamed` says whether it still is one.
+  private(set) var hasJoined = false
   /// Whether it left with work unfinished. Its seat is free at once; the locks on its units end with that work.
   private(set) var hasGivenUp = false
   /// When it was told to stop, in monotonic nanoseconds.
@@ -35,11 +39,6 @@ struct Life: ~Copyable {
     @inline(__always) get { half.loadRelaxed() == halfDue }
   }
 
-  /// Whether it has become a member, at some time. `isNamed` says whether it still is one.
-  var hasJoined: Bool {
-    @inline(__always) get { phase.rawValue >= Phase.serving.rawValue }
-  }
-
   /// Whether it is a member and takes requests.
   var isServing: Bool {
     @inline(__always) get { phase == .serving }
@@ -51,7 +50,7 @@ struct Life: ~Copyable {
   }
 
   /// Whether it was told to stop, and is not over.
-  var isLeaving: Bool { phase == .leaving || phase == .withdrawing }
+  var isEnding: Bool { phase == .leaving || phase == .withdrawing }
 
   /// Whether it is over: it touches nothing any more.
   var isOver: Bool { phase == .left || phase == .fenced }
@@ -68,6 +67,7 @@ struct Life: ~Copyable {
   mutating func join() {
     precondition(phase == .joining, "a life joins once")
     phase = .serving
+    hasJoined = true
   }
 
   /// It was told to stop.
@@ -82,7 +82,7 @@ struct Life: ~Copyable {
 
   /// It has left. Whatever the membership word says, it is no member any more.
   mutating func end() {
-    precondition(isLeaving, "a life that was not told to stop has ended")
+    precondition(isEnding, "a life that was not told to stop has ended")
     phase = .left
     halfDue = UInt32.max
   }

@@ -87,6 +87,7 @@ struct PeerWatch: ~Copyable {
   // MARK: Its process
 
   /// Whether a connection to the peer's control socket is needed now, which shows the process of the watched life.
+  /// Finds out on the way if a later life has taken the seat.
   ///
   /// Without a descriptor the seat shows the end, and this controller cannot kill the peer. The same holds where the
   /// process number means nothing here: the peer may live in another pid namespace.
@@ -115,6 +116,8 @@ struct PeerWatch: ~Copyable {
     // Sync point "pid".
     let pid = record.pid.loadAcquiring()
     let startTime = record.startTime.loadRelaxed()
+    // Checked again for the value that is used: whatever stands in the region, this process is never killed.
+    if pid == UInt64(getpid()) { return false }
     let process = Self.process(listeningAt: connection, pid: pid, startTime: startTime)
     if process < 0 { return false }
     // The descriptor is still this life's: the next life writes its phase before it listens.

@@ -68,6 +68,9 @@ extension Controller {
     return life.hasJoined && seen.standing(identity.peer) == .member ? seen.incarnation(identity.peer) : 0
   }
 
+  /// Whether the peer is a member at present, whatever this controller is.
+  package var isPeerMember: Bool { membership.current.standing(identity.peer) == .member }
+
   /// Whether a unit may be changed at present.
   package func isReadOnly(unit: Int) -> Bool {
     // Relaxed: for people. The controller checks requests for the unit when it serves them.

@@ -45,10 +45,13 @@ extension Controller {
           takeover.journal.setBlocked(true)
           return moved
         }
-        if move(theirs.pointee) { moved += 1 }
-        reach(.journalCopied)
+        let isNew = move(theirs.pointee)
+        if isNew {
+          moved += 1
+          reach(.journalCopied)
+        }
         theirs.inFlight.storeReleasing(0)
-        reach(.journalMoved)
+        if isNew { reach(.journalMoved) }
       }
       takeover.journal.advance()
     }

@@ -102,7 +102,7 @@ extension Controller {
   /// Every function, in time: when the peer comes back, no word may name its former life as an owner or a requester.
   private mutating func sweepForTakeover() -> Int {
     let part = takeover.takeFunctions(most: Self.sweepMax)
-    for index in part {
+    for index in part.reversed() {
       let word = region.ownership.word(index)
       let value = arbiter.look(word)
       if value.isOwned(by: identity.peer) {
@@ -132,6 +132,7 @@ extension Controller {
   mutating func takePositions(_ place: HostPlace) {
     bindRecovered(place)
     _ = position(place)
+    takeover.endSearch()
   }
 
   /// Takes requests from a host's own channel from now on, and from its channel to the peer when this controller stands
@@ -151,7 +152,7 @@ extension Controller {
       } else if takePosition(channel) {
         looked = true
       } else {
-        takeover.skip(place)
+        takeover.skip()
       }
     }
     return looked

@@ -11,7 +11,7 @@ struct JournalReader: ~Copyable {
   private var top = 0
   /// Whether the journal cannot be read on at present, because this controller's own is full.
   private(set) var isBlocked = false
-  /// Whether entries may stand in this controller's own journal already: an earlier life of it, or it, has moved some.
+  /// Whether entries may stand in this controller's own journal already, because an earlier life of it has moved some.
   private(set) var mayBeMoved = false
   /// The place here of each host place of the peer's journal, or -1.
   private var places = [Int16](repeating: -1, count: Journal.hostPlaces)

@@ -27,7 +27,7 @@ struct Recovery: ~Copyable {
   /// Requests that wait because they collide with one under recovery, or with a write on the storage.
   private var held = RequestChain()
   /// Whether something has ended since the last check of the held requests.
-  private var mayRelease = false
+  private var hasFreed = false
 
   /// When the recovery began, in monotonic nanoseconds: for hosts that do not come back.
   private(set) var beganAt: UInt64 = 0
@@ -156,14 +156,14 @@ struct Recovery: ~Copyable {
     assert(standingCount >= 0, "more requests are over than were found")
     request.pointee.flags |= AcceptedRequest.Flag.done
     hasDone = true
-    mayRelease = true
+    hasFreed = true
   }
 
   /// The host of a standing request did not come back in time: others must not wait for it for ever.
   mutating func giveUp(_ request: UnsafeMutablePointer<AcceptedRequest>) {
     assert(request.pointee.isStanding, "gives up a request that is over, or was given up")
     standingCount -= 1
-    mayRelease = true
+    hasFreed = true
     request.pointee.flags |= AcceptedRequest.Flag.orphaned
   }
 
@@ -178,7 +178,7 @@ struct Recovery: ~Copyable {
   /// - Returns: those requests.
   mutating func removeDone() -> RequestChain {
     hasDone = false
-    mayRelease = true
+    hasFreed = true
     var removed = RequestChain()
     var before: Int32 = -1
     var index = first
@@ -205,17 +205,17 @@ struct Recovery: ~Copyable {
 
   /// Something has ended that held requests may wait for.
   @inline(__always)
-  mutating func somethingEnded() { mayRelease = true }
+  mutating func somethingEnded() { hasFreed = true }
 
   /// Whether held requests must be checked.
   var mustCheckHeld: Bool {
-    @inline(__always) get { mayRelease && !held.isEmpty }
+    @inline(__always) get { hasFreed && !held.isEmpty }
   }
 
   /// Takes all held requests, to be checked one by one in their order (`RequestChain.removeFirst`): those that still
   /// collide are held again.
   mutating func takeHeld() -> RequestChain {
-    mayRelease = false
+    hasFreed = false
     defer { held = RequestChain() }
     return held
   }

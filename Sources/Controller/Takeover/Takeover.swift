@@ -7,7 +7,8 @@ import BatonSubsystem
 /// Invariants: nothing of the peer's is served before its journal has been read to its end (`mayTakeOver`); a
 /// controller that lets its peer's new life join takes nothing new in its place.
 struct Takeover: ~Copyable {
-  /// Which controller serves the peer's functions and channels.
+  /// Which controller serves the peer's functions and channels: the peer, this one, or this one until nothing is left
+  /// to do in the peer's place.
   private enum Duty: UInt8 { case peers, own, releasing }
 
   /// Why the peer does not serve itself.
@@ -113,17 +114,17 @@ struct Takeover: ~Copyable {
     return HostPlace(placeCursor)
   }
 
-  /// All places have been searched: again those where there was no room.
+  /// When all places have been searched, and there was no room for some channel's requests: all are searched again.
   mutating func endSearch() {
     guard placeCursor == Journal.hostPlaces, hasSkipped else { return }
     hasSkipped = false
     placeCursor = 0
   }
 
-  /// There was no room for the requests of a channel of that host.
-  mutating func skip(_ place: HostPlace) {
+  /// There was no room for the requests of some channel: the next search finds it (`endSearch`), not this one, which
+  /// must come to its end.
+  mutating func skip() {
     hasSkipped = true
-    if placeCursor == Journal.hostPlaces { placeCursor = place.number }
   }
 
   // MARK: Letting go
