@@ -9,6 +9,7 @@ import time
 from types import TracebackType
 from typing import Any, Callable, Iterable, Optional, Sequence, Type, Union
 
+from ._handle import Handle
 from ._library import (
     LOG, BatonError, ControllerOptions, ProcessOptions, check, failure, library, nanoseconds,
 )
@@ -22,7 +23,7 @@ _SUPERVISED, _DETACHED = 1, 2
 _ESTALE = 116
 
 
-class Controller:
+class Controller(Handle):
     """One controller of a subsystem. It belongs to one thread at a time; only `stop` may be called from another.
 
     Times are in seconds; what is None is as the library has it. As a context manager it leaves at the end, in good
@@ -33,14 +34,16 @@ class Controller:
     loop with each line from log_level on.
     """
 
+    _closing = library.baton_controller_close
+
     def __init__(
         self, subsystem: Union[Subsystem, str], which: Which, *, wait: Wait = Wait.ADAPTIVE,
         spin: Optional[float] = None, deadline: Optional[float] = None, host_absence: Optional[float] = None,
         residency: Optional[float] = None, hosts_max: Optional[int] = None, log: Optional[Log] = None,
         log_level: LogLevel = LogLevel.INFO,
     ) -> None:
-        self._handle: Optional[c.c_void_p] = None
         self.which = Which(which)
+        super().__init__(f"controller {self.which.name.lower()}")
         options = ControllerOptions()
         library.baton_controller_options_init(c.byref(options), c.sizeof(options))
         options.wait = wait
@@ -67,13 +70,6 @@ class Controller:
         handle = c.c_void_p()
         check(library.baton_controller_open(c.byref(handle), encoded(subsystem), self.which, c.byref(options)))
         self._handle = handle
-
-    @property
-    def handle(self) -> c.c_void_p:
-        """For ctypes: the library's handle."""
-        if self._handle is None:
-            raise ValueError(f"controller {self.which.name.lower()} is closed")
-        return self._handle
 
     def turn(self) -> bool:
         """Turns the loop once; never blocks. False: it found nothing to do, or its life has ended (`stopped`)."""
@@ -110,24 +106,10 @@ class Controller:
 
     def close(self) -> None:
         """Closes it. Unless it has stopped, this is like a crash: its peer takes over."""
-        if self._handle is not None:
-            library.baton_controller_close(c.byref(self._handle))
-            self._handle = None
+        super().close()
 
-    def __enter__(self) -> "Controller":
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        try:
-            if self._handle is not None:
-                self.leave()
-        finally:
-            self.close()
-
-    def __del__(self) -> None:
-        self.close()
+    def _leave(self) -> None:
+        self.leave()
 
 
 def leave(controllers: Iterable[Controller], timeout: float = 10) -> None:
@@ -244,19 +226,21 @@ class ControllerThread:
         self.join()
 
 
-class ControllerProcess:
+class ControllerProcess(Handle):
     """`baton controller NAME a|b` as a child process. As a context manager it leaves at the end.
 
     supervised: started again whenever it ends. detached: it does not end with the thread that started it. program:
     Baton's executable; None: `baton` in PATH. log: the file that its log is appended to; None: standard error.
     """
 
+    _closing = library.baton_process_close
+
     def __init__(
         self, subsystem: Union[Subsystem, str], which: Which, *, supervised: bool = False, detached: bool = False,
         program: Union[str, "os.PathLike[str]", None] = None, log: Union[str, "os.PathLike[str]", None] = None,
         arguments: Sequence[str] = (),
     ) -> None:
-        self._handle: Optional[c.c_void_p] = None
+        super().__init__("the process")
         options = ProcessOptions()
         library.baton_process_options_init(c.byref(options), c.sizeof(options))
         options.flags = (_SUPERVISED if supervised else 0) | (_DETACHED if detached else 0)
@@ -270,13 +254,6 @@ class ControllerProcess:
         handle = c.c_void_p()
         check(library.baton_process_start(c.byref(handle), encoded(subsystem), which, c.byref(options)))
         self._handle = handle
-
-    @property
-    def handle(self) -> c.c_void_p:
-        """For ctypes: the library's handle."""
-        if self._handle is None:
-            raise ValueError("the process is closed")
-        return self._handle
 
     @property
     def pid(self) -> int:
@@ -303,21 +280,8 @@ class ControllerProcess:
 
     def close(self) -> None:
         """Kills it if it runs."""
-        if self._handle is not None:
-            library.baton_process_close(c.byref(self._handle))
-            self._handle = None
+        super().close()
 
-    def __enter__(self) -> "ControllerProcess":
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        try:
-            if self._handle is not None and self.status is None:
-                self.stop()
-        finally:
-            self.close()
-
-    def __del__(self) -> None:
-        self.close()
+    def _leave(self) -> None:
+        if self.status is None:
+            self.stop()

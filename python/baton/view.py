@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes as c
-from types import TracebackType
-from typing import NamedTuple, Optional, Type, Union
+from typing import NamedTuple, Optional, Union
 
 from . import _library
+from ._handle import Handle
 from ._library import check, library
 from .names import Phase, Standing, UnitKind, UnitState, Which
 from .subsystem import Subsystem, encoded
@@ -42,21 +42,16 @@ class UnitInfo(NamedTuple):
     direct: bool
 
 
-class View:
+class View(Handle):
     """A read-only look at a subsystem's region. A context manager."""
 
+    _closing = library.baton_view_close
+
     def __init__(self, subsystem: Union[Subsystem, str]) -> None:
-        self._handle: Optional[c.c_void_p] = None
+        super().__init__("the view")
         handle = c.c_void_p()
         check(library.baton_view_open(c.byref(handle), encoded(subsystem)))
         self._handle = handle
-
-    @property
-    def handle(self) -> c.c_void_p:
-        """For ctypes: the library's handle."""
-        if self._handle is None:
-            raise ValueError("the view is closed")
-        return self._handle
 
     @property
     def generation(self) -> int:
@@ -95,20 +90,3 @@ class View:
         values = (c.c_uint64 * library.baton_counter_count())()
         count = check(library.baton_view_counters(self.handle, which, values, len(values)))
         return {library.baton_counter_name(i).decode(): values[i] for i in range(count)}
-
-    def close(self) -> None:
-        """Closes it."""
-        if self._handle is not None:
-            library.baton_view_close(c.byref(self._handle))
-            self._handle = None
-
-    def __enter__(self) -> "View":
-        return self
-
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
