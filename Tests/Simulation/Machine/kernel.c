@@ -246,7 +246,8 @@ struct object {
   char *pages;
   size_t size;
 };
-static struct object objects[128];
+// A run in which hosts come back often needs several hundred: each brings memory of its own.
+static struct object objects[1024];
 static int object_count;
 
 struct mapping {
@@ -267,7 +268,7 @@ static int object_of(int fd) {
   char path[40];
   snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   int own = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
-  if (own < 0 || object_count == 128) abort();
+  if (own < 0 || object_count == sizeof objects / sizeof *objects) abort();
   char *pages = (char *)syscall(SYS_mmap, 0L, facts.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0L);
   syscall(SYS_close, own);
   if (pages == MAP_FAILED) abort();
@@ -278,7 +279,7 @@ static int object_of(int fd) {
 void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset) {
   void *base = (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
   if (machine.current && base != MAP_FAILED && flags & MAP_SHARED && fd >= 0) {
-    if (mapping_count == 1024) abort();
+    if (mapping_count == sizeof mappings / sizeof *mappings) abort();
     mappings[mapping_count++] = (struct mapping){base, size, own_process(), object_of(fd), (uint64_t)offset};
   }
   return base;
