@@ -25,6 +25,8 @@ public enum ControlMessage {
 
   /// Host or peer: asks to be attached, passing `descriptor` (-1: none). `generation` is that of the subsystem to which
   /// the host was attached before (0: none): another subsystem of that name must not get its requests.
+  ///
+  /// Not an error: the connection has ended already. Who reads the answer learns that, and the reason.
   public static func sendAttach(
     over socket: borrowing OwnedDescriptor, kind: UInt32, descriptor: CInt, generation: UInt64 = 0
   ) throws(BatonError) {
@@ -33,9 +35,11 @@ public enum ControlMessage {
     message.layout_version = UInt32(BATON_LAYOUT_VERSION)
     message.kind = kind
     message.generation = generation
-    try check(
-      shim_socket_send(socket.number, &message, MemoryLayout<baton_attach_request>.size, descriptor),
-      "control socket", doing: "sending the attach request")
+    let sent = shim_socket_send(socket.number, &message, MemoryLayout<baton_attach_request>.size, descriptor)
+    // The listener has ended the connection before it was asked. What it said first, as a rule a refusal, is still to
+    // be read, and the end after that (unix(7)).
+    if sent == -Int(EPIPE) || sent == -Int(ECONNRESET) { return }
+    try check(sent, "control socket", doing: "sending the attach request")
   }
 
   /// Controller: passes one of so many listening sockets (-1: there are no more). Negative: -errno.

@@ -124,6 +124,22 @@ struct NeighbourTests {
     }
   }
 
+  @Test("A connection that is refused and ended before it has asked learns why", arguments: [true, false])
+  func refusedBeforeAsking(saysWhy: Bool) throws {
+    let folder = try ScratchFolder()
+    let path = folder("socket")
+    let listener = OwnedDescriptor(try check(shim_socket_listen(path), path, doing: "listening"))
+    let connection = try ControlMessage.connect(path: path, to: .a)
+    let accepted = OwnedDescriptor(try check(shim_socket_accept(listener.number), path, doing: "accepting"))
+    if saysWhy { #expect(ControlMessage.sendReply(over: accepted.number, ControlMessage.refusal("no room"))) }
+    _ = consume accepted
+    try ControlMessage.sendAttach(over: connection, kind: UInt32(BATON_ATTACH_HOST), descriptor: -1)
+    var reply = baton_attach_reply()
+    let count = ControlMessage.receive(over: connection.number, &reply)
+    #expect(count == (saysWhy ? MemoryLayout<baton_attach_reply>.size : 0))
+    if saysWhy { #expect(ControlMessage.reason(reply) == "no room") }
+  }
+
   @Test("A process that has too many silent connections loses its oldest; in a full table the oldest of all goes")
   func whoMakesRoom() throws {
     let folder = try ScratchFolder()
