@@ -26,7 +26,7 @@ public enum ControlMessage {
   /// Host or peer: asks to be attached, passing `descriptor` (-1: none). `generation` is that of the subsystem to which
   /// the host was attached before (0: none): another subsystem of that name must not get its requests.
   ///
-  /// Not an error: the connection has ended already. Who reads the answer learns that, and the reason.
+  /// Not an error: the connection has ended already. The reader of the answer learns that, and the reason.
   public static func sendAttach(
     over socket: borrowing OwnedDescriptor, kind: UInt32, descriptor: CInt, generation: UInt64 = 0
   ) throws(BatonError) {
