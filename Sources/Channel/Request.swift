@@ -11,7 +11,7 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   case discard = 4
   /// The blocks read as zeroes from now on.
   case writeZeroes = 5
-  /// The same, but they stay allocated: no hole is made.
+  /// The blocks read as zeroes from now on, and stay allocated: no hole is made.
   case fillZeroes = 6
   /// The caller reads the blocks where they lie: nothing goes into the arena. For a front end in the controller's own
   /// process, which sends them on from there. Only units in memory support it.
@@ -40,7 +40,7 @@ public enum Operation: UInt8, Sendable, Equatable, CaseIterable {
   @inlinable @inline(__always)
   public var changesUnit: Bool { Self.changesUnit(rawValue) }
 
-  /// The same, by the number of an operation.
+  /// Whether an operation changes the unit's blocks, by its number.
   @inlinable @inline(__always)
   public static func changesUnit(_ number: UInt8) -> Bool {
     number == write.rawValue || number == discard.rawValue || number == writeZeroes.rawValue

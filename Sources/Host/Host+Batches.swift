@@ -149,7 +149,7 @@ extension Host {
     return true
   }
 
-  /// The same for a request that was submitted alone: the next one may be in its line again.
+  /// The answer to a request that was submitted alone, as `nextFast`: the next request may be in its line again.
   @inlinable @inline(__always)
   public mutating func nextAlone(_ completion: UnsafeMutablePointer<PackedCompletion>) -> Bool {
     let looks = looksLeft

@@ -13,7 +13,7 @@ extension Host {
   /// Returns early without reason now and then: call `next` again.
   public mutating func wait(nanoseconds: Int64 = 100_000_000) { _ = waitUntilCalled(nanoseconds: nanoseconds) }
 
-  /// The same, for a program that has another thread end the wait (`HostWaker.wake`).
+  /// Waits as `wait` does, for a program that has another thread end the wait (`HostWaker.wake`).
   ///
   /// - Returns: whether one has.
   public mutating func waitUntilCalled(nanoseconds: Int64 = 100_000_000) -> Bool {
@@ -71,8 +71,8 @@ extension Host {
     try waitUntilAttached(nanoseconds: nanoseconds, meanwhile: { usleep(200) })
   }
 
-  /// The same in a thread that turns the controllers as well: `turn` polls them, again and again until they have
-  /// answered.
+  /// Waits until it is attached, in a thread that turns the controllers as well: `turn` polls them, again and again
+  /// until they have answered.
   public mutating func waitUntilAttached(
     nanoseconds: UInt64 = 5_000_000_000, turning turn: () -> Void
   ) throws(BatonError) {
@@ -109,8 +109,8 @@ extension Host {
     try perform(request, on: controller, by: Self.block)
   }
 
-  /// The same in a thread that turns the controllers as well: `turn` polls them, again and again until the request has
-  /// been answered.
+  /// Submits one request and waits for it, in a thread that turns the controllers as well: `turn` polls them, again and
+  /// again until the request has been answered.
   public mutating func perform(
     _ request: Request, on controller: ControllerIdentity? = nil, turning turn: () -> Void
   ) throws(BatonError) -> Completion {

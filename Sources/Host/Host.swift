@@ -129,7 +129,7 @@ public struct Host: ~Copyable {
     submit(RequestCopy(request), to: controller, cookie: cookie)
   }
 
-  /// The same for a request as it lies in a line.
+  /// Submits a request as it lies in a line.
   @inlinable @inline(__always)
   public mutating func submit(_ request: RequestCopy, to controller: ControllerIdentity?, cookie: UInt64) -> Bool {
     let isForB = controller == nil ? prefersB : controller == .b

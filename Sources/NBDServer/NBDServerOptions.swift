@@ -16,7 +16,8 @@ public struct NBDServerOptions: Sendable {
   /// If places are short, the TCP client that has asked for nothing for the longest time, and at least for this time,
   /// is disconnected. Clients of unix sockets never are.
   public var idleNanosecondsMin: UInt64 = 1_000_000_000
-  /// The same for a client that owes the rest of a message, or does not read its replies.
+  /// If places are short, the TCP client that has owed the rest of a message, or has not read its replies, for the
+  /// longest time, and at least for this time, is disconnected.
   public var stalledNanosecondsMin: UInt64 = 10_000_000_000
   /// The limits of each client.
   public var limits = NBDLimits()

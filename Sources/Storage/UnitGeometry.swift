@@ -5,7 +5,14 @@ public struct UnitGeometry: Equatable {
   /// The storage that holds the blocks. `BackendKinds.swift` names the type that does what depends on it.
   @frozen
   public enum Kind: UInt8, CaseIterable, Sendable {
-    case file = 1, blockDevice = 2, memory = 3, null = 4
+    /// A regular file.
+    case file = 1
+    /// A block device.
+    case blockDevice = 2
+    /// Shared memory.
+    case memory = 3
+    /// Nothing: writes are dropped, reads leave the buffer as it is.
+    case null = 4
   }
 
   /// The storage that holds the blocks.

@@ -5,9 +5,16 @@ import CBatonShims
 /// A controller's record of itself in the region. An address and nothing more.
 public struct ControllerRecord {
   /// The phase of a controller's life.
-  ///
-  /// `starting` from the moment it has the seat until it is a member.
-  public enum Phase: UInt64, Sendable { case absent, serving, leaving, starting }
+  public enum Phase: UInt64, Sendable {
+    /// It does not run.
+    case absent
+    /// It is a member, and takes requests.
+    case serving
+    /// It answers what it has taken, and hands over its functions.
+    case leaving
+    /// It has the seat, and is not a member yet.
+    case starting
+  }
 
   private let base: UnsafeMutableRawPointer
 

@@ -15,8 +15,8 @@ extension Controller {
     try run(handlingSignals: handlingSignals) { _ in false }
   }
 
-  /// The same with a front end in the loop: `turn` is called after each turn of the controller, and says whether it did
-  /// anything. Before the controller sleeps both have found nothing to do.
+  /// Turns the loop until the controller has stopped, with a front end in it: `turn` is called after each turn of the
+  /// controller, and says whether it did anything. Before the controller sleeps both have found nothing to do.
   public mutating func run(
     handlingSignals: Bool = true, turning turn: (inout Controller) -> Bool
   ) throws(BatonError) {

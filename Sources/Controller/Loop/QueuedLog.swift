@@ -9,7 +9,10 @@ import Synchronization
 /// bounded number of lines. When it is full it drops the line and counts it, and logs how many were dropped as soon as
 /// there is room again.
 ///
-///     options.logger = Logger(label: "baton") { QueuedLog(StreamLogHandler.standardError(label: $0)) }
+/// ```swift
+/// var options = ControllerOptions()
+/// options.logger = Logger(label: "baton") { QueuedLog(StreamLogHandler.standardError(label: $0)) }
+/// ```
 ///
 /// Copies share the thread and the count. Metadata and level are each copy's own, as swift-log wants it.
 public struct QueuedLog: LogHandler {
