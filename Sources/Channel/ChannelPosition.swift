@@ -4,9 +4,9 @@ import BatonSharedMemory
 /// the host take a step between any two looks.
 public protocol ScannedLines {
   /// The flag of a line. Acquire: sync point "submit".
-  func flag(_ slot: Int) -> RequestFlag
+  func flag(_ line: LineIndex) -> RequestFlag
   /// The request that stands in a line, by relaxed loads.
-  func copy(_ slot: Int) -> RequestCopy
+  func copy(_ line: LineIndex) -> RequestCopy
   /// A fence: loads before it come before loads after it.
   func fence()
 }
@@ -30,9 +30,9 @@ public struct ChannelPosition: Equatable {
   /// The number of the newest request; 0 if the host has never submitted one.
   public var newest: UInt64 = 0
   /// The line where the next request will be, unless it is in `staying`.
-  public var next = 0
+  public var next = LineIndex(0)
   /// The newest request's line, if the next one may be in it again; else the same as `next`.
-  public var staying = 0
+  public var staying = LineIndex(0)
 
   /// The position in a channel to which nothing was ever submitted.
   public init() {}
@@ -50,11 +50,11 @@ public struct ChannelPosition: Equatable {
   /// Scans of all lines. A host that keeps the protocol needs two.
   private static var scansMax: Int { 3 }
   /// The number of a channel's line fits into so many bits, next to a sequence number.
-  private static var slotBits: UInt64 { 12 }
+  private static var lineBits: UInt64 { 12 }
 
   /// The line and the number of an entry of the table that `find` fills.
-  public func request(ofEntry entry: UInt64) -> (slot: Int, sequence: UInt64) {
-    (Int(entry & (1 << Self.slotBits - 1)), (newest &- entry >> Self.slotBits) & RequestFlag.sequenceMask)
+  public func request(ofEntry entry: UInt64) -> (line: LineIndex, sequence: UInt64) {
+    (LineIndex(Int(entry & (1 << Self.lineBits - 1))), (newest &- entry >> Self.lineBits) & RequestFlag.sequenceMask)
   }
 
   /// Scans `count` lines. `table` has room for one entry a line, see `request(ofEntry:)`. `isKnown` says of a submitted
@@ -62,63 +62,77 @@ public struct ChannelPosition: Equatable {
   ///
   /// Cost: two to six looks at every line.
   public static func find<Lines: ScannedLines>(
-    in lines: Lines, count: Int, table: UnsafeMutablePointer<UInt64>, isKnown: (Int, UInt64) -> Bool
+    in lines: Lines, count: Int, table: UnsafeMutablePointer<UInt64>, isKnown: (LineIndex, UInt64) -> Bool
   ) -> Outcome {
-    precondition(count > 0 && UInt64(count) <= 1 << slotBits, "a line's number fits into its bits")
+    precondition(count > 0 && UInt64(count) <= 1 << lineBits, "a line's number fits into its bits")
     for _ in 0..<scansMax {
-      let (position, isStable) = newest(in: lines, count: count)
+      let newest = newest(in: lines, count: count)
       // Sync point "submit": the fence orders the copies above before the flags below. With the host's fence before it
       // writes a line, a look that found fields of a later request finds the flag of the request before that.
       lines.fence()
       var found = 0
       var hasNewer = false
-      for slot in 0..<count {
-        let flag = lines.flag(slot)
+      for number in 0..<count {
+        let line = LineIndex(number)
+        let flag = lines.flag(line)
         guard flag.isSubmitted || flag.isAnswered else { continue }
-        if RequestFlag.isNewer(flag.sequence, than: position.newest) {
+        if RequestFlag.isNewer(flag.sequence, than: newest.sequence) {
           hasNewer = true
-        } else if flag.isSubmitted, !isKnown(slot, flag.sequence) {
-          let age = (position.newest &- flag.sequence) & RequestFlag.sequenceMask
-          table[found] = age << slotBits | UInt64(slot)
+        } else if flag.isSubmitted, !isKnown(line, flag.sequence) {
+          let age = (newest.sequence &- flag.sequence) & RequestFlag.sequenceMask
+          table[found] = age << lineBits | UInt64(number)
           found += 1
         }
       }
-      if hasNewer, !isStable { continue }
+      if hasNewer, !newest.isStable { continue }
       var entries = UnsafeMutableBufferPointer(start: table, count: found)
       entries.sort(by: >)
-      let hasDouble = zip(entries, entries.dropFirst()).contains { $0 >> slotBits == $1 >> slotBits }
-      if hasDouble || found >= count || position.next >= count { return .contradictory }
+      let hasDouble = zip(entries, entries.dropFirst()).contains { $0 >> lineBits == $1 >> lineBits }
+      if hasDouble || found >= count || newest.next >= count { return .contradictory }
+      var position = ChannelPosition()
+      position.newest = newest.sequence
+      position.next = LineIndex(newest.next)
+      position.staying = newest.staying ?? position.next
       return .settled(position, unanswered: found)
     }
     return .contradictory
   }
 
-  /// The newest request, and whether its line is stable: it is submitted, so nobody writes it meanwhile.
-  private static func newest<Lines: ScannedLines>(in lines: Lines, count: Int) -> (ChannelPosition, isStable: Bool) {
-    var position = ChannelPosition()
-    var hasOne = false
-    // The first request of all comes in line 0.
+  /// What the newest request says.
+  private struct Newest {
+    /// Its number; 0: there is no request.
+    var sequence: UInt64 = 0
+    /// The line that it names, as the host has written it. The first request of all comes in line 0.
+    var next = 0
+    /// Its own line, if the next request may be in it.
+    var staying: LineIndex?
+    /// Whether its line is stable: it is submitted, so nobody writes it meanwhile.
     var isStable = true
-    for slot in 0..<count {
-      var flag = lines.flag(slot)
+  }
+
+  private static func newest<Lines: ScannedLines>(in lines: Lines, count: Int) -> Newest {
+    var newest = Newest()
+    var hasOne = false
+    for number in 0..<count {
+      let line = LineIndex(number)
+      var flag = lines.flag(line)
       for _ in 0..<lineLooksMax {
         guard flag.isSubmitted || flag.isAnswered else { break }
-        if hasOne, !RequestFlag.isNewer(flag.sequence, than: position.newest) { break }
-        let copy = lines.copy(slot)
+        if hasOne, !RequestFlag.isNewer(flag.sequence, than: newest.sequence) { break }
+        let copy = lines.copy(line)
         lines.fence()
-        let again = lines.flag(slot)
+        let again = lines.flag(line)
         if again == flag {
           hasOne = true
-          position.newest = flag.sequence
-          position.next = Int(copy.next)
-          position.staying = copy.mayStay ? slot : position.next
-          isStable = flag.isSubmitted
+          newest = Newest(
+            sequence: flag.sequence, next: Int(copy.next), staying: copy.mayStay ? line : nil,
+            isStable: flag.isSubmitted)
           break
         }
         flag = again
       }
     }
-    return (position, isStable)
+    return newest
   }
 }
 
@@ -129,12 +143,12 @@ public struct SharedLines: ScannedLines {
   /// The lines from `base` on, which stay mapped while this value is used.
   public init(base: UnsafeMutableRawPointer) { self.base = base }
 
-  private func line(_ slot: Int) -> RequestLine { RequestLine(base + slot * RequestLine.stride) }
+  private func line(_ line: LineIndex) -> RequestLine { RequestLine(base + line.number * RequestLine.stride) }
 
   /// See `ScannedLines`.
-  public func flag(_ slot: Int) -> RequestFlag { RequestFlag(rawValue: line(slot).flag.loadAcquiring()) }
+  public func flag(_ line: LineIndex) -> RequestFlag { RequestFlag(rawValue: self.line(line).flag.loadAcquiring()) }
   /// See `ScannedLines`.
-  public func copy(_ slot: Int) -> RequestCopy { line(slot).copy() }
+  public func copy(_ line: LineIndex) -> RequestCopy { self.line(line).copy() }
   /// See `ScannedLines`.
   public func fence() { acquireFence() }
 }

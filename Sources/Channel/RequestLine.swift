@@ -166,16 +166,15 @@ public struct RequestLine {
   /// answered by then, in this line again. Cost: one line moved. Sync point "submit": the release of the flag, and the
   /// acquire in the controller's look at it.
   @inlinable @inline(__always)
-  public func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
+  public func submit(_ request: Request, _ submission: RequestFlag, next: LineIndex, mayStay: Bool = false) {
     submit(RequestCopy(request), submission, next: next, mayStay: mayStay)
   }
 
   /// Host: the same for a request as it lies in a line.
   @inlinable @inline(__always)
-  public func submit(_ request: RequestCopy, _ submission: RequestFlag, next: Int, mayStay: Bool) {
-    assert(next >= 0 && next < Int(BATON_LINES_MAX), "no channel has that line")
+  public func submit(_ request: RequestCopy, _ submission: RequestFlag, next: LineIndex, mayStay: Bool) {
     fill(
-      head: request.head | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next) << 16,
+      head: request.head | (mayStay ? RequestCopy.stayBit : 0) | UInt64(truncatingIfNeeded: next.number) << 16,
       offset: request.offset, length: request.length, buffer: request.buffer)
     submit(submission)
   }
@@ -329,8 +328,7 @@ public struct RequestCopy {
   /// Operation, whether it is durable and must be fast, and unit, with the line that it came in between, as a journal's
   /// entry has them.
   @inlinable @inline(__always)
-  public func identified(slot: Int) -> UInt64 {
-    assert(slot >= 0 && slot < Int(BATON_LINES_MAX), "no channel has that line")
-    return head & 0xffff_ffff_0000_81ff | UInt64(truncatingIfNeeded: slot) << 16
+  public func identified(line: LineIndex) -> UInt64 {
+    head & 0xffff_ffff_0000_81ff | UInt64(truncatingIfNeeded: line.number) << 16
   }
 }

@@ -23,10 +23,7 @@ struct RequestQueue {
   /// others are free. The first free one is promised to the next request: its line was named in the last one. The one
   /// that was answered last comes last, so that many that are outstanding follow each other in memory, as processors
   /// expect it. One that is outstanding alone stays in its line, which moves back and forth faster than any two.
-  ///
-  /// Each is a place: a line's number times the size of its slot. So a slot and a line are an address away, where a
-  /// number would have to be shifted for each.
-  @usableFromInline let order: UnsafeMutablePointer<UInt16>
+  @usableFromInline let order: UnsafeMutablePointer<LinePlace>
   /// What is known of each line's request, kept outside the line, where a controller could change it.
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
   @usableFromInline let mask: UInt64
@@ -75,12 +72,12 @@ struct RequestQueue {
     neverAwake.initialize(to: SharedSleepWord.State.drowsy.rawValue)
     controllerMayPark = AsymmetricFence.isSupported ? controllerParked : SharedSleepWord(SharedWord(neverAwake))
     precondition(
-      capacity &* Self.slotStride - 1 <= Int(UInt16.max) && MemoryLayout<Slot>.stride == Self.slotStride
-        && RequestLine.stride == Self.slotStride &* Self.slotsPerLine, "every place fits into the order")
+      MemoryLayout<Slot>.stride == LinePlace.stride
+        && RequestLine.stride == LinePlace.stride &* LinePlace.slotsPerLine, "a place leads to a slot and to a line")
     order = .allocate(capacity: capacity)
     slots = .allocate(capacity: capacity)
     // Line 0 is where the first request is looked for.
-    for index in 0..<capacity { (order + index).initialize(to: UInt16(truncatingIfNeeded: index &* Self.slotStride)) }
+    for index in 0..<capacity { (order + index).initialize(to: LinePlace(LineIndex(index))) }
     slots.initialize(repeating: Slot(due: RequestFlag(rawValue: 0), cookie: 0), count: capacity)
   }
 
@@ -90,35 +87,24 @@ struct RequestQueue {
     order.deallocate()
   }
 
-  /// Bytes from one slot to the next, and slots in the bytes of a line.
-  @inlinable
-  static var slotStride: Int { @inline(__always) get { 16 } }
-  @inlinable
-  static var slotsPerLine: Int { @inline(__always) get { 4 } }
+  @inlinable @inline(__always)
+  func place(at position: UInt64) -> LinePlace { order[Int(truncatingIfNeeded: position & mask)] }
 
   @inlinable @inline(__always)
-  func place(at position: UInt64) -> Int { Int(order[Int(truncatingIfNeeded: position & mask)]) }
-
-  @inlinable @inline(__always)
-  static func line(_ lines: UnsafeMutableRawPointer, _ place: Int) -> RequestLine {
-    RequestLine(lines + place &* slotsPerLine)
+  static func line(_ lines: UnsafeMutableRawPointer, _ place: LinePlace) -> RequestLine {
+    RequestLine(lines + place.offset &* LinePlace.slotsPerLine)
   }
 
   @inlinable @inline(__always)
-  static func slot(_ slots: UnsafeMutablePointer<Slot>, _ place: Int) -> UnsafeMutablePointer<Slot> {
-    (UnsafeMutableRawPointer(slots) + place).assumingMemoryBound(to: Slot.self)
+  static func slot(_ slots: UnsafeMutablePointer<Slot>, _ place: LinePlace) -> UnsafeMutablePointer<Slot> {
+    (UnsafeMutableRawPointer(slots) + place.offset).assumingMemoryBound(to: Slot.self)
   }
 
-  /// A place as the number of the next line lies in a request's head.
   @inlinable @inline(__always)
-  static func link(_ place: Int) -> UInt64 { UInt64(truncatingIfNeeded: place) &<< 12 }
+  func line(_ place: LinePlace) -> RequestLine { Self.line(lines, place) }
 
-  @inlinable @inline(__always)
-  func line(_ place: Int) -> RequestLine { Self.line(lines, place) }
-
-  /// The number of the line at a position.
-  @inlinable @inline(__always)
-  func slot(at position: UInt64) -> Int { place(at: position) / Self.slotStride }
+  /// The line at a position.
+  func index(at position: UInt64) -> LineIndex { place(at: position).line }
 
   /// Requests submitted and not answered.
   @inlinable
@@ -145,7 +131,7 @@ struct RequestQueue {
     let place = place(at: tail)
     let line = line(place)
     let stay = outstanding == 0 ? RequestLine.stayBit : 0
-    let cookie = fill(line, Self.link(self.place(at: tail &+ 1)) | stay)
+    let cookie = fill(line, self.place(at: tail &+ 1).link | stay)
     let submission = RequestFlag.submitted(tail &+ 1)
     Self.slot(slots, place).pointee = Slot(due: submission.answered(.success), cookie: cookie)
     line.submit(submission)
@@ -177,7 +163,7 @@ struct RequestQueue {
     // Only one that comes alone may keep its line for the next one.
     if left == 1, outstanding == 0 {
       let place = place(at: first)
-      let link = Self.link(self.place(at: first &+ 1)) | RequestLine.stayBit
+      let link = self.place(at: first &+ 1).link | RequestLine.stayBit
       guard let cookie = fill(line(place), link) else { return 0 }
       mayStay = true
       let submission = RequestFlag.submitted(first &+ 1)
@@ -189,11 +175,11 @@ struct RequestQueue {
     let (lines, order, slots, mask) = (lines, order, slots, mask)
     // The flag's number is the position of the request after this one.
     var submission = RequestFlag.submitted(first &+ 1)
-    var place = Int(order[Int(truncatingIfNeeded: first & mask)])
+    var place = order[Int(truncatingIfNeeded: first & mask)]
     repeat {
-      let next = Int(order[Int(truncatingIfNeeded: submission.sequence & mask)])
+      let next = order[Int(truncatingIfNeeded: submission.sequence & mask)]
       let line = Self.line(lines, place)
-      guard let cookie = fill(line, Self.link(next)) else { break }
+      guard let cookie = fill(line, next.link) else { break }
       Self.slot(slots, place).pointee = Slot(due: submission.answered(.success), cookie: cookie)
       line.submit(submission)
       submission = submission.following
@@ -226,7 +212,7 @@ struct RequestQueue {
     // Also when the caller throws: what it was given is taken.
     defer { self.head = head }
     while head != end {
-      let place = Int(order[Int(truncatingIfNeeded: head & mask)])
+      let place = order[Int(truncatingIfNeeded: head & mask)]
       let line = Self.line(lines, place)
       let slot = Self.slot(slots, place)
       // Acquire: sync point "answer", the controller's release of the flag.

@@ -19,7 +19,7 @@ private final class BusyChannel: ScannedLines {
   private var random: SeededRandom
   /// Stores that the host has still to make: where and what.
   private var stores: [(offset: Int, value: UInt64)] = []
-  private(set) var submitted: [(slot: Int, sequence: UInt64)] = []
+  private(set) var submitted: [(line: LineIndex, sequence: UInt64)] = []
   private(set) var answered: Set<UInt64> = []
   /// How many steps at most the host takes at one look, and after how many looks it takes many at once.
   var pace = 0
@@ -59,13 +59,14 @@ private final class BusyChannel: ScannedLines {
 
   /// Puts a request into the line that the queue chooses.
   private func submit() {
-    let slot = queue.slot(at: queue.tail)
+    let index = queue.index(at: queue.tail)
     let sequence = queue.sequence & RequestFlag.sequenceMask
     guard queue.submit(RequestCopy(Request(.write, length: 512)), cookie: 0) else { return }
-    submitted.append((slot, sequence))
-    let line = intended.lines(to: .a) + slot * 64
+    submitted.append((index, sequence))
+    let offset = index.number * 64
+    let line = intended.lines(to: .a) + offset
     for word in [1, 2, 3, 4, 0] {
-      stores.append((slot * 64 + word * 8, (line + word * 8).load(as: UInt64.self)))
+      stores.append((offset + word * 8, (line + word * 8).load(as: UInt64.self)))
     }
   }
 
@@ -80,10 +81,10 @@ private final class BusyChannel: ScannedLines {
 
   /// The controller of before answers a request, whatever its order.
   private func answer(at index: Int) {
-    let (slot, sequence) = submitted[index]
+    let (line, sequence) = submitted[index]
     let flag = RequestFlag.submitted(sequence).answered(.success)
-    word(slot * 64).storeReleasing(flag.rawValue)
-    SharedWord(intended.lines(to: .a) + slot * 64).storeReleasing(flag.rawValue)
+    word(line.number * 64).storeReleasing(flag.rawValue)
+    SharedWord(intended.lines(to: .a) + line.number * 64).storeReleasing(flag.rawValue)
     answered.insert(sequence)
   }
 
@@ -127,14 +128,14 @@ private final class BusyChannel: ScannedLines {
     if looksUntilBurst == 0 { for _ in 0..<Int.random(in: 1..<16, using: &random) { step() } }
   }
 
-  func flag(_ slot: Int) -> RequestFlag {
+  func flag(_ line: LineIndex) -> RequestFlag {
     look()
-    return RequestFlag(rawValue: word(slot * 64).loadAcquiring())
+    return RequestFlag(rawValue: word(line.number * 64).loadAcquiring())
   }
 
-  func copy(_ slot: Int) -> RequestCopy {
+  func copy(_ line: LineIndex) -> RequestCopy {
     look()
-    return RequestLine(scanned + slot * 64).copy()
+    return RequestLine(scanned + line.number * 64).copy()
   }
 
   func fence() { look() }
@@ -171,14 +172,15 @@ struct ChannelPositionTests {
       if newest < before - 1 { Issue.record("seed \(seed): older than what existed before the scan") }
       if newest >= before { again += 1 }
       if newest + 1 < channel.submitted.count {
-        let following = channel.submitted[newest + 1].slot
+        let following = channel.submitted[newest + 1].line
         if following != position.next, following != position.staying {
-          Issue.record("seed \(seed): request \(position.newest) is followed by one in line \(following): \(position)")
+          Issue.record(
+            "seed \(seed): request \(position.newest) is followed by one in line \(following.number): \(position)")
         }
       }
       let entries = (0..<found).map { position.request(ofEntry: table[$0]) }
       let due = channel.submitted[..<(newest + 1)].filter { !channel.answered.contains($0.sequence) }
-      if entries.map(\.sequence) != due.map(\.sequence) || entries.map(\.slot) != due.map(\.slot) {
+      if entries.map(\.sequence) != due.map(\.sequence) || entries.map(\.line) != due.map(\.line) {
         Issue.record("seed \(seed): \(entries) and not \(due)")
       }
     }
@@ -192,7 +194,7 @@ struct ChannelPositionTests {
     let table = UnsafeMutablePointer<UInt64>.allocate(capacity: 8)
     defer { table.deallocate() }
     func line(_ slot: Int) -> RequestLine { RequestLine(base + slot * 64) }
-    func find(_ isKnown: (Int, UInt64) -> Bool = { _, _ in false }) -> ChannelPosition.Outcome {
+    func find(_ isKnown: (LineIndex, UInt64) -> Bool = { _, _ in false }) -> ChannelPosition.Outcome {
       ChannelPosition.find(in: SharedLines(base: base), count: 8, table: table, isKnown: isKnown)
     }
     #expect(find() == .settled(ChannelPosition(), unanswered: 0), "nothing was ever submitted")
@@ -200,10 +202,10 @@ struct ChannelPositionTests {
     line(3).submit(Request(.read, length: 512), .submitted(2), next: 5)
     var position = ChannelPosition()
     position.newest = 2
-    position.next = 5
-    position.staying = 5
+    position.next = LineIndex(5)
+    position.staying = LineIndex(5)
     #expect(find() == .settled(position, unanswered: 2))
-    #expect(find { $0 == 0 && $1 == 1 } == .settled(position, unanswered: 1))
+    #expect(find { $0 == LineIndex(0) && $1 == 1 } == .settled(position, unanswered: 1))
     line(4).submit(Request(.read, length: 512), .submitted(2), next: 6)
     #expect(find() == .contradictory, "one number twice")
     line(4).submit(Request(.read, length: 512), .submitted(3), next: 8)

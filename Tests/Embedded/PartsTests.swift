@@ -146,23 +146,25 @@ struct PartsTests {
       Stands(fenced) == Stands(hasJoined: true, isStopping: true, isOver: true, isFenced: true, isNamed: true))
   }
 
+  private func index(_ number: Int) -> RequestIndex { RequestIndex(Int32(number)) }
+
   @Test("A queue of requests keeps their order, and each stands in it once")
   func chain() throws {
     let folder = try ScratchFolder()
     let region = try Region(opening: try subsystem(folder).location)
     let entries = JournalEntries(region.journal(of: .a))
-    for index in 0..<4 as Range<Int32> { entries[index].pointee.next = -1 }
+    for number in 0..<4 { entries[index(number)].pointee.following = .none }
     var chain = RequestChain()
     #expect(chain.isEmpty)
-    for index in [2, 0, 3, 1] as [Int32] { chain.append(index, entries) }
-    #expect(entries.list(from: chain.first).map { entries.index(of: $0) } == [2, 0, 3, 1])
+    for number in [2, 0, 3, 1] { chain.append(index(number), entries) }
+    #expect(entries.list(from: chain.first).map { entries.index(of: $0) } == [2, 0, 3, 1].map(index))
     var removed = [chain.removeFirst(entries)]
-    chain.append(2, entries)
+    chain.append(index(2), entries)
     while let index = chain.removeFirst(entries) { removed.append(index) }
-    #expect(removed == [2, 0, 3, 1, 2])
+    #expect(removed == [2, 0, 3, 1, 2].map(index))
     #expect(chain.isEmpty)
-    chain.append(1, entries)
-    #expect(chain.first == 1 && entries[1].pointee.next == -1)
+    chain.append(index(1), entries)
+    #expect(chain.first.index == index(1) && entries[index(1)].pointee.following == .none)
   }
 
   @Test("A function's pending queue counts what a term owes")
@@ -170,28 +172,28 @@ struct PartsTests {
     let folder = try ScratchFolder()
     let region = try Region(opening: try subsystem(folder).location)
     let entries = JournalEntries(region.journal(of: .a))
-    for index in 0..<4 as Range<Int32> { entries[index].pointee.next = -1 }
+    for number in 0..<4 { entries[index(number)].pointee.following = .none }
     var state = FunctionState()
     var readiness: FunctionState.Readiness
-    var taken: Int32?
+    var taken: RequestIndex?
     #expect(state.admits)
-    state.append(0, entries)
+    state.append(index(0), entries)
     #expect(!state.admits, "a request that comes later does not overtake one that waits")
-    #expect(!entries[0].pointee.isTransferred)
+    #expect(!entries[index(0)].pointee.isTransferred)
     state.beginAsking(entries)
-    #expect(state.isRequesting && entries[0].pointee.isTransferred)
-    state.append(1, entries)
-    #expect(entries[1].pointee.isTransferred)
+    #expect(state.isRequesting && entries[index(0)].pointee.isTransferred)
+    state.append(index(1), entries)
+    #expect(entries[index(1)].pointee.isTransferred)
     state.beginTerm(isContended: false, grantedAt: 0)
-    state.append(2, entries)
+    state.append(index(2), entries)
     readiness = state.prepareToRelinquish(policy: .pendingOnly)
     #expect(readiness == .busy, "what was pending at the grant comes first")
     taken = state.removeFirstPending(entries)
-    #expect(taken == 0)
+    #expect(taken == index(0))
     readiness = state.prepareToRelinquish(policy: .pendingOnly)
     #expect(readiness == .busy)
     taken = state.removeFirstPending(entries)
-    #expect(taken == 1)
+    #expect(taken == index(1))
     state.begin()
     readiness = state.prepareToRelinquish(policy: .pendingOnly)
     #expect(readiness == .busy, "one is on the storage")
@@ -204,7 +206,7 @@ struct PartsTests {
     readiness = state.prepareToRelinquish(policy: .pendingOnly)
     #expect(readiness == .ready)
     taken = state.removeFirstPending(entries)
-    #expect(taken == 2)
+    #expect(taken == index(2))
     #expect(!state.admits, "nothing is admitted between the decision and the grant")
     state.endRelinquishing()
     #expect(state.admits)

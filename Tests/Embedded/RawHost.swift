@@ -47,6 +47,13 @@ final class RawHost {
   func flag(_ index: Int) -> RequestFlag { RequestFlag(rawValue: line(index).flag.loadAcquiring()) }
 }
 
+extension RequestLine {
+  /// Submits a request that names any number as the next line's.
+  func submit(_ request: Request, _ submission: RequestFlag, next: Int, mayStay: Bool = false) {
+    submit(request, submission, next: LineIndex(next), mayStay: mayStay)
+  }
+}
+
 /// What came back over a control socket.
 enum Reply: Equatable {
   case attached

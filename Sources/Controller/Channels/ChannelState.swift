@@ -104,32 +104,32 @@ struct ChannelState {
   }
 
   @inline(__always)
-  func line(_ slot: Int) -> RequestLine { RequestLine(lines + slot &* RequestLine.stride) }
+  func line(_ line: LineIndex) -> RequestLine { RequestLine(lines + line.number &* RequestLine.stride) }
 
   /// The number of a line of this channel.
   @inline(__always)
-  func slot(of line: RequestLine) -> Int {
+  func index(of line: RequestLine) -> LineIndex {
     // Not negative: a shift, where a division of a signed number is four instructions.
-    Int(bitPattern: UInt(bitPattern: line.flag.address - lines) / UInt(RequestLine.stride))
+    LineIndex(Int(bitPattern: UInt(bitPattern: line.flag.address - lines) / UInt(RequestLine.stride)))
   }
 
   // MARK: Position
 
   /// The line where the next request will be, unless it is in `staying`.
-  var next: Int {
-    @inline(__always) get { Int(nextLine) }
+  var next: LineIndex {
+    @inline(__always) get { LineIndex(Int(nextLine)) }
   }
 
   /// The line of the last request, if the next one may be in it again; else the same as `next`.
-  var staying: Int {
-    @inline(__always) get { Int(stayingLine) }
+  var staying: LineIndex {
+    @inline(__always) get { LineIndex(Int(stayingLine)) }
   }
 
   /// Requests have been taken: the next one has the number of `due`.
   @inline(__always)
-  mutating func advance(to next: Int, staying: Int, due: RequestFlag) {
-    nextLine = UInt16(truncatingIfNeeded: next)
-    stayingLine = UInt16(truncatingIfNeeded: staying)
+  mutating func advance(to next: LineIndex, staying: LineIndex, due: RequestFlag) {
+    nextLine = UInt16(truncatingIfNeeded: next.number)
+    stayingLine = UInt16(truncatingIfNeeded: staying.number)
     self.due = due
     idleTurns = 0
   }
@@ -209,7 +209,10 @@ struct ChannelBounds {
     lines = channel.lines
   }
 
-  /// A line, whose number is at most `lineMask`.
+  /// A line of the channel.
   @inline(__always)
-  func line(_ slot: UInt64) -> RequestLine { RequestLine(lines + Int(truncatingIfNeeded: slot) &* RequestLine.stride) }
+  func line(_ line: LineIndex) -> RequestLine {
+    assert(line.number <= lineMask, "a line that the channel does not have")
+    return RequestLine(lines + line.number &* RequestLine.stride)
+  }
 }

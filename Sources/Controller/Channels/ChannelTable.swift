@@ -73,7 +73,7 @@ struct ChannelTable: ~Copyable {
   /// Searches a channel's lines for its position, and for the requests in them that were neither answered nor are under
   /// recovery.
   func findPosition(
-    of channel: ChannelIndex, isRecovering: (_ line: Int, _ sequence: UInt64) -> Bool
+    of channel: ChannelIndex, isRecovering: (_ line: LineIndex, _ sequence: UInt64) -> Bool
   ) -> ChannelPosition.Outcome {
     let state = states.address(channel.number)
     return ChannelPosition.find(
@@ -82,9 +82,8 @@ struct ChannelTable: ~Copyable {
   }
 
   /// The number of a line, and the sequence number of the request in it, that the last search found there.
-  func request(found entry: Int, at position: ChannelPosition) -> (line: Int, sequence: UInt64) {
-    let (line, sequence) = position.request(ofEntry: unanswered[entry])
-    return (line, sequence)
+  func request(found entry: Int, at position: ChannelPosition) -> (line: LineIndex, sequence: UInt64) {
+    position.request(ofEntry: unanswered[entry])
   }
 
   // MARK: Answers

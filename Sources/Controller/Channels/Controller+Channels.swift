@@ -55,72 +55,72 @@ extension Controller {
   @inline(__always)
   private mutating func pollChannel(_ index: ChannelIndex) -> Int {
     let channel = channels.address(index)
-    var slot = channel.pointee.staying
-    channel.pointee.line(slot).prefetch()
+    var first = channel.pointee.staying
+    channel.pointee.line(first).prefetch()
     // Acquire: sync point "submit", the host's release of the flag.
-    var flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
+    var flag = RequestFlag(rawValue: channel.pointee.line(first).flag.loadAcquiring())
     if flag != channel.pointee.due {
-      slot = channel.pointee.next
-      if slot == channel.pointee.staying {
+      first = channel.pointee.next
+      if first == channel.pointee.staying {
         if flag.isSubmitted { noticeOffence() }
         return 0
       }
-      channel.pointee.line(slot).prefetch()
-      flag = RequestFlag(rawValue: channel.pointee.line(slot).flag.loadAcquiring())
+      channel.pointee.line(first).prefetch()
+      flag = RequestFlag(rawValue: channel.pointee.line(first).flag.loadAcquiring())
       if flag != channel.pointee.due {
         if flag.isSubmitted { noticeOffence() }
         return 0
       }
     }
     return interventions.isPlain
-      ? takeRequests(index, from: slot, isPlain: true) : takeRequests(index, from: slot, isPlain: false)
+      ? takeRequests(index, from: first, isPlain: true) : takeRequests(index, from: first, isPlain: false)
   }
 
   /// The same, with a request submitted in line `first`. `isPlain` is the constant of that name, known at each call, so
   /// that one source becomes two loops. One passes protocol points and heeds planted defects; the other contains none
   /// of that.
   @inline(__always)
-  private mutating func takeRequests(_ index: ChannelIndex, from first: Int, isPlain: Bool) -> Int {
+  private mutating func takeRequests(_ index: ChannelIndex, from first: LineIndex, isPlain: Bool) -> Int {
     let channel = channels.address(index)
     let begin = channel.pointee.due
     // The due number counts the taken requests: one variable less in a loop that has none to spare.
     let end = begin.advanced(by: takeable(channel))
     if begin == end { return 0 }
     let bounds = ChannelBounds(channel.pointee)
-    var slot = first
+    var current = first
     var staying = first
     var due = begin
     var slowly = 0
-    var line = channel.pointee.line(slot)
-    // Each turn of the loop begins with a submitted request in `slot`.
+    var line = channel.pointee.line(current)
+    // Each turn of the loop begins with a submitted request in `current`.
     batch: repeat {
       if let run = beginRun(with: line.copy(), isPlain: isPlain) {
         let (following, isOver) = serve(run, from: &line, due: &due, end: end, bounds, isPlain: isPlain)
         if let following {
-          slot = channel.pointee.slot(of: isOver ? following : line)
-          staying = slot
+          current = channel.pointee.index(of: isOver ? following : line)
+          staying = current
           if !isOver { continue }
-          if run.mayStay { staying = channel.pointee.slot(of: line) }
+          if run.mayStay { staying = channel.pointee.index(of: line) }
           // Each request that names its own line as the next one's ends its run, because that line has been answered.
           if following.flag.address == line.flag.address {
-            expel(place: index.place, for: .wrongNext(slot, outstanding: channel.pointee.outstanding))
+            expel(place: index.place, for: .wrongNext(current.number, outstanding: channel.pointee.outstanding))
           }
           break
         }
       }
       if turn.holdsBack(index) { break }
       if !isPlain { reach(.requestTaken) }
-      guard let next = takeSlowly(index, slot: slot, sequence: due.sequence) else { break }
+      guard let next = takeSlowly(index, current, sequence: due.sequence) else { break }
       slowly &+= 1
       due = due.following
-      staying = next.mayStay ? slot : next.line
-      slot = next.line
+      staying = next.mayStay ? current : next.line
+      current = next.line
       if due == end { break }
-      line = channel.pointee.line(slot)
+      line = channel.pointee.line(current)
     } while line.flag.loadAcquiring() == due.rawValue
     let taken = due.distance(from: begin)
     if taken > 0 {
-      channel.pointee.advance(to: slot, staying: staying, due: due)
+      channel.pointee.advance(to: current, staying: staying, due: due)
       if slowly < taken {
         let atOnce = UInt64(truncatingIfNeeded: taken &- slowly)
         count(.requests, atOnce)
@@ -150,7 +150,7 @@ extension Controller {
       let copy = line.copy()
       let next = copy.next(ifLike: run.likeness)
       guard next <= bounds.lineMask else { break }
-      following = bounds.line(next)
+      following = bounds.line(LineIndex(Int(truncatingIfNeeded: next)))
       // The next two are on their way while this one is served.
       following.prefetch()
       following.prefetch(linesAhead: 1)
@@ -206,20 +206,23 @@ extension Controller {
   /// - Returns: the line of the request after it, and whether that request may be in this line again; nil when the
   ///   controller expels the host, because it names a line that does not exist or has more requests outstanding than
   ///   lines.
-  private mutating func takeSlowly(_ index: ChannelIndex, slot: Int, sequence: UInt64) -> (line: Int, mayStay: Bool)? {
+  private mutating func takeSlowly(
+    _ index: ChannelIndex, _ line: LineIndex, sequence: UInt64
+  ) -> (line: LineIndex, mayStay: Bool)? {
     let channel = channels.address(index)
-    let copy = channel.pointee.line(slot).copy()
-    let next = Int(copy.next)
-    guard next <= channel.pointee.lineMask, next != slot,
+    let copy = channel.pointee.line(line).copy()
+    let named = Int(copy.next)
+    guard named <= channel.pointee.lineMask, named != line.number,
       channel.pointee.outstanding < channel.pointee.lineMask
     else {
-      expel(place: index.place, for: .wrongNext(next, outstanding: channel.pointee.outstanding))
+      expel(place: index.place, for: .wrongNext(named, outstanding: channel.pointee.outstanding))
       return nil
     }
+    let next = LineIndex(named)
     channel.pointee.line(next).prefetch()
     channel.pointee.beginRequest()
     count(.requests)
-    receive(copy, channel: index, slot: slot, sequence: sequence)
+    receive(copy, channel: index, line: line, sequence: sequence)
     return (next, copy.mayStay)
   }
 

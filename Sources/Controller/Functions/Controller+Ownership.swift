@@ -7,7 +7,7 @@ import BatonSystem
 extension Controller {
   /// Appends a request to its function's pending queue.
   @inline(__always)
-  mutating func enqueue(_ index: Int32, _ function: Function) {
+  mutating func enqueue(_ index: RequestIndex, _ function: Function) {
     functions.address(function.index).pointee.append(index, requests.entries)
   }
 

@@ -4,7 +4,7 @@ import BatonSubsystem
 /// What a controller knows of a function in addition to the ownership word: private, never shared.
 ///
 /// Invariants: `pendingCount` is the length of the pending queue, and `owed` is at most as large; a function that is
-/// being relinquished admits nothing; the writes are a list through `earlier` and `later`.
+/// being relinquished admits nothing; the writes are a list through `earlierWrite` and `laterWrite`.
 struct FunctionState {
   // What `admits` looks at comes first: these lie in one cache line, wherever the entry begins.
 
@@ -21,8 +21,8 @@ struct FunctionState {
   private var owed: Int32 = 0
   /// Requests on the storage now.
   private(set) var inFlight: Int32 = 0
-  /// The requests among those that change the unit; -1: none.
-  private var firstWrite: Int32 = -1
+  /// The first of those requests that change the unit.
+  private var firstWrite = RequestLink.none
   /// An ownership request of this controller stands: the grant will be noticed by attending.
   private(set) var isRequesting = false
   /// Whether the kernel has let go of everything that dead controllers had given to it for this function's unit.
@@ -43,14 +43,14 @@ struct FunctionState {
 
   /// Appends a request to the pending queue.
   @inline(__always)
-  mutating func append(_ index: Int32, _ entries: JournalEntries) {
+  mutating func append(_ index: RequestIndex, _ entries: JournalEntries) {
     pendingCount += 1
     pending.append(index, entries)
     if isRequesting { entries[index].pointee.flags |= AcceptedRequest.Flag.transferred }
   }
 
   /// Removes the first pending request; nil: there is none.
-  mutating func removeFirstPending(_ entries: JournalEntries) -> Int32? {
+  mutating func removeFirstPending(_ entries: JournalEntries) -> RequestIndex? {
     guard let index = pending.removeFirst(entries) else { return nil }
     pendingCount -= 1
     if owed > 0 { owed -= 1 }
@@ -129,38 +129,39 @@ struct FunctionState {
   }
 
   /// A request that changes the unit is on the storage from now on.
-  mutating func addWrite(_ index: Int32, _ entries: JournalEntries) {
+  mutating func addWrite(_ index: RequestIndex, _ entries: JournalEntries) {
     let request = entries[index]
-    request.pointee.earlier = -1
-    request.pointee.later = firstWrite
-    if firstWrite >= 0 { entries[firstWrite].pointee.earlier = index }
-    firstWrite = index
+    let link = RequestLink(index)
+    request.pointee.earlierWrite = .none
+    request.pointee.laterWrite = firstWrite
+    if let first = firstWrite.index { entries[first].pointee.earlierWrite = link }
+    firstWrite = link
   }
 
   /// That request has ended.
-  mutating func removeWrite(_ index: Int32, _ entries: JournalEntries) {
-    let (earlier, later) = (entries[index].pointee.earlier, entries[index].pointee.later)
-    if earlier >= 0 {
-      entries[earlier].pointee.later = later
+  mutating func removeWrite(_ index: RequestIndex, _ entries: JournalEntries) {
+    let (earlier, later) = (entries[index].pointee.earlierWrite, entries[index].pointee.laterWrite)
+    if let earlier = earlier.index {
+      entries[earlier].pointee.laterWrite = later
     } else {
-      assert(firstWrite == index, "a write that is not in its function's list")
+      assert(firstWrite == RequestLink(index), "a write that is not in its function's list")
       firstWrite = later
     }
-    if later >= 0 { entries[later].pointee.earlier = earlier }
+    if let later = later.index { entries[later].pointee.earlierWrite = earlier }
   }
 
   /// Whether anything on the storage changes the unit.
   var hasWrites: Bool {
-    @inline(__always) get { firstWrite >= 0 }
+    @inline(__always) get { firstWrite != .none }
   }
 
   /// Whether a request changes what a write on the storage changes too.
   func hasWrite(overlapping request: AcceptedRequest, _ entries: JournalEntries) -> Bool {
-    var index = firstWrite
-    while index >= 0 {
+    var current = firstWrite
+    while let index = current.index {
       let other = entries[index]
       if request.overlaps(other.pointee) { return true }
-      index = other.pointee.later
+      current = other.pointee.laterWrite
     }
     return false
   }

@@ -5,7 +5,7 @@ import CBatonShims
 
 /// A request that a controller has taken from a channel and not answered: pending, held, or in flight on the storage.
 ///
-/// Lies in the controller's journal. Host, channel, slot and sequence identify the request; the rest is its checked
+/// Lies in the controller's journal. Host, channel, line and sequence identify the request; the rest is its checked
 /// copy.
 typealias AcceptedRequest = baton_accepted_request
 
@@ -35,6 +35,10 @@ extension baton_accepted_request {
   /// The channel that it came by.
   @inline(__always)
   var origin: ChannelIndex { ChannelIndex(Int(channel)) }
+
+  /// The line of that channel.
+  @inline(__always)
+  var line: LineIndex { LineIndex(Int(slot)) }
 
   /// The requested operation. Entries are written from checked requests, and checked again when they are recovered.
   @inline(__always)
@@ -91,7 +95,7 @@ extension UnsafeMutablePointer<AcceptedRequest> {
   func enter(_ other: AcceptedRequest, channel: ChannelIndex) {
     var entry = other
     entry.state = 0
-    entry.next = -1
+    entry.following = .none
     entry.channel = UInt32(truncatingIfNeeded: channel.number)
     entry.flags &= AcceptedRequest.Flag.lasting
     pointee = entry

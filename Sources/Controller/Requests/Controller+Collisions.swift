@@ -20,7 +20,7 @@ extension Controller {
   }
 
   /// A request waits until it collides with nothing any more.
-  mutating func hold(_ index: Int32) {
+  mutating func hold(_ index: RequestIndex) {
     recovery.hold(index)
     count(.held)
   }

@@ -7,19 +7,19 @@ import BatonSubsystem
 extension Controller {
   /// A service request has arrived: determines whether this controller owns its function, and serves it or asks the
   /// arbiter (claim 1, in its order).
-  mutating func receive(_ copy: RequestCopy, channel: ChannelIndex, slot: Int, sequence: UInt64) {
+  mutating func receive(_ copy: RequestCopy, channel: ChannelIndex, line: LineIndex, sequence: UInt64) {
     if let refusal = refusal(of: copy, arenaSize: channels[channel].arenaSize) {
-      return answer(channel, slot, sequence, refusal)
+      return answer(channel, line, sequence, refusal)
     }
     let isManagement = copy.operation >= Operation.identify.rawValue
     let function = isManagement ? Function.management : Function(unit: Int(copy.unit))
-    if life.isStopping { return answer(channel, slot, sequence, .leaving) }
+    if life.isStopping { return answer(channel, line, sequence, .leaving) }
 
     precondition(requests.free > 0, "more requests were accepted than there is room for")
     // A flush has no extent: its fields were not checked, and must not be used.
     requests.nameCandidate(channel: channel)
     let request = requests.fillCandidate(
-      copy, slot: slot, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
+      copy, line: line, sequence: sequence, hasExtent: copy.operation != Operation.flush.rawValue)
     let state = functions.address(function.index)
     let word = arbiter.look(region.ownership.word(function.index))
     if word.isOwned(by: identity), state.pointee.admits, hasRoom(function), !turn.isSpent {

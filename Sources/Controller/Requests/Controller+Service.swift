@@ -14,7 +14,7 @@ extension Controller {
   ///
   /// - Returns: true when it is in flight on the storage: a completion follows. False when it has been answered.
   @inline(__always)
-  mutating func serve(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32, term: UInt64) -> Bool {
+  mutating func serve(_ request: UnsafeMutablePointer<AcceptedRequest>, index: RequestIndex, term: UInt64) -> Bool {
     // A fenced controller touches nothing any more: the controller that holds the fence finds the request.
     if !isStillMember { return true }
     let unit = Int(request.pointee.unit)
@@ -46,7 +46,7 @@ extension Controller {
     let disposition = storage.start(
       operation.unsafelyUnwrapped, unit: unit, offset: request.pointee.offset, length: request.pointee.length,
       address: address, isDurable: request.pointee.isDurable, mustBeFast: request.pointee.mustBeFast,
-      lane: request.pointee.origin.number, token: UInt64(truncatingIfNeeded: index), on: ring)
+      lane: request.pointee.origin.number, token: index.token, on: ring)
     switch disposition {
     case .started:
       if storage.needsStep(unit: unit) { charge(request, operation.unsafelyUnwrapped, isStarted: true) }
@@ -95,7 +95,7 @@ extension Controller {
       let owner = completion.token.owner
       if owner == .storage {
         switch storage.advance(completion.token.index, result: completion.result, on: ring) {
-        case .completed(let token, let result): finish(Int32(truncatingIfNeeded: token), result)
+        case .completed(let token, let result): finish(RequestIndex(token: token), result)
         case .progressed: beatWithinTurn()
         }
       } else if owner.isOfFrontEnd {
@@ -110,7 +110,7 @@ extension Controller {
     return taken
   }
 
-  private mutating func finish(_ index: Int32, _ result: Int32) {
+  private mutating func finish(_ index: RequestIndex, _ result: Int32) {
     let request = requests.entry(index)
     let function = request.pointee.function
     functions.address(function.index).pointee.end()
@@ -152,7 +152,7 @@ extension Controller {
     while bytes < Self.piecesBytesMax, isStillMember, let piece = storage.nextPiece() {
       bytes += piece.bytes
       work += 1
-      if case .completed(let token, let result) = piece.event { finish(Int32(truncatingIfNeeded: token), result) }
+      if case .completed(let token, let result) = piece.event { finish(RequestIndex(token: token), result) }
       beatWithinTurn()
     }
     return work
@@ -161,11 +161,11 @@ extension Controller {
   // MARK: Writes on the storage
 
   /// A request that changes the unit is on the storage: what overlaps it waits (`mustWait`).
-  mutating func addWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
+  mutating func addWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: RequestIndex) {
     functions.address(request.pointee.function.index).pointee.addWrite(index, requests.entries)
   }
 
-  private mutating func removeWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: Int32) {
+  private mutating func removeWrite(_ request: UnsafeMutablePointer<AcceptedRequest>, index: RequestIndex) {
     functions.address(request.pointee.function.index).pointee.removeWrite(index, requests.entries)
     recovery.somethingEnded()
   }
@@ -205,7 +205,7 @@ extension Controller {
   ) {
     reach(.responseBefore)
     respond(
-      request.pointee.origin, Int(request.pointee.slot), request.pointee.sequence, status, value: value,
+      request.pointee.origin, request.pointee.line, request.pointee.sequence, status, value: value,
       service: Service(controller: identity, isTransferred: request.pointee.isTransferred, term: term))
     reach(.responseAfter)
     leaveJournal(request)
@@ -222,18 +222,18 @@ extension Controller {
 
   /// Answers a request that never got a place in the journal.
   @inline(__always)
-  mutating func answer(_ channel: ChannelIndex, _ slot: Int, _ sequence: UInt64, _ status: Status) {
+  mutating func answer(_ channel: ChannelIndex, _ line: LineIndex, _ sequence: UInt64, _ status: Status) {
     respond(
-      channel, slot, sequence, status, value: 0,
+      channel, line, sequence, status, value: 0,
       service: Service(controller: identity, isTransferred: false, term: 0))
   }
 
   @inline(__always)
   private mutating func respond(
-    _ channel: ChannelIndex, _ slot: Int, _ sequence: UInt64, _ status: Status, value: UInt64, service: Service
+    _ channel: ChannelIndex, _ line: LineIndex, _ sequence: UInt64, _ status: Status, value: UInt64, service: Service
   ) {
     let state = channels.address(channel)
-    state.pointee.line(slot).answer(.answered(sequence, status), value: value, service: service)
+    state.pointee.line(line).answer(.answered(sequence, status), value: value, service: service)
     state.pointee.endRequest()
     count(.answered)
     if status != .success { count(.errors) }
@@ -251,7 +251,7 @@ extension Controller {
 
   /// Forgets a request whose host is gone, and that was not executed: if the host comes back, the controller takes it
   /// again.
-  mutating func drop(_ index: Int32) {
+  mutating func drop(_ index: RequestIndex) {
     let channel = requests.entry(index).pointee.origin
     leaveJournal(requests.entry(index))
     requests.giveBack(index)

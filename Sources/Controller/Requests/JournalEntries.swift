@@ -8,69 +8,65 @@ struct JournalEntries {
 
   /// The entry with that index.
   @inline(__always)
-  subscript(_ index: Int32) -> UnsafeMutablePointer<AcceptedRequest> {
-    assert(index >= 0 && index < Journal.capacity, "an entry outside of the journal")
-    return base + Int(index)
-  }
+  subscript(_ index: RequestIndex) -> UnsafeMutablePointer<AcceptedRequest> { base + Int(index.number) }
 
   /// The index of an entry.
   @inline(__always)
-  func index(of entry: UnsafeMutablePointer<AcceptedRequest>) -> Int32 {
-    assert(entry >= base && entry < base + Journal.capacity, "an entry outside of the journal")
-    return Int32(truncatingIfNeeded: entry - base)
+  func index(of entry: UnsafeMutablePointer<AcceptedRequest>) -> RequestIndex {
+    RequestIndex(Int32(truncatingIfNeeded: entry - base))
   }
 
-  /// The entries that are linked through `next`, starting at that index; -1: none.
-  func list(from index: Int32) -> RequestList { RequestList(self, from: index) }
+  /// The entries that are linked through `following`, starting at that one.
+  func list(from first: RequestLink) -> RequestList { RequestList(self, from: first) }
 }
 
-/// Requests that are linked through `next`, starting at a given one. The list is an address and a number: a request
-/// that ends or changes meanwhile does not disturb an iteration.
+/// Requests that are linked through `following`, starting at a given one. The list is an address and a number: a
+/// request that ends or changes meanwhile does not disturb an iteration.
 struct RequestList: Sequence, IteratorProtocol {
   private let entries: JournalEntries
-  private var index: Int32
+  private var current: RequestLink
 
-  init(_ entries: JournalEntries, from index: Int32) {
+  init(_ entries: JournalEntries, from first: RequestLink) {
     self.entries = entries
-    self.index = index
+    current = first
   }
 
   @inline(__always)
   mutating func next() -> UnsafeMutablePointer<AcceptedRequest>? {
-    if index < 0 { return nil }
+    guard let index = current.index else { return nil }
     let request = entries[index]
-    index = request.pointee.next
+    current = request.pointee.following
     return request
   }
 }
 
-/// A queue of requests in arrival order, linked through `next`.
+/// A queue of requests in arrival order, linked through `following`.
 ///
-/// Invariant: the last request's `next` is -1, and an empty queue has neither a first nor a last one.
+/// Invariant: the last request links to none, and an empty queue has neither a first nor a last one.
 struct RequestChain {
-  private(set) var first: Int32 = -1
-  private var last: Int32 = -1
+  private(set) var first = RequestLink.none
+  private var last = RequestLink.none
 
   var isEmpty: Bool {
-    @inline(__always) get { first < 0 }
+    @inline(__always) get { first.index == nil }
   }
 
   /// Appends a request, which is in no other queue or list.
   @inline(__always)
-  mutating func append(_ index: Int32, _ entries: JournalEntries) {
-    assert(entries[index].pointee.next == -1, "a request that stands in a queue already")
-    if last >= 0 { entries[last].pointee.next = index } else { first = index }
-    last = index
+  mutating func append(_ index: RequestIndex, _ entries: JournalEntries) {
+    assert(entries[index].pointee.following == .none, "a request that stands in a queue already")
+    let link = RequestLink(index)
+    if let last = last.index { entries[last].pointee.following = link } else { first = link }
+    last = link
   }
 
   /// Removes the first request; nil: the queue is empty.
   @inline(__always)
-  mutating func removeFirst(_ entries: JournalEntries) -> Int32? {
-    if first < 0 { return nil }
-    let index = first
-    first = entries[index].pointee.next
-    if first < 0 { last = -1 }
-    entries[index].pointee.next = -1
+  mutating func removeFirst(_ entries: JournalEntries) -> RequestIndex? {
+    guard let index = first.index else { return nil }
+    first = entries[index].pointee.following
+    if first == .none { last = .none }
+    entries[index].pointee.following = .none
     return index
   }
 }

@@ -9,7 +9,7 @@ extension Controller {
   /// Recovers what an earlier life of this very controller had in flight: its entries stay where they are.
   mutating func recoverEarlierLife() {
     let journal = region.journal(of: identity)
-    var found: [Int32] = []
+    var found: [RequestIndex] = []
     requests.adopt { found.append($0) }
     var isNeeded = [Bool](repeating: false, count: Journal.hostPlaces)
     for index in found {
@@ -68,7 +68,7 @@ extension Controller {
     }
     let channel = place.channel(to: theirs.origin.controller)
     // The earlier life of this controller died between copying and clearing it.
-    if takeover.journal.mayBeMoved, recovery.contains(channel, Int(theirs.slot), theirs.sequence) { return false }
+    if takeover.journal.mayBeMoved, recovery.contains(channel, theirs.line, theirs.sequence) { return false }
     let index = requests.take()
     requests.entry(index).enter(theirs, channel: channel)
     enlist(index)
@@ -127,7 +127,7 @@ extension Controller {
   }
 
   /// A request that was found in a journal stands in this controller's own from now on.
-  private mutating func enlist(_ index: Int32) {
+  private mutating func enlist(_ index: RequestIndex) {
     let request = requests.entry(index)
     let isAttached = hosts[request.pointee.origin.place].phase == .attached
     guard recovery.add(index, hostIsAttached: isAttached) else { return }

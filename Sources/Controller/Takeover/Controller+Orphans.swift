@@ -64,14 +64,15 @@ extension Controller {
   mutating func handOrphansOver() {
     if recovery.isEmpty { return }
     let journal = region.journal(of: identity.peer)
+    let entries = JournalEntries(journal)
     // Every entry below the top has left the journal, and the entries above it were never used.
-    var entry = 0
+    var entry: Int32 = 0
     for request in recovery.requests where isOrphan(request, of: identity.peer) {
       let place = request.pointee.origin.place
       precondition(entry < Journal.capacity, "orphans stand in this controller's own journal, which is as large")
       journal.host(place.number).pointee = region.journal(of: identity).host(place.number).pointee
       if journal.top.loadRelaxed() <= UInt64(entry) { journal.top.storeReleasing(UInt64(entry) + 1) }
-      (journal.entries + entry).enter(request.pointee, channel: request.pointee.origin)
+      entries[RequestIndex(entry)].enter(request.pointee, channel: request.pointee.origin)
       entry += 1
       end(request)
     }

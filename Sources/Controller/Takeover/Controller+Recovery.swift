@@ -125,13 +125,13 @@ extension Controller {
   /// Whether the host still waits for this very request, in memory that has room for it.
   func isUnanswered(_ request: UnsafeMutablePointer<AcceptedRequest>) -> Bool {
     let state = channels.address(request.pointee.origin)
-    guard Int(request.pointee.slot) <= state.pointee.lineMask else { return false }
+    guard request.pointee.line.number <= state.pointee.lineMask else { return false }
     if request.pointee.kind.usesBuffer {
       guard request.pointee.buffer <= state.pointee.arenaSize,
         request.pointee.length <= state.pointee.arenaSize &- request.pointee.buffer
       else { return false }
     }
-    let flag = RequestFlag(rawValue: state.pointee.line(Int(request.pointee.slot)).flag.loadAcquiring())
+    let flag = RequestFlag(rawValue: state.pointee.line(request.pointee.line).flag.loadAcquiring())
     return flag == .submitted(request.pointee.sequence)
   }
 
@@ -185,7 +185,7 @@ extension Controller {
       let disposition = storage.start(
         .write, unit: Int(request.pointee.unit), offset: request.pointee.offset, length: request.pointee.length,
         address: address, isDurable: false, lane: request.pointee.origin.number,
-        token: UInt64(truncatingIfNeeded: index), on: ring)
+        token: index.token, on: ring)
       guard case .started = disposition else { continue }
       request.pointee.flags |= AcceptedRequest.Flag.twice
       addWrite(request, index: index)

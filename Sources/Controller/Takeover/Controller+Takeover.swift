@@ -176,11 +176,11 @@ extension Controller {
     let isAdopted = channel.controller != identity
     addToOrder(channel)
     for entry in 0..<found {
-      let (slot, sequence) = channels.request(found: entry, at: position)
+      let (line, sequence) = channels.request(found: entry, at: position)
       count(.requests)
       if isAdopted { count(.adopted) }
       state.pointee.beginRequest()
-      receive(state.pointee.line(slot).copy(), channel: channel, slot: slot, sequence: sequence)
+      receive(state.pointee.line(line).copy(), channel: channel, line: line, sequence: sequence)
     }
     return true
   }

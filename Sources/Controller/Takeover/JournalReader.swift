@@ -7,8 +7,8 @@ struct JournalReader: ~Copyable {
   /// The peer's journal.
   let journal: Journal
   /// Entries that are still to be read: from the cursor to the top.
-  private var cursor = 0
-  private var top = 0
+  private var cursor: Int32 = 0
+  private var top: Int32 = 0
   /// Whether the journal cannot be read on at present, because this controller's own is full.
   private(set) var isBlocked = false
   /// Whether entries may stand in this controller's own journal already, because an earlier life of it has moved some.
@@ -27,18 +27,20 @@ struct JournalReader: ~Copyable {
   mutating func begin(mayBeMoved: Bool) {
     self.mayBeMoved = mayBeMoved
     cursor = 0
-    top = Int(min(journal.top.loadAcquiring(), UInt64(Journal.capacity)))
+    top = Int32(min(journal.top.loadAcquiring(), UInt64(Journal.capacity)))
     places = [Int16](repeating: -1, count: Journal.hostPlaces)
   }
 
   /// The planted defect: forgets what the journal holds.
   mutating func discard() {
-    for index in 0..<top { (journal.entries + index).inFlight.storeReleasing(0) }
+    for index in 0..<top { JournalEntries(journal)[RequestIndex(index)].inFlight.storeReleasing(0) }
     top = 0
   }
 
   /// The entry to be read next; nil: the journal has been read to its end.
-  var entry: UnsafeMutablePointer<AcceptedRequest>? { cursor < top ? journal.entries + cursor : nil }
+  var entry: UnsafeMutablePointer<AcceptedRequest>? {
+    cursor < top ? JournalEntries(journal)[RequestIndex(cursor)] : nil
+  }
 
   /// That entry has been moved, or is ignored.
   mutating func advance() {

@@ -13,8 +13,8 @@ import BatonSystem
 /// stays in the list until `removeDone`, so that an iteration is not disturbed; marks are set only during `withMarks`.
 struct Recovery: ~Copyable {
   private let entries: JournalEntries
-  /// The list of requests, through `next`; -1: none.
-  private var first: Int32 = -1
+  /// The list of requests, through `following`: its first one.
+  private var first = RequestLink.none
   /// How many the list has.
   private(set) var count = 0
   /// How many of the list are neither over nor given up.
@@ -55,7 +55,7 @@ struct Recovery: ~Copyable {
   /// `removeDone`.
   var requests: RequestList { entries.list(from: first) }
 
-  var isEmpty: Bool { first < 0 }
+  var isEmpty: Bool { first == .none }
 
   /// Whether the list has anything to do but to wait: something is over, or hosts wait for the answers to orphans.
   var hasWork: Bool {
@@ -63,9 +63,9 @@ struct Recovery: ~Copyable {
   }
 
   /// Whether a line's request is under recovery.
-  func contains(_ channel: ChannelIndex, _ line: Int, _ sequence: UInt64) -> Bool {
+  func contains(_ channel: ChannelIndex, _ line: LineIndex, _ sequence: UInt64) -> Bool {
     requests.contains {
-      $0.pointee.sequence == sequence && Int($0.pointee.slot) == line && $0.pointee.origin == channel
+      $0.pointee.sequence == sequence && $0.pointee.line == line && $0.pointee.origin == channel
         && !$0.pointee.isDone
     }
   }
@@ -91,21 +91,21 @@ struct Recovery: ~Copyable {
   /// requests the newest counts: a controller that died between an answer and the clearing of its entry has left an
   /// older one of the same line.
   func withMarks<Result>(
-    of channel: ChannelIndex, _ body: (_ isRecovering: (_ line: Int, _ sequence: UInt64) -> Bool) -> Result
+    of channel: ChannelIndex, _ body: (_ isRecovering: (_ line: LineIndex, _ sequence: UInt64) -> Bool) -> Result
   ) -> Result {
     setMarks(of: channel) { sequence, marked in
       marked == Self.noMark || RequestFlag.isNewer(sequence, than: marked) ? sequence : marked
     }
     // A local copy: the closure must not take all of `self` along.
     let marks = self.marks.address(0)
-    let result = body { line, sequence in marks[line] == sequence }
+    let result = body { line, sequence in marks[line.number] == sequence }
     setMarks(of: channel) { _, _ in Self.noMark }
     return result
   }
 
   private func setMarks(of channel: ChannelIndex, _ mark: (_ sequence: UInt64, _ marked: UInt64) -> UInt64) {
     for request in requests where request.pointee.origin == channel && !request.pointee.isDone {
-      let line = Int(request.pointee.slot)
+      let line = request.pointee.line.number
       marks[line] = mark(request.pointee.sequence, marks[line])
     }
   }
@@ -119,12 +119,12 @@ struct Recovery: ~Copyable {
   /// whichever controller recovers it: others have been served meanwhile.
   ///
   /// - Returns: whether it is standing.
-  mutating func add(_ index: Int32, hostIsAttached: Bool) -> Bool {
+  mutating func add(_ index: RequestIndex, hostIsAttached: Bool) -> Bool {
     let request = entries[index]
     request.pointee.flags &= AcceptedRequest.Flag.lasting
     request.pointee.flags |= AcceptedRequest.Flag.recovered
-    request.pointee.next = first
-    first = index
+    request.pointee.following = first
+    first = RequestLink(index)
     count += 1
     if request.pointee.isStanding {
       standingCount += 1
@@ -180,20 +180,20 @@ struct Recovery: ~Copyable {
     hasDone = false
     hasFreed = true
     var removed = RequestChain()
-    var before: Int32 = -1
-    var index = first
-    while index >= 0 {
+    var before: RequestIndex?
+    var current = first
+    while let index = current.index {
       let request = entries[index]
-      let following = request.pointee.next
+      let following = request.pointee.following
       if request.pointee.isDone, !request.pointee.isRepeating {
-        if before >= 0 { entries[before].pointee.next = following } else { first = following }
+        if let before { entries[before].pointee.following = following } else { first = following }
         count -= 1
-        request.pointee.next = -1
+        request.pointee.following = .none
         removed.append(index, entries)
       } else {
         before = index
       }
-      index = following
+      current = following
     }
     return removed
   }
@@ -201,7 +201,7 @@ struct Recovery: ~Copyable {
   // MARK: Requests that wait
 
   /// A request waits until nothing collides with it any more.
-  mutating func hold(_ index: Int32) { held.append(index, entries) }
+  mutating func hold(_ index: RequestIndex) { held.append(index, entries) }
 
   /// Something has ended that held requests may wait for.
   @inline(__always)
