@@ -5,9 +5,6 @@ import BatonSystem
 
 // The control sockets.
 extension Host {
-  /// Nanoseconds between two attempts to reach a controller that is not running.
-  private static let reconnectNanoseconds: UInt64 = 50_000_000
-
   /// Whether a controller has still to say whether it takes this host.
   var isAttaching: Bool {
     if case .attaching = channelA.phase { return true }
@@ -30,7 +27,7 @@ extension Host {
     // A connection that is made in here is tended from the next poll on.
     looksLeft = 1
     mustTend = true
-    tendedAt = monotonicNanoseconds()
+    tending.begin(at: monotonicNanoseconds())
     unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
     // The survivor must look for what was submitted to the controller that went: not only when it
     // happens to wake.
@@ -44,8 +41,7 @@ extension Host {
     }
     defer { watchSockets() }
     if channelA.isOfOtherSubsystem || channelB.isOfOtherSubsystem { isSubsystemGone = true }
-    if tendedAt < reconnectAt || isSubsystemGone { return }
-    reconnectAt = tendedAt + Self.reconnectNanoseconds
+    if isSubsystemGone || !tending.beginReconnecting() { return }
     // Of two subsystems of one name, one after the other, the second must not get the first one's requests.
     let generation = channelA.generation != 0 ? channelA.generation : channelB.generation
     if case .detached = channelA.phase, options.controller != .b {

@@ -14,10 +14,8 @@ extension Host {
   ///
   /// - Throws: `.exhausted` if the process has no descriptor left.
   public mutating func descriptor() throws(BatonError) -> CInt {
-    if sockets.number >= 0 { return sockets.number }
-    sockets = OwnedDescriptor(
-      try check(
-        shim_poll_set(), "host", doing: "making a descriptor to wait on", fix: "raise the limit with 'ulimit -n'"))
+    if sockets.isMade { return sockets.number }
+    try sockets.make()
     watchSockets()
     return sockets.number
   }
@@ -29,14 +27,14 @@ extension Host {
   ///
   /// - Returns: false if there is something to do: do not sleep.
   public mutating func announceSleep() -> Bool {
-    precondition(sockets.number >= 0, "`descriptor` comes first")
+    precondition(sockets.isMade, "`descriptor` comes first")
     if submissionsUnrung > 0 { ringForAll() }
     if channelA.hasLost || channelB.hasLost { maintain() }
     missesLeft = 0
     // The next look ends the sleep, even where it finds an answer at once (`nextFast`).
     looksLeft = 1
     sleep.announce(as: .asleep)
-    isSleepAnnounced = true
+    sockets.beginSleep()
     if !hasAnswer, handedBack.count == 0, !isSubsystemGone { return true }
     endSleep()
     return false
@@ -44,8 +42,7 @@ extension Host {
 
   /// The sleep is over, whatever has ended it. Cost: two system calls.
   public mutating func endSleep() {
-    if !isSleepAnnounced { return }
-    isSleepAnnounced = false
+    if !sockets.endSleep() { return }
     sleep.withdraw()
     missesLeft = 0
     maintain()
@@ -53,7 +50,7 @@ extension Host {
 
   /// Adds the control sockets that have come to be since the last call.
   mutating func watchSockets() {
-    if sockets.number < 0 { return }
+    if !sockets.isMade { return }
     channelA.watch(in: sockets.number)
     channelB.watch(in: sockets.number)
   }

@@ -35,7 +35,7 @@ extension Host {
         let now = monotonicNanoseconds()
         if now &- first.since < options.patienceNanoseconds, !isSubsystemGone {
           // One that has just been started is reached in a moment.
-          if now &- tendedAt > Self.tendAttachingNanoseconds { maintain() }
+          if tending.isDue(at: now, isAttaching: true) { maintain() }
           return nil
         }
         handedBack.removeFirst()

@@ -24,7 +24,6 @@ public struct Host: ~Copyable {
   public internal(set) var unitCount = 0
   /// The queue whose answers are looked for first.
   @usableFromInline var turn: UnsafeMutablePointer<RequestQueue>
-  private var rounds: UInt32 = 0
   /// Whether a connection, or a request that was handed back, needs work.
   var mustTend = true
   /// Polls until the next `lookAround`.
@@ -35,9 +34,8 @@ public struct Host: ~Copyable {
   var sleep: HostSleep
   /// Requests whose controller slept when they were submitted, and that has not been woken yet.
   var submissionsUnrung: UInt32 = 0
-  var tendedAt: UInt64 = 0
+  var tending = TendingSchedule()
   @usableFromInline var handedBack = HandedBack()
-  var reconnectAt: UInt64 = 0
   @usableFromInline var prefersB = false
   /// Number of answers that belonged to no request. 0, unless a controller is broken.
   public var strayAnswers: UInt64 { queueA.pointee.strayAnswers + queueB.pointee.strayAnswers }
@@ -46,21 +44,13 @@ public struct Host: ~Copyable {
   var isSubsystemGone = false
   /// What ends its waits from other threads; nil: nobody has asked for it.
   var callers: HostWaker?
-  /// An epoll set of the control sockets; -1: nobody has asked for it.
-  var sockets = OwnedDescriptor(-1)
-  /// Whether a sleep on `sockets` has been announced and not ended.
-  var isSleepAnnounced = false
+  /// What a program with a loop of its own waits on.
+  var sockets = SocketSet()
 
   /// Polls between two looks around: so many answers of one controller come before its peer's have their turn.
   private static let pollsPerLook: UInt32 = 64
   /// Polls between two looks for answers out of turn, after one that found none.
   private static let missesPerLook: UInt32 = 15
-  /// Looks around between two looks at the clock, for the control sockets.
-  private static let looksPerTend: UInt32 = 64
-  /// Nanoseconds between two looks at the control sockets while requests are outstanding.
-  private static let tendNanoseconds: UInt64 = 10_000_000
-  /// The same while a controller has still to say whether it takes this host.
-  static let tendAttachingNanoseconds: UInt64 = 100_000
   /// Submissions to controllers that sleep, from which on each wakes its controller by itself.
   private static let submissionsUnrungMax: UInt32 = 32
 
@@ -279,10 +269,9 @@ public struct Host: ~Copyable {
   @usableFromInline @inline(never)
   mutating func lookAround() -> Completion? {
     turn = turn == queueA ? queueB : queueA
-    rounds &+= 1
     looksLeft = Self.pollsPerLook
     if submissionsUnrung > 0 { ringForAll() }
-    if rounds % Self.looksPerTend != 0, !mustTend { return nil }
+    if !tending.beginLook(), !mustTend { return nil }
     tend()
     sleep.tended()
     let completion = submitHandedBack()
@@ -293,7 +282,6 @@ public struct Host: ~Copyable {
 
   /// `maintain`, but not more often than needed: it makes system calls.
   private mutating func tend() {
-    let age = monotonicNanoseconds() &- tendedAt
-    if age > (isAttaching ? Self.tendAttachingNanoseconds : Self.tendNanoseconds) { maintain() }
+    if tending.isDue(at: monotonicNanoseconds(), isAttaching: isAttaching) { maintain() }
   }
 }
