@@ -31,7 +31,8 @@ struct JobFileTests {
     #expect(jobs[1].words == ["--rw=randrw", "--bs=4k", "--iodepth=4", "--bs=64k"])
     #expect(jobs[2].words == ["--rw=randrw", "--bs=4k", "--verify"])
     let options = try WorkloadOptions.parse(jobs[1].words)
-    #expect(options.bs?.bytes == 65536 && options.rw == .randrw && options.iodepth == 4, "a job's own word replaces")
+    #expect(options.requests.bs?.bytes == 65536, "a job's own word replaces")
+    #expect(options.requests.rw == .randrw && options.iodepth == 4)
   }
 
   @Test(

@@ -134,7 +134,7 @@ struct RunCommand: ParsableCommand {
   private func checkPaths(_ host: borrowing Workload) throws(BatonError) {
     for identity in ControllerIdentity.allCases where !host.isAttached(to: identity) {
       let start = "start it with 'baton controller \(name) \(identity)'"
-      switch workload.path {
+      switch workload.target.path {
       case nil: Console.error("baton: controller \(identity) does not serve; \(start)")
       case .both: throw BatonError(.missing, "controller \(identity)", "does not serve", fix: "\(start)")
       case .a where identity == .a, .b where identity == .b:
