@@ -7,24 +7,24 @@ extension NBDConnection {
   /// Call it while there is room for an operation: what is not taken stays where it is. Cost: of a write that came
   /// through staging one copy of its payload.
   public mutating func next() -> NBDOperation? {
-    let piece = continuing.removeFirst(slots)
-    if piece >= 0 { return operation(piece) }
+    if let index = requests.takeContinuing() { return operation(index) }
     while phase == .transmission {
-      if incoming >= 0 {
-        guard slots[incoming].received == slots[incoming].piece else { return nil }
-        return received()
+      if let index = write.receiving {
+        let slot = requests.address(index)
+        guard slot.pointee.received == slot.pointee.piece else { return nil }
+        endPiece(index)
+        return operation(index)
       }
       // More of a payload is to come, for which there is no room yet.
-      if unfinished >= 0 { return nil }
-      if skipping > 0 {
-        skip()
-        guard skipping == 0 else { return nil }
-        messages += 1
+      if write.isUnfinished { return nil }
+      if received.skipping > 0 {
+        guard received.skip() else { return nil }
+        received.endMessage()
         answerRefused()
       }
-      guard stagingEnd - stagingBegin >= WireLength.request else { return nil }
+      guard received.count >= WireLength.request else { return nil }
       switch takeHeader() {
-      case .execute(let slot): return operation(slot)
+      case .execute(let index): return operation(index)
       case .nothingToExecute: break
       case .nothingTaken: return nil
       }
@@ -32,29 +32,29 @@ extension NBDConnection {
     return nil
   }
 
-  /// A piece of a write's payload has arrived.
-  private mutating func received() -> NBDOperation {
-    let slot = incoming
-    incoming = -1
-    if slots[slot].remaining > UInt64(slots[slot].piece) { unfinished = slot } else { messages += 1 }
-    return operation(slot)
-  }
-
-  /// The next piece of a write is to be received: what staging holds of it is copied.
+  /// The next piece of a write is to be received: what has come of it is copied.
   mutating func receivePiece(_ index: Int) {
-    let slot = slots + index
+    let slot = requests.address(index)
     slot.pointee.state = .receiving
     slot.pointee.piece = UInt32(truncatingIfNeeded: min(slot.pointee.remaining, UInt64(limits.transferMax)))
-    let part = min(Int(slot.pointee.piece), stagingEnd - stagingBegin)
-    memcpy(address(slot), memory + stagingBegin, part)
-    stagingBegin += part
+    let part = received.move(to: requests.data(of: slot), most: Int(slot.pointee.piece))
     slot.pointee.received = UInt32(truncatingIfNeeded: part)
-    incoming = index
-    // All of it has been read: the rest of the payload, and what follows it, is received into empty staging.
-    if stagingBegin == stagingEnd { (stagingBegin, stagingEnd) = (0, 0) }
+    write = .receiving(slot: index)
   }
 
-  /// The result for the request at the beginning of staging.
+  /// A piece of a write's payload has arrived.
+  @inline(__always)
+  private mutating func endPiece(_ index: Int) {
+    let slot = requests.address(index)
+    if slot.pointee.remaining > UInt64(slot.pointee.piece) {
+      write = .unfinished(slot: index)
+    } else {
+      write = .none
+      received.endMessage()
+    }
+  }
+
+  /// The result for the request at the beginning of what has come.
   private enum Taken {
     /// It must be executed.
     case execute(Int)
@@ -65,72 +65,67 @@ extension NBDConnection {
   }
 
   private mutating func takeHeader() -> Taken {
-    let header = UnsafeRawPointer(memory + stagingBegin)
-    guard header.big(0) == Magic.request else {
-      // The start of the next request is unknown.
+    // The start of the request after one without the magic number is unknown.
+    guard let header = RequestHeader(received.first) else {
       hangUp()
       return .nothingTaken
     }
-    let flags: UInt16 = header.big(4)
-    let number: UInt16 = header.big(6)
-    let offset: UInt64 = header.big(16)
-    let length: UInt32 = header.big(24)
-    let command = Command(rawValue: number)
-    if command == .disconnect {
-      messages += 1
+    if header.command == .disconnect {
+      received.endMessage()
       hangUp()
       return .nothingTaken
     }
     // Every request is answered, so every one needs a slot.
-    guard freeSlots.first >= 0 else { return .nothingTaken }
-    let slot = slots + Int(freeSlots.first)
-    let refusal = Self.refusal(
-      command, flags, offset: offset, length: length, size: size, blockMask: UInt64(blockSize) &- 1,
-      payloadMax: limits.payloadMax, isReadOnly: isReadOnly, hasStructuredReplies: hasStructuredReplies,
-      hasContext: contextUnit == unit)
-    guard let command, refusal == nil else {
-      let refusal = refusal ?? Refusal(.invalid, "no such command")
-      if command == .write, length > NBDLimits.payloadSkipMax {
-        hangUp()
-        return .nothingTaken
-      }
-      let index = takeSlot()
-      slot.pointee.cookie = header.big(8)
-      // The kind of its reply.
-      slot.pointee.command = command ?? .disconnect
-      stagingBegin += WireLength.request
-      if command == .write, length > 0 {
-        // Answered when all of it has come: some clients look for no answer before they have sent everything.
-        skipping = length
-        slot.pointee.state = .receiving
-        refused = index
-        self.refusal = refusal
-        return .nothingToExecute
-      }
-      messages += 1
+    guard requests.hasFree else { return .nothingTaken }
+    guard let command = header.command else { return refuse(header, Refusal(.invalid, "no such command")) }
+    if let refusal = refusal(of: command, header) { return refuse(header, refusal) }
+    return accept(command, header)
+  }
+
+  /// Refuses the request at the beginning of what has come.
+  private mutating func refuse(_ header: RequestHeader, _ refusal: Refusal) -> Taken {
+    let hasPayload = header.command == .write && header.length > 0
+    if hasPayload, header.length > NBDLimits.payloadSkipMax {
+      hangUp()
+      return .nothingTaken
+    }
+    guard let index = requests.take(pageCount: 0) else { return .nothingTaken }
+    let slot = requests.address(index)
+    slot.pointee.cookie = header.cookie
+    // The kind of its reply.
+    slot.pointee.command = header.command ?? .disconnect
+    received.drop(WireLength.request)
+    if hasPayload {
+      // Answered when all of it has come: some clients look for no answer before they have sent everything.
+      received.beginSkipping(header.length)
+      slot.pointee.state = .receiving
+      write = .refused(slot: index, refusal)
+    } else {
+      received.endMessage()
       answer(index, refusal)
-      return .nothingToExecute
     }
-    let pageCount = Self.pageCount(command, flags, min(length, limits.transferMax))
-    if pageCount > 0 {
-      let page = pool.take(pageCount, alignment: max(Int(blockSize) / PagePool.pageSize, 1))
-      // There is room when some of the requests before have been answered.
-      guard page >= 0 else { return .nothingTaken }
-      slot.pointee.page = Int32(truncatingIfNeeded: page)
-      slot.pointee.pageCount = Int32(truncatingIfNeeded: pageCount)
-    }
-    let index = takeSlot()
-    slot.pointee.cookie = header.big(8)
+    return .nothingToExecute
+  }
+
+  /// Takes the request at the beginning of what has come, if there are pages for it.
+  @inline(__always)
+  private mutating func accept(_ command: Command, _ header: RequestHeader) -> Taken {
+    let pageCount = Self.pageCount(command, header.flags, min(header.length, limits.transferMax))
+    let alignment = max(Int(agreed.blockSize) / PagePool.pageSize, 1)
+    // There is room when some of the requests before have been answered.
+    guard let index = requests.take(pageCount: pageCount, alignment: alignment) else { return .nothingTaken }
+    let slot = requests.address(index)
+    slot.pointee.cookie = header.cookie
     slot.pointee.command = command
-    slot.pointee.flags = flags
-    slot.pointee.offset = offset
-    slot.pointee.length = length
-    slot.pointee.remaining = UInt64(length)
+    slot.pointee.flags = header.flags
+    slot.pointee.offset = header.offset
+    slot.pointee.length = header.length
+    slot.pointee.remaining = UInt64(header.length)
     slot.pointee.extentCount = 0
-    stagingBegin += WireLength.request
-    expectsLarge = command == .write && isLarge(length)
+    received.drop(WireLength.request)
+    received.expectHeaderAlone(command == .write && isLarge(header.length))
     guard command == .write else {
-      messages += 1
+      received.endMessage()
       return .execute(index)
     }
     // The caller finds the part of it that has arrived, and hands it out if that is enough.
@@ -148,10 +143,10 @@ extension NBDConnection {
     }
   }
 
-  /// Answers the write whose payload has been skipped, or will not come.
+  /// Answers the write whose payload has been skipped, or will not come, if there is one.
   mutating func answerRefused() {
-    let index = refused
-    refused = -1
+    guard case .refused(let index, let refusal) = write else { return }
+    write = .none
     answer(index, refusal)
   }
 
@@ -159,16 +154,14 @@ extension NBDConnection {
   /// read into its buffer.
   public mutating func readsInPlace(_ index: Int) {
     precondition(
-      index >= 0 && index < limits.requestsMax && slots[index].state == .executing && slots[index].command == .read,
-      "no read that was handed out")
-    slots[index].isInPlace = true
+      requests.isExecuting(index) && requests.address(index).pointee.command == .read, "no read that was handed out")
+    requests.address(index).pointee.isInPlace = true
   }
 
   /// Hands a slot's next piece out.
   private mutating func operation(_ index: Int) -> NBDOperation {
-    let slot = slots + index
-    slot.pointee.state = .executing
-    executing += 1
+    let slot = requests.address(index)
+    requests.beginExecuting(index)
     slot.pointee.isInPlace = false
     let flags = slot.pointee.flags
     let kind: NBDOperation.Kind
@@ -197,7 +190,7 @@ extension NBDConnection {
     case .disconnect: preconditionFailure("a disconnection is no operation")
     }
     return NBDOperation(
-      kind: kind, slot: index, unit: unit, offset: slot.pointee.offset, length: length,
+      kind: kind, slot: index, unit: agreed.unit, offset: slot.pointee.offset, length: length,
       buffer: slot.pointee.page < 0 ? 0 : limits.stagingSize + Int(slot.pointee.page) * PagePool.pageSize,
       isDurable: isDurable, keepsAllocation: flags & CommandFlag.noHole != 0,
       mustBeFast: flags & CommandFlag.fastZero != 0)
@@ -206,43 +199,53 @@ extension NBDConnection {
   // MARK: Checks
 
   /// Whether a request can be executed at all: nil if so.
-  private static func refusal(
-    _ command: Command?, _ flags: UInt16, offset: UInt64, length: UInt32, size: UInt64, blockMask: UInt64,
-    payloadMax: UInt32, isReadOnly: Bool, hasStructuredReplies: Bool, hasContext: Bool
-  ) -> Refusal? {
-    guard let command else { return Refusal(.invalid, "no such command") }
-    if flags & ~CommandFlag.valid(for: command, hasStructuredReplies: hasStructuredReplies) != 0 {
+  @inline(__always)
+  private func refusal(of command: Command, _ header: RequestHeader) -> Refusal? {
+    let (offset, length) = (header.offset, header.length)
+    if header.flags & ~CommandFlag.valid(for: command, hasStructuredReplies: agreed.hasStructuredReplies) != 0 {
       return Refusal(.invalid, "a flag that the command does not have")
     }
     if command == .flush {
       return offset == 0 && length == 0 ? nil : Refusal(.invalid, "a flush has no offset and no length")
     }
     let changes = command == .write || command == .writeZeroes || command == .trim
-    if changes, isReadOnly { return Refusal(.notPermitted, "the export is read-only") }
-    if command == .blockStatus, !hasContext { return Refusal(.invalid, "no metadata context was selected") }
+    if changes, agreed.isReadOnly { return Refusal(.notPermitted, "the export is read-only") }
+    if command == .blockStatus, !agreed.hasContext {
+      return Refusal(.invalid, "no metadata context was selected")
+    }
     if length == 0 { return Refusal(.invalid, "the length is zero") }
-    if offset > size || UInt64(length) > size - offset {
+    if offset > agreed.size || UInt64(length) > agreed.size - offset {
       return Refusal(
         command == .write || command == .writeZeroes ? .noSpace : .invalid, "past the end of the export")
     }
-    if (offset | UInt64(length)) & blockMask != 0 {
+    if (offset | UInt64(length)) & (UInt64(agreed.blockSize) &- 1) != 0 {
       return Refusal(.invalid, "offset or length is not a multiple of the smallest block")
     }
-    if command == .read || command == .write, length > payloadMax {
+    if command == .read || command == .write, length > limits.payloadMax {
       return Refusal(
-        command == .read && hasStructuredReplies ? .overflow : .invalid, "longer than the largest payload")
+        command == .read && agreed.hasStructuredReplies ? .overflow : .invalid, "longer than the largest payload")
     }
     return nil
   }
 }
 
-/// The reason why a request is not executed.
-struct Refusal {
-  let error: NBDError
-  let message: StaticString
+/// A request as it has come: not checked yet.
+private struct RequestHeader {
+  let flags: UInt16
+  /// Nil: there is no such command.
+  let command: Command?
+  let cookie: UInt64
+  let offset: UInt64
+  let length: UInt32
 
-  init(_ error: NBDError, _ message: StaticString) {
-    self.error = error
-    self.message = message
+  /// Nil without the magic number.
+  @inline(__always)
+  init?(_ bytes: UnsafeRawPointer) {
+    guard bytes.big(0) == Magic.request else { return nil }
+    flags = bytes.big(4)
+    command = Command(rawValue: bytes.big(6))
+    cookie = bytes.big(8)
+    offset = bytes.big(16)
+    length = bytes.big(24)
   }
 }
