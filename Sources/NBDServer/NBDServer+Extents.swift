@@ -85,8 +85,8 @@ extension NBDServer {
     {
       return waitForExtents(&controller)
     }
-    _ = connections[place].addExtent(operation.slot, length: operation.length, isHole: false, readsZero: false)
-    connections[place].finish(operation.slot, .done)
+    _ = clients[place].pointee.addExtent(operation.slot, length: operation.length, isHole: false, readsZero: false)
+    clients[place].pointee.finish(operation.slot, .done)
   }
 
   /// Has the ring wait for answers, while there are some to come.
@@ -94,7 +94,7 @@ extension NBDServer {
     if extents.asked == 0 || extents.isWaiting { return }
     extents.isWaiting = controller.ring.waitToRead(extents.bell, for: .extents, index: 0)
     // The ring has no room at present.
-    if !extents.isWaiting { mustTend = true }
+    if !extents.isWaiting { tending.setDue() }
   }
 
   /// Answers have come.
@@ -103,12 +103,12 @@ extension NBDServer {
     for answer in extents.take() {
       for extent in answer.extents {
         guard
-          connections[answer.place].addExtent(
+          clients[answer.place].pointee.addExtent(
             answer.slot, length: extent.length, isHole: extent.isHole, readsZero: extent.isHole)
         else { break }
       }
-      connections[answer.place].finish(answer.slot, .done)
-      markDirty(answer.place)
+      clients[answer.place].pointee.finish(answer.slot, .done)
+      clients.markDirty(answer.place)
     }
     waitForExtents(&controller)
   }

@@ -9,25 +9,19 @@ import Glibc
 // controller serves in its place. The peer holds each of them all the time, so the kernel lets clients wait, whichever
 // controller dies: for a moment nobody accepts at the address, but its listening socket never closes.
 extension NBDServer {
-  /// How long the peer may take to answer before an address is tried without it.
-  private static var askNanosecondsMax: UInt64 { 1_000_000_000 }
-  private static var askAgainNanoseconds: UInt64 { 20_000_000 }
   /// After an accept that failed: descriptors or memory are short.
   private static var restNanoseconds: UInt64 { 100_000_000 }
 
   /// Work that is not needed in every turn.
   mutating func tend(_ controller: inout Controller, _ now: UInt64) {
-    tendedAt = now
-    mustTend = false
-    stoodIn = controller.standsIn
-    hasServed = controller.isServing
+    tending.begin(at: now, standsIn: controller.standsIn, serves: controller.isServing)
     if !acquisition.isDone, failure == nil, !controller.isLeaving { acquire(&controller, now) }
     if acquisition.isDone, controller.isServing { handOver(to: controller.peersLife) }
     if controller.isLeaving { bidFarewell(at: now) }
     tendClients(at: now)
     if lingering.count > 0 {
       lingering.tend(at: now)
-      controller.setFrontEndConnections(occupied + lingering.count)
+      controller.setFrontEndConnections(clients.occupied + lingering.count)
     }
     listenForPeer(&controller)
     tendPeersListeners(controller)
@@ -43,16 +37,15 @@ extension NBDServer {
       if takeAnswer() {
         acquisition.endAsking()
         bind(wasAnswered: true, &controller, now)
-      } else if acquisition.asked >= 0, now &- acquisition.askedAt > Self.askNanosecondsMax {
+      } else if acquisition.asked >= 0, acquisition.isLate(at: now) {
         acquisition.endAsking()
         bind(wasAnswered: false, &controller, now)
       } else if acquisition.asked >= 0, !acquisition.isWaiting {
-        acquisition.isWaiting = controller.ring.waitToRead(acquisition.asked, for: .handedListeners, index: 0)
+        acquisition.setWaiting(controller.ring.waitToRead(acquisition.asked, for: .handedListeners, index: 0))
       }
       return
     }
-    if now < acquisition.due { return }
-    acquisition.due = now + Self.askAgainNanoseconds
+    guard acquisition.beginStep(at: now) else { return }
     // Bound by now, or there is none to bind.
     if missing.isEmpty { return bind(wasAnswered: false, &controller, now) }
     do throws(BatonError) {
@@ -63,10 +56,9 @@ extension NBDServer {
         return bind(wasAnswered: true, &controller, now)
       }
       try ControlMessage.sendAttach(over: socket, kind: UInt32(BATON_ATTACH_ASK), descriptor: -1)
-      acquisition.asked = socket.release()
-      acquisition.askedAt = now
-      acquisition.isWaiting =
-        acquisition.isWaiting || controller.ring.waitToRead(acquisition.asked, for: .handedListeners, index: 0)
+      acquisition.beginAsking(socket, at: now)
+      acquisition.setWaiting(
+        acquisition.isWaiting || controller.ring.waitToRead(acquisition.asked, for: .handedListeners, index: 0))
     } catch {
       // The peer is not running.
       bind(wasAnswered: error.code == .missing, &controller, now)
@@ -75,7 +67,7 @@ extension NBDServer {
 
   /// The addresses without a socket.
   private var missing: [NBDAddress] {
-    let there = listeners.filter { !$0.isPeers && $0.isOpen }.compactMap { NBDAddress.text(of: $0.socket) }
+    let there = listeners.own.compactMap { NBDAddress.text(of: $0.socket) }
     return options.addresses.filter { !there.contains($0.description) }
   }
 
@@ -100,7 +92,7 @@ extension NBDServer {
       let text = NBDAddress.text(of: listener.number)
       if missing.contains(where: { $0.description == text }) {
         options.logger.info("controller \(identity): NBD clients come to \(text ?? "") as before")
-        listeners.append(NBDListener(listener.release(), isPeers: false))
+        listeners.add(listener, isPeers: false)
       }
     }
   }
@@ -108,12 +100,12 @@ extension NBDServer {
   private mutating func bind(wasAnswered: Bool, _ controller: inout Controller, _ now: UInt64) {
     for address in missing {
       do throws(BatonError) {
-        listeners.append(NBDListener(try address.listen().release(), isPeers: false))
+        listeners.add(try address.listen(), isPeers: false)
         options.logger.info("controller \(identity): NBD clients come to \(address)")
       } catch {
-        if acquisition.busySince == 0 { acquisition.busySince = now }
+        let busyNanoseconds = acquisition.noteBusy(at: now)
         // The kernel may still be taking an earlier life's socket apart, or the peer may have it.
-        let isPatient = error.code == .busy && now &- acquisition.busySince < options.busyNanosecondsMax
+        let isPatient = error.code == .busy && busyNanoseconds < options.busyNanosecondsMax
         if isPatient || error.code == .busy && !wasAnswered { return }
         failure = error
         options.logger.critical("controller \(identity): cannot listen: \(error)")
@@ -121,7 +113,7 @@ extension NBDServer {
         return
       }
     }
-    acquisition.isDone = true
+    acquisition.end()
     do throws(BatonError) {
       try addressFile(of: identity).write(options.addresses)
     } catch {
@@ -134,12 +126,12 @@ extension NBDServer {
   /// while it stood in. Once for each time that it stands in.
   private mutating func listenForPeer(_ controller: inout Controller) {
     guard controller.standsIn, acquisition.isDone else {
-      if !controller.standsIn { hasLookedForPeers = false }
+      if !controller.standsIn { listeners.endStandingIn() }
       return
     }
     // A process of its own binds them itself, after it has asked for them here.
-    if hasLookedForPeers || controller.isPeerRunning { return }
-    hasLookedForPeers = true
+    if listeners.hasLookedForPeers || controller.isPeerRunning { return }
+    listeners.lookForPeers()
     guard controller.peersListeners.isEmpty else { return }
     for address in addressFile(of: identity.peer).read() where !options.addresses.contains(address) {
       do throws(BatonError) {
@@ -155,12 +147,12 @@ extension NBDServer {
 
   /// Gives the peer's present life this controller's listening sockets, once.
   private mutating func handOver(to life: UInt64) {
-    if life == handedTo { return }
+    if life == listeners.handedTo { return }
     if life == 0 {
-      handedTo = 0
+      listeners.setHandedTo(0)
       return
     }
-    let own = listeners.filter { !$0.isPeers && $0.isOpen }
+    let own = listeners.own
     do throws(BatonError) {
       let socket = try ControlMessage.connect(
         path: subsystem.location.socket(of: identity.peer), to: identity.peer)
@@ -174,7 +166,7 @@ extension NBDServer {
           ControlMessage.sendListener(over: socket.number, -1, number: 0, count: 0), "control socket",
           doing: "saying that there is no listening socket")
       }
-      handedTo = life
+      listeners.setHandedTo(life)
     } catch {
       // Tried again in a moment; if the peer has gone, there is nobody to hand anything to.
       options.logger.debug("controller \(identity): \(error)")
@@ -185,7 +177,7 @@ extension NBDServer {
 
   /// While this controller stands in, the peer's clients come here.
   private mutating func tendPeersListeners(_ controller: borrowing Controller) {
-    let isThere = listeners.contains { $0.isPeers }
+    let isThere = listeners.hasPeers
     if controller.standsIn, !isThere {
       for listener in controller.peersListeners {
         // A copy: the controller closes its own when the peer hands over new ones.
@@ -193,16 +185,10 @@ extension NBDServer {
         if copy < 0 { continue }
         let text = NBDAddress.text(of: copy) ?? ""
         options.logger.info("controller \(identity): NBD clients of controller \(identity.peer) come here: \(text)")
-        listeners.append(NBDListener(copy, isPeers: true))
+        listeners.add(OwnedDescriptor(copy), isPeers: true)
       }
     } else if !controller.standsIn, isThere {
-      for index in listeners.indices where listeners[index].isPeers && !listeners[index].isArmed {
-        listeners[index].close()
-        listeners[index].isOpen = false
-        listeners[index].waiting = -1
-      }
-      // Numbers of the others stay what they are while events may come: these stand behind this controller's own.
-      while let last = listeners.last, last.isPeers, !last.isOpen { listeners.removeLast() }
+      listeners.closePeers()
     }
   }
 
@@ -213,35 +199,31 @@ extension NBDServer {
     let isReady = controller.isServing && host.pointee.isAttached(to: identity) && acquisition.isDone
     for index in listeners.indices where listeners[index].isOpen {
       let isWanted = isReady && (!listeners[index].isPeers || controller.standsIn)
-      if isWanted, listeners[index].waiting >= 0 {
-        let waiting = listeners[index].waiting
-        listeners[index].waiting = -1
-        take(waiting, of: index, &controller, now)
-      }
+      if isWanted, let waiting = listeners.takeWaiting(index) { take(waiting, of: index, &controller, now) }
       let number = UInt32(truncatingIfNeeded: index)
       if isWanted {
         guard !listeners[index].isArmed, listeners[index].waiting < 0, listeners[index].restsUntil <= now,
           hasPlace(isTCP: listeners[index].isTCP) || longestIdle(now) != nil
         else { continue }
-        listeners[index].isArmed = controller.ring.accept(listeners[index].socket, for: .clientAccept, index: number)
+        listeners.setArmed(
+          index, controller.ring.accept(listeners[index].socket, for: .clientAccept, index: number))
       } else if listeners[index].isArmed, !listeners[index].isCancelled {
-        listeners[index].isCancelled = controller.ring.cancel(.clientAccept, index: number)
+        listeners.setCancelled(index, controller.ring.cancel(.clientAccept, index: number))
       }
     }
     // Asked for again at once; this costs only further turns of this loop.
-    if controller.isServing, !host.pointee.isAttached(to: identity) { mustTend = true }
+    if controller.isServing, !host.pointee.isAttached(to: identity) { tending.setDue() }
   }
 
   /// An accept has ended.
   mutating func accepted(_ index: Int, _ result: Int32, _ controller: inout Controller) {
-    guard index < listeners.count else { return }
-    listeners[index].isArmed = false
-    listeners[index].isCancelled = false
-    mustTend = true
+    guard listeners.indices.contains(index) else { return }
+    listeners.endAccept(index)
+    tending.setDue()
     if result < 0 {
       // Ended on purpose, or a client that went before it was accepted: nothing of note.
       if result != -ECANCELED, result != -ECONNABORTED, result != -EINTR, result != -EAGAIN {
-        listeners[index].restsUntil = monotonicNanoseconds() + Self.restNanoseconds
+        listeners.rest(index, until: monotonicNanoseconds() + Self.restNanoseconds)
         options.logger.warning(
           "controller \(identity): cannot accept an NBD client: \(String(cString: strerror(-result)))")
       }
@@ -259,7 +241,7 @@ extension NBDServer {
   private mutating func take(_ socket: CInt, of index: Int, _ controller: inout Controller, _ now: UInt64) {
     switch admit(socket, &controller, now) {
     case .admitted: break
-    case .waits: listeners[index].waiting = socket
+    case .waits: listeners.keep(waiting: socket, index)
     case .refused: close(socket)
     }
   }
