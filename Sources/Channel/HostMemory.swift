@@ -129,6 +129,11 @@ public struct HostMemory: ~Copyable {
     return (UInt64(BATON_HOST_HEADER_SIZE) + lines + 4095) & ~4095
   }
 
+  /// The number of the trace that is being recorded, 0: none. Controllers write it. Sync point "trace".
+  package var trace: SharedWord {
+    mapping.word(at: MemoryLayout<baton_host_header>.offset(of: \baton_host_header.trace)!)
+  }
+
   /// Request lines in each channel.
   public var linesPerChannel: Int { Int(header.lines_per_channel) }
 

@@ -11,7 +11,7 @@ struct BatonCommand: ParsableCommand {
     subcommands: [
       DemoCommand.self, StressCommand.self, BenchCommand.self, CompareCommand.self, ServeCommand.self,
       CreateCommand.self, ControllerCommand.self, RunCommand.self, StatusCommand.self, TopCommand.self,
-      MetricsCommand.self, ListCommand.self, PruneCommand.self, DestroyCommand.self,
+      TraceCommand.self, MetricsCommand.self, ListCommand.self, PruneCommand.self, DestroyCommand.self,
     ])
 
   static func main() {

@@ -30,8 +30,8 @@ public struct Controller: ~Copyable {
   let record: ControllerRecord
   let arbiter: Arbiter<SharedWord>
   let options: ControllerOptions
-  /// Protocol points, planted defects, measuring switches.
-  let interventions: Interventions
+  /// Protocol points, planted defects, measuring switches, the trace.
+  var interventions: Interventions
 
   /// The ring for everything that this controller, and a front end in its loop, gives to the kernel.
   package let ring: Ring
@@ -311,6 +311,12 @@ public struct Controller: ~Copyable {
   @inline(__always)
   func reach(_ point: ProtocolPoint) { interventions.reach(point) }
 
+  /// The same where a step of the trace is taken.
+  @inline(__always)
+  func reach(_ point: ProtocolPoint, _ step: TraceStep, _ detail: @autoclosure () -> TraceDetail) {
+    interventions.reach(point, step, detail())
+  }
+
   /// Whether there is anything to give to the kernel.
   var mustSubmit: Bool {
     @inline(__always) get { ring.prepared > 0 || storage.hasStalled }
@@ -321,7 +327,7 @@ public struct Controller: ~Copyable {
   /// The check of the membership word is as close before the system call as it can be. A fenced controller that wakes
   /// between the two may still submit; that is in its journal, and the survivor waits for its exit and for the kernel.
   mutating func submit() {
-    reach(.submissionBefore)
+    reach(.submissionBefore, .given, TraceDetail(value: UInt64(ring.prepared)))
     if life.hasJoined, !isStillMember { return }
     defer { reach(.submissionAfter) }
     let result = ring.submit()

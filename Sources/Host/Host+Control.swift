@@ -28,6 +28,7 @@ extension Host {
     looksLeft = 1
     mustTend = true
     tending.begin(at: monotonicNanoseconds())
+    lookAtTrace()
     unitCount = max(channelA.receiveControl() ?? 0, channelB.receiveControl() ?? 0, unitCount)
     // The survivor must look for what was submitted to the controller that went: not only when it
     // happens to wake.

@@ -42,6 +42,8 @@ public struct Host: ~Copyable {
   /// Requests that were submitted to the peer because their controller left.
   public internal(set) var rerouted: UInt64 = 0
   var isSubsystemGone = false
+  /// The trace that it writes, if any.
+  @usableFromInline var trace = HostTrace()
   /// What ends its waits from other threads; nil: nobody has asked for it.
   var callers: HostWaker?
   /// What a program with a loop of its own waits on.
@@ -153,7 +155,11 @@ public struct Host: ~Copyable {
       index &+= 1
       return cookie
     }
-    if submitted > 0 { submittedSeveral(to: controller) }
+    if submitted > 0 {
+      submittedSeveral(to: controller)
+    } else if trace.isOn {
+      return submitTraced(count, to: controller, request)
+    }
     return submitted
   }
 
@@ -190,6 +196,7 @@ public struct Host: ~Copyable {
   mutating func submitElsewhere(
     _ request: RequestCopy, instead of: ControllerIdentity, isBound: Bool, _ cookie: UInt64
   ) -> Bool {
+    if trace.isOn, submitTraced(request, to: of, cookie) { return true }
     if isBound && isAttached(to: of) || !isAttached(to: of.peer) || room(to: of.peer) == 0 { return false }
     return submit(request, to: of.peer, cookie: cookie)
   }
@@ -257,8 +264,11 @@ public struct Host: ~Copyable {
 
   private mutating func nextOutOfTurn(ofA isA: Bool) -> Completion? {
     switch isA ? queueA.pointee.next() : queueB.pointee.next() {
-    case .completion(let completion): return completion
+    case .completion(let completion, let sequence):
+      if trace.isOn { trace.noteReaped(completion.status, sequence, completion.service, isA ? .a : .b) }
+      return completion
     case .notExecuted(let request, let cookie, let service, let sequence):
+      if trace.isOn { trace.noteReaped(.leaving, sequence, service, isA ? .a : .b) }
       let isOfPresentLife = isA ? channelA.isOfPresentLife(sequence) : channelB.isOfPresentLife(sequence)
       return reroute(request, cookie, service, isOfPresentLife)
     case nil: return nil

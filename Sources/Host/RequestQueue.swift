@@ -36,6 +36,10 @@ struct RequestQueue {
   @usableFromInline var mayStay = false
   /// The next place to look for answers out of turn.
   @usableFromInline var cursor: UInt64 = 0
+  /// Whether the controller takes requests, and whether a trace is written of them: then `room` is 0, and every request
+  /// and every answer goes the way that is out of the ordinary.
+  private var isOpen = false
+  private var isTraced = false
   /// Answers that belong to nothing that was asked. There are none, unless a controller is broken.
   @usableFromInline var strayAnswers: UInt64 = 0
 
@@ -111,10 +115,31 @@ struct RequestQueue {
   var outstanding: Int { @inline(__always) get { Int(truncatingIfNeeded: tail &- head) } }
 
   /// Requests that can be submitted. Outstanding ones stay when the controller goes.
-  var freeCount: Int { max(Int(room) - outstanding, 0) }
+  var freeCount: Int { isOpen ? Int(mask) - outstanding : 0 }
 
   /// Whether the controller takes requests.
-  mutating func setOpen(_ isOpen: Bool) { room = isOpen ? mask : 0 }
+  mutating func setOpen(_ isOpen: Bool) {
+    self.isOpen = isOpen
+    room = isOpen && !isTraced ? mask : 0
+  }
+
+  /// Whether a trace is written of the requests: they come by `submitTraced`.
+  mutating func setTraced(_ isTraced: Bool) {
+    self.isTraced = isTraced
+    setOpen(isOpen)
+  }
+
+  /// Submits a request whose answer `nextInTurn` does not find: it comes by `next`, where it is noted.
+  mutating func submitTraced(_ request: RequestCopy, cookie: UInt64) -> Bool {
+    precondition(isTraced, "no trace is written")
+    let place = place(at: tail)
+    room = isOpen ? mask : 0
+    defer { room = 0 }
+    guard submit(request, cookie: cookie) else { return false }
+    // No answer has these bits.
+    Self.slot(slots, place).pointee.due = RequestFlag(rawValue: tail << 16 | 0xffff)
+    return true
+  }
 
   /// The number that the next request will carry: they are counted from 1.
   @inlinable
@@ -299,7 +324,7 @@ struct RequestQueue {
 
   /// The result of `next`.
   enum Outcome {
-    case completion(Completion)
+    case completion(Completion, sequence: UInt64)
     /// The controller leaves, or has gone, and has not executed this.
     case notExecuted(Request, cookie: UInt64, Service, sequence: UInt64)
   }
@@ -313,18 +338,22 @@ struct RequestQueue {
     let (value, service) = line.response
     let asked = Self.slot(slots, place).pointee
     retire(at: position)
-    if flag.sequence != asked.due.sequence { return stray(asked.cookie, service) }
+    if flag.sequence != asked.due.sequence { return stray(asked, service) }
     if flag.status != .leaving {
-      return .completion(Completion(cookie: asked.cookie, status: flag.status, value: value, service: service))
+      return .completion(
+        Completion(cookie: asked.cookie, status: flag.status, value: value, service: service),
+        sequence: flag.sequence)
     }
     // What was asked stands in the line as it was submitted: controllers write nothing there.
-    guard let request = line.request else { return stray(asked.cookie, service) }
+    guard let request = line.request else { return stray(asked, service) }
     return .notExecuted(request, cookie: asked.cookie, service, sequence: flag.sequence)
   }
 
   /// A line carries an answer to another request than the one that was asked in it.
-  private mutating func stray(_ cookie: UInt64, _ service: Service) -> Outcome {
+  private mutating func stray(_ asked: Slot, _ service: Service) -> Outcome {
     strayAnswers += 1
-    return .completion(Completion(cookie: cookie, status: .controllerLost, value: 0, service: service))
+    return .completion(
+      Completion(cookie: asked.cookie, status: .controllerLost, value: 0, service: service),
+      sequence: asked.due.sequence)
   }
 }

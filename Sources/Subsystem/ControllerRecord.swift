@@ -55,6 +55,8 @@ public struct ControllerRecord {
   public var life: LifeLock {
     LifeLock(base: base + MemoryLayout<baton_controller_record>.offset(of: \baton_controller_record.life)!)
   }
+  /// The number of the trace that is being recorded, 0: none. Written by its recorder. Sync point "trace".
+  package var trace: SharedWord { word(\.trace) }
   /// Whether the controller sleeps. Sync point "sleep".
   public var parked: SharedSleepWord { SharedSleepWord(word(\.parked)) }
   /// The controller's position as writer of its link ring.

@@ -189,7 +189,8 @@ public struct Subsystem: Sendable, Equatable {
       unlink(location.addresses(of: controller))
     }
     for name in [
-      SubsystemLocation.unfinishedRegionName, SubsystemLocation.unfinishedUnitsName, SubsystemLocation.regionName,
+      SubsystemLocation.unfinishedRegionName, SubsystemLocation.unfinishedUnitsName, SubsystemLocation.traceName,
+      SubsystemLocation.regionName,
     ] { folder.remove(name) }
     rmdir(location.directory)
   }

@@ -101,4 +101,7 @@ struct SubsystemFolder: ~Copyable {
       throw BatonError(.busy, directory, "was removed by another process at the same time", fix: "try again")
     }
   }
+
+  /// Ends that before the folder is closed.
+  func unlock() { flock(descriptor.number, LOCK_UN) }
 }

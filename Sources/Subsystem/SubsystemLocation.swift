@@ -88,6 +88,8 @@ public struct SubsystemLocation: Sendable, Equatable {
   static let regionName = "region"
   static let unfinishedRegionName = "region.new"
   static let unfinishedUnitsName = "region.units"
+  /// The trace that is being recorded.
+  static let traceName = "trace"
   var unfinishedUnits: String { "\(directory)/\(Self.unfinishedUnitsName)" }
 
   /// Whether certainly no region exists there: no subsystem, or no longer. A region that cannot be seen may exist.

@@ -48,6 +48,7 @@ final class CommandRig {
   let folder: ScratchFolder
   let home: String
   private var started = 0
+  private var serving: [Running] = []
 
   /// Next to the tests' own file, in the same build: the file that is mapped where this code lies.
   static let program: String = {
@@ -106,7 +107,10 @@ final class CommandRig {
     let words = ["create", name] + units.flatMap { ["--unit", $0] }
     let made = try run(words)
     guard made.status == 0 else { throw BatonError(.system, "create", made.errors) }
-    return try controllers.map { try control(name, $0) }
+    let running = try controllers.map { try control(name, $0) }
+    // For as long as the rig: an optimised test lets go of what it does not use any more, and with that of the process.
+    serving += running
+    return running
   }
 
   /// A controller that serves.

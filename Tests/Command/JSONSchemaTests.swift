@@ -48,6 +48,16 @@ struct JSONSchemaTests {
     #expect((idle["generation"] as? String)?.isEmpty == false)
     let controllers = try rig.serve("served", units: ["mem:1M"])
     defer { _ = controllers }
+    // Nothing happens in one of them, and everything that can in the other.
+    try expectNoFindings(try rig.json("trace", "served", "--runtime", "50ms"), of: "trace")
+    let busy = try rig.start(["run", "served", "--path", "both", "--runtime", "30"])
+    let traced = try rig.json("trace", "served", "--until", "change", "--out", rig.folder("trace.pftrace"))
+    try expectNoFindings(traced, of: "trace")
+    #expect((traced["events"] as? Int ?? 0) > 0)
+    busy.send(SIGINT)
+    #expect(busy.outcome().status == 130)
+    let untraced = try rig.run(["trace", "idle", "--runtime", "50ms"])
+    #expect(untraced.status == 1 && untraced.errors.contains("no controller serves"), "\(untraced.errors)")
     let sections = "[one]\nsize=512k\n[two]\nverify\noffset=512k\nrw=write\nrate=10M\n"
     let jobs = try rig.folder.write(Array(sections.utf8), to: "jobs")
     for words in [

@@ -202,6 +202,8 @@ final class TestHost {
   var outstanding: Int { host.outstanding }
   var rerouted: UInt64 { host.rerouted }
   var strayAnswers: UInt64 { host.strayAnswers }
+  /// The number of the trace that it writes; 0: none.
+  var tracing: UInt64 { host.trace.isOn ? host.trace.number : 0 }
   var hasAnswer: Bool { host.hasAnswer }
   var subsystemLoss: BatonError? { host.subsystemLoss }
   var unitCount: Int { host.unitCount }

@@ -102,9 +102,33 @@ struct LayoutTests {
         Field("link_sent", \.link_sent), Field("unused_2", \.unused_2), Field("link_received", \.link_received),
         Field("unused_3", \.unused_3), Field("beat", \.beat), Field("turned_at", \.turned_at),
         Field("unused_4", \.unused_4),
-        Field("counters", \.counters), Field("life", \.life), Field("unused_5", \.unused_5),
+        Field("counters", \.counters), Field("life", \.life), Field("trace", \.trace),
+        Field("unused_5", \.unused_5),
       ],
-      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 272, 320, 832, 896])
+      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 272, 320, 832, 896, 904])
+  }
+
+  @Test func trace() {
+    pin(
+      baton_trace_header.self, count: 64,
+      [
+        Field("magic", \.magic), Field("layout_version", \.layout_version), Field("ring_count", \.ring_count),
+        Field("ring_capacity", \.ring_capacity), Field("events_offset", \.events_offset), Field("number", \.number),
+        Field("generation", \.generation), Field("claimed", \.claimed), Field("unused", \.unused),
+      ],
+      at: [0, 8, 12, 16, 24, 32, 40, 48, 56])
+    pin(
+      baton_trace_ring.self, count: 128,
+      [
+        Field("written", \.written), Field("unused_0", \.unused_0), Field("writer", \.writer), Field("life", \.life),
+        Field("pid", \.pid), Field("unused_1", \.unused_1),
+      ],
+      at: [0, 8, 64, 72, 80, 88])
+    pin(
+      baton_trace_event.self, count: 32,
+      [Field("time", \.time), Field("step", \.step), Field("request", \.request), Field("value", \.value)],
+      at: [0, 8, 16, 24])
+    #expect(baton_trace_magic == 0x4543_4152_5442 && BATON_TRACE_HEADER_SIZE == 4096)
   }
 
   @Test func functionRecord() {
@@ -135,11 +159,12 @@ struct LayoutTests {
         Field("magic", \.magic), Field("layout_version", \.layout_version),
         Field("lines_per_channel", \.lines_per_channel), Field("size", \.size),
         Field("arena_offset", \.arena_offset), Field("arena_size", \.arena_size), Field("identity", \.identity),
-        Field("unused_0", \.unused_0), Field("host_parked", \.host_parked), Field("unused_1", \.unused_1),
+        Field("trace", \.trace), Field("unused_0", \.unused_0), Field("host_parked", \.host_parked),
+        Field("unused_1", \.unused_1),
         Field("controller_parked_a", \.controller_parked_a), Field("unused_2", \.unused_2),
         Field("controller_parked_b", \.controller_parked_b), Field("unused_3", \.unused_3),
       ],
-      at: [0, 8, 12, 16, 24, 32, 40, 48, 64, 72, 128, 136, 192, 200])
+      at: [0, 8, 12, 16, 24, 32, 40, 48, 56, 64, 72, 128, 136, 192, 200])
     #expect(MemoryLayout<baton_host_header>.size <= Int(BATON_HOST_HEADER_SIZE))
   }
 

@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A change of anything here is a new version: a region or host memory of another version is refused.
+// A change of anything here is a new version: a region or host memory of another version is refused. What was unused is
+// 0, and may come into use with 0 as "not used" without one.
 enum { BATON_LAYOUT_VERSION = 9 };
 
 // ---- The controllers' region ----
@@ -61,7 +62,8 @@ struct baton_controller_record {
   uint64_t unused_4[6];
   uint64_t counters[BATON_COUNTERS];  // words, only this controller writes
   uint64_t life[8];        // a lock that the thread of the loop holds while it runs, see shim_life_begin
-  uint64_t unused_5[400];
+  uint64_t trace;          // word: the number of the trace that is being recorded, 0: none. The recorder writes it
+  uint64_t unused_5[399];
 };
 
 // One per host of a controller, next to its journal: it tells a survivor which host the entries belong to.
@@ -139,7 +141,8 @@ struct baton_host_header {
   uint64_t arena_offset;
   uint64_t arena_size;
   uint64_t identity;  // random: says which host this is when it comes back
-  uint64_t unused_0[2];
+  uint64_t trace;     // word: as in a controller's record, for the host. Controllers write it
+  uint64_t unused_0[1];
   uint64_t host_parked;  // word, a line of its own: whether the host sleeps, see SleepWord
   uint64_t unused_1[7];
   uint64_t controller_parked_a;  // word, a line of its own: whether controller a sleeps
@@ -207,6 +210,49 @@ enum { BATON_LISTENERS_MAX = 8 };  // sockets that one controller listens on for
 // The one-byte message: a doorbell.
 enum { BATON_MESSAGE_DOORBELL = 'd' };
 
+// ---- The trace ----
+
+// A file in the subsystem's folder while a trace is recorded: this header, then the rings' records, then from
+// `events_offset` on the rings themselves, one after the other.
+struct baton_trace_header {
+  uint64_t magic;  // BATON_TRACE_MAGIC
+  uint32_t layout_version;
+  uint32_t ring_count;
+  uint64_t ring_capacity;  // events of a ring, a power of two
+  uint64_t events_offset;
+  uint64_t number;         // of this trace, as it stands in the controllers' records
+  uint64_t generation;     // of the subsystem
+  uint64_t claimed;        // word: writers so far. Each takes the next ring; those after the last one have none
+  uint64_t unused;
+};
+#define BATON_TRACE_MAGIC 0x454341525442ull
+static const uint64_t baton_trace_magic = BATON_TRACE_MAGIC;
+
+enum {
+  BATON_TRACE_HEADER_SIZE = 4096,
+  BATON_TRACE_CONTROLLER_A = 1,
+  BATON_TRACE_CONTROLLER_B = 2,
+  BATON_TRACE_HOST = 3,
+};
+
+// One writer's ring: a life of a controller, or a host.
+struct baton_trace_ring {
+  uint64_t written;   // word, a line of its own: events since the beginning; only the writer writes
+  uint64_t unused_0[7];
+  uint64_t writer;    // word: 0, or what writes here, once the rest of this line is written
+  uint64_t life;      // a controller's incarnation; a host's identity
+  uint64_t pid;
+  uint64_t unused_1[5];
+};
+
+// One step of the protocol, as its writer saw it.
+struct baton_trace_event {
+  uint64_t time;      // word: monotonic nanoseconds
+  uint64_t step;      // word: step | operation or status << 8 | channel << 16 | function << 32
+  uint64_t request;   // word: line | its number in its channel << 16
+  uint64_t value;     // word: what the step says
+};
+
 // ---- Management data, in the arena ----
 
 struct baton_identity {
@@ -238,6 +284,11 @@ BATON_PIN_FIELD(baton_controller_record, link_received, 192);
 BATON_PIN_FIELD(baton_controller_record, beat, 256);
 BATON_PIN_FIELD(baton_controller_record, counters, 320);
 BATON_PIN_FIELD(baton_controller_record, life, 832);
+BATON_PIN_FIELD(baton_controller_record, trace, 896);
+BATON_PIN(baton_trace_header, 64);
+BATON_PIN(baton_trace_ring, 128);
+BATON_PIN_FIELD(baton_trace_ring, writer, 64);
+BATON_PIN(baton_trace_event, 32);
 BATON_PIN(baton_host_record, 64);
 BATON_PIN(baton_accepted_request, 64);
 BATON_PIN_FIELD(baton_accepted_request, operation, 16);

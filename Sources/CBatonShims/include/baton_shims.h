@@ -228,4 +228,13 @@ uint32_t shim_simulated_load_half(const uint32_t *address);
 void shim_simulated_store(uint64_t *address, uint64_t value);
 void shim_simulated_step(const void *address);
 
+// ---- Probes ----
+
+// Whether a tracer has asked for any of the probes of baton_probes.c.
+bool shim_is_probed(void);
+// Passes the probe of that step (TraceStep), which a tracer such as bpftrace(8) or perf(1) may have asked for.
+void shim_probe(unsigned step, uint64_t function, uint64_t channel, uint64_t sequence, uint64_t value);
+// The name of that probe; null: there is none.
+const char *shim_probe_name(unsigned step);
+
 #endif

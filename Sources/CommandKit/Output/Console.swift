@@ -108,7 +108,13 @@ package enum Console {
   /// - Returns: 0, or the errno of the failure.
   @discardableResult
   package static func write(_ text: String, to descriptor: CInt) -> CInt {
-    var bytes = Array(text.utf8)[...]
+    write(Array(text.utf8), to: descriptor)
+  }
+
+  /// The same for bytes that are no text.
+  @discardableResult
+  package static func write(_ all: [UInt8], to descriptor: CInt) -> CInt {
+    var bytes = all[...]
     while !bytes.isEmpty {
       let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
       if count < 0, errno == EINTR { continue }

@@ -23,6 +23,11 @@ package enum OutputFile {
       Console.printAsItIs(String(text.hasSuffix("\n") ? text.dropLast() : text[...]))
       return try Console.checkOutput()
     }
+    try write(Array(text.utf8), to: path)
+  }
+
+  /// The same for bytes that are no text. `-` is a file of that name here: nobody wants them on a terminal.
+  package static func write(_ bytes: [UInt8], to path: String) throws(BatonError) {
     // Where a link leads to: the link stays.
     var target = path
     if let resolved = realpath(path, nil) {
@@ -31,12 +36,12 @@ package enum OutputFile {
     }
     let facts = FileFacts(path: target)
     if facts != nil, facts?.kind != .regular || access(folder(of: target), W_OK | X_OK) != 0 {
-      return try writeInPlace(text, target, named: path)
+      return try writeInPlace(bytes, target, named: path)
     }
-    try replace(target, with: text, named: path)
+    try replace(target, with: bytes, named: path)
   }
 
-  private static func replace(_ target: String, with text: String, named path: String) throws(BatonError) {
+  private static func replace(_ target: String, with bytes: [UInt8], named path: String) throws(BatonError) {
     var template = Array("\(target).XXXXXX".utf8CString)
     let number = mkstemp(&template)
     if number < 0 { throw notWritable(path, errno) }
@@ -48,7 +53,7 @@ package enum OutputFile {
     let mask = umask(0)
     umask(mask)
     var failure = fchmod(file.number, hasOld ? present.st_mode & 0o7777 : 0o666 & ~mask) == 0 ? 0 : errno
-    if failure == 0 { failure = Console.write(text, to: file.number) }
+    if failure == 0 { failure = Console.write(bytes, to: file.number) }
     // Some file systems say only now that there is no room.
     if failure == 0, fsync(file.number) != 0, errno != EINVAL { failure = errno }
     if failure == 0, rename(template, target) != 0 { failure = errno }
@@ -57,11 +62,11 @@ package enum OutputFile {
     throw notWritten(path, failure)
   }
 
-  private static func writeInPlace(_ text: String, _ target: String, named path: String) throws(BatonError) {
+  private static func writeInPlace(_ bytes: [UInt8], _ target: String, named path: String) throws(BatonError) {
     let number = open(target, O_WRONLY | O_TRUNC | O_CLOEXEC)
     if number < 0 { throw notWritable(path, errno) }
     let file = OwnedDescriptor(number)
-    let failure = Console.write(text, to: file.number)
+    let failure = Console.write(bytes, to: file.number)
     if failure != 0 { throw notWritten(path, failure) }
   }
 

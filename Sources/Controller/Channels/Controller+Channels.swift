@@ -95,7 +95,7 @@ extension Controller {
     // Each turn of the loop begins with a submitted request in `current`.
     batch: repeat {
       if let run = beginRun(with: line.copy(), isPlain: isPlain) {
-        let (following, isOver) = serve(run, from: &line, due: &due, end: end, bounds, isPlain: isPlain)
+        let (following, isOver) = serve(run, of: index, from: &line, due: &due, end: end, bounds, isPlain: isPlain)
         if let following {
           current = channel.pointee.index(of: isOver ? following : line)
           staying = current
@@ -109,7 +109,7 @@ extension Controller {
         }
       }
       if turn.holdsBack(index) { break }
-      if !isPlain { reach(.requestTaken) }
+      if !isPlain { reach(.requestTaken, .taken, TraceDetail(line, channels[index], index, due)) }
       guard let next = takeSlowly(index, current, sequence: due.sequence) else { break }
       slowly &+= 1
       due = due.following
@@ -139,8 +139,8 @@ extension Controller {
   ///   over, because no request is due there. If it is not over, the request in `line` is not like the others.
   @inline(__always)
   private func serve(
-    _ run: RunAtOnce, from line: inout RequestLine, due: inout RequestFlag, end: RequestFlag, _ bounds: ChannelBounds,
-    isPlain: Bool
+    _ run: RunAtOnce, of channel: ChannelIndex, from line: inout RequestLine, due: inout RequestFlag, end: RequestFlag,
+    _ bounds: ChannelBounds, isPlain: Bool
   ) -> (following: RequestLine?, isOver: Bool) {
     // Never 0 after a request: it counts at most `channelBatchMax` lengths.
     var bytes: UInt64 = 0
@@ -156,8 +156,8 @@ extension Controller {
       following.prefetch(linesAhead: 1)
       guard run.admits(copy, arenaSize: bounds.arenaSize) else { break }
       if !isPlain {
-        reach(.requestTaken)
-        reach(.responseBefore)
+        reach(.requestTaken, .taken, TraceDetail(line, channels[channel], channel, due))
+        reach(.responseBefore, .answered, TraceDetail(line, channels[channel], channel, due, isAnswered: true))
       }
       line.answer(due.answered(.success), value: copy.length, service: run.service)
       if !isPlain { reach(.responseAfter) }

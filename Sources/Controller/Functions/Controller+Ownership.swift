@@ -21,15 +21,27 @@ extension Controller {
   }
 
   private mutating func askArbiter(_ function: Function) {
+    interventions.isWatched ? askArbiter(function, isWatched: true) : askArbiter(function, isWatched: false)
+  }
+
+  /// `isWatched` is the constant of that name, known at each call, so that one source becomes two functions: one of them
+  /// knows neither protocol points nor a trace.
+  @inline(__always)
+  private mutating func askArbiter(_ function: Function, isWatched: Bool) {
     functions.address(function.index).pointee.beginAsking(requests.entries)
     if takeover.mayTakeOver { takeOver(function) }
-    reach(.requestBefore)
-    defer { reach(.requestAfter) }
+    if isWatched { reach(.requestBefore) }
+    let time = isWatched ? monotonicNanoseconds() : 0
+    defer { if isWatched { reach(.requestAfter) } }
     switch arbiter.request(region.ownership.word(function.index)) {
     case .owned: break  // claimed: attending to the function notices it like a grant
     case .waiting(let asked):
       if asked {
         count(.ownershipRequests)
+        if isWatched {
+          interventions.note(.requested, at: time, TraceDetail(function: function.index))
+          interventions.note(.hinted, TraceDetail(function: function.index))
+        }
         sendHint(function)
       }
     }
@@ -55,6 +67,7 @@ extension Controller {
       if function.index >= 0, function.index < region.functionCount {
         // What the peer has asked for is about to be granted.
         region.ownership.word(function.index).prefetchForWriting()
+        interventions.note(.seen, TraceDetail(function: function.index))
         wantAttention(function)
       }
     }
@@ -115,6 +128,7 @@ extension Controller {
     if state.pointee.isRequesting {
       // Granted, or claimed: a term begins here.
       count(.terms)
+      interventions.note(.begun, TraceDetail(function: function.index, value: word.term))
       worked += 1
       let isContended = word.isRequested
       state.pointee.beginTerm(isContended: isContended, grantedAt: isContended ? takeGrantTime(function) : 0)
@@ -149,13 +163,24 @@ extension Controller {
   ///
   /// - Returns: whether it has been granted.
   private mutating func relinquish(_ function: Function) -> Bool {
+    interventions.isWatched ? relinquish(function, isWatched: true) : relinquish(function, isWatched: false)
+  }
+
+  /// `isWatched` as in `askArbiter`.
+  @inline(__always)
+  private mutating func relinquish(_ function: Function, isWatched: Bool) -> Bool {
     let state = functions.address(function.index)
-    switch state.pointee.prepareToRelinquish(policy: life.isStopping ? nil : options.residency) {
+    let hasBegun = isWatched && state.pointee.isRelinquishing
+    let readiness = state.pointee.prepareToRelinquish(policy: life.isStopping ? nil : options.residency)
+    if isWatched, !hasBegun, state.pointee.isRelinquishing {
+      interventions.note(.relinquishing, TraceDetail(function: function.index))
+    }
+    switch readiness {
     case .busy: return false
     case .resident:
       functions.noteResidency()
       return false
-    case .ready: break
+    case .ready: if isWatched { interventions.note(.drained, TraceDetail(function: function.index)) }
     }
     // Requests that came meanwhile wait: the grant asks for the function back in the same step. A leaving controller
     // asks for nothing: the requests go back to their hosts, which resubmit them to the peer.
@@ -163,11 +188,15 @@ extension Controller {
     let asking = state.pointee.hasPending
     // Before the grant, after which the line is the peer's: the CAS releases it.
     region.grantTimes.word(function.index).storeRelaxed(state.pointee.isWantedBack ? monotonicNanoseconds() : 0)
-    reach(.grantBefore)
+    if isWatched { reach(.grantBefore) }
+    let time = isWatched ? monotonicNanoseconds() : 0
     let granted = arbiter.grant(region.ownership.word(function.index), asking: asking)
-    reach(.grantAfter)
+    if isWatched { reach(.grantAfter) }
     state.pointee.endRelinquishing()
     if !granted { return false }
+    if isWatched {
+      interventions.note(.granted, at: time, TraceDetail(function: function.index, value: asking ? 1 : 0))
+    }
     count(.grants)
     state.pointee.endTerm()
     turn.due.insert(.peer)
@@ -198,6 +227,7 @@ extension Controller {
       let word = arbiter.look(region.ownership.word(index))
       if word.isOwned(by: identity), word.isRequested, !functions.attention.contains(index) {
         count(.requestsSwept)
+        interventions.note(.seen, TraceDetail(function: index))
         wantAttention(Function(index: index))
       }
     }

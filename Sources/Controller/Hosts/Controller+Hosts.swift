@@ -86,7 +86,10 @@ extension Controller {
       let state = channels.address(channel)
       state.pointee = ChannelState(memory, to: side, isTouched: state.pointee.isTouched)
     }
+    // Sync point "trace": a host that is asked to write finds the file of the trace.
+    memory.trace.storeReleasing(interventions.tracing)
     hosts.attach(place, state, memory)
+    noteHost(place)
     // The word says so until the controller takes requests from the channel, and says there how it waits.
     hosts.say(.drowsy, place, as: identity)
     // Before any request of this host can be in the journal.

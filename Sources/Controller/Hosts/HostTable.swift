@@ -100,6 +100,9 @@ struct HostTable: ~Copyable {
     return memory
   }
 
+  /// Asks a host to write the trace with that number, or none (0). Sync point "trace": the host finds its file.
+  func setTrace(_ number: UInt64, _ place: HostPlace) { memories[place.number].trace.storeReleasing(number) }
+
   /// Announces in a host's memory how this controller sleeps.
   func say(_ state: SharedSleepWord.State, _ place: HostPlace, as controller: ControllerIdentity) {
     memories[place.number].controllerParked(controller).say(state)

@@ -64,7 +64,7 @@ extension Controller {
       while arbiter.look(word).isOwned(by: identity) {
         if takeover.standsIn { _ = arbiter.dismiss(word) }
         if arbiter.look(word).isRequested {
-          reach(.grantBefore)
+          reach(.grantBefore, .granted, TraceDetail(function: index))
           if arbiter.grant(word, asking: false) {
             count(.grants)
             sendHint(Function(index: index))

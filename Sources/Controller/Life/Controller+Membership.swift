@@ -59,7 +59,7 @@ extension Controller {
     case .join:
       reach(.joinBefore)
       guard membership.step(from: seen, to: seen.joined(by: identity, incarnation)) else { return true }
-      reach(.joinAfter)
+      reach(.joinAfter, .joined, TraceDetail(value: incarnation))
       becomeMember(at: now)
       return true
     case .displace:
@@ -69,7 +69,7 @@ extension Controller {
     case .resume:
       reach(.resumeBefore)
       guard membership.step(from: seen, to: seen.resumed(by: identity, incarnation)) else { return true }
-      reach(.resumeAfter)
+      reach(.resumeAfter, .joined, TraceDetail(value: incarnation))
       return resume(at: now)
     case .wait:
       if peer.mustAsk(at: now) { ringPeerAlways() }
@@ -194,7 +194,7 @@ extension Controller {
     case .fence:
       reach(.fenceBefore)
       guard membership.step(from: seen, to: seen.fenced(by: identity)) else { return true }
-      reach(.fenceAfter)
+      reach(.fenceAfter, .fenced, TraceDetail(value: seen.incarnation(identity.peer)))
       count(.fences)
       takeover.noteFence(isSilent: facts.isSilent)
       return true
@@ -226,14 +226,16 @@ extension Controller {
         killPeer()
       }
     }
-    reach(.exitSeen)
+    reach(.exitSeen, .exitSeen, TraceDetail(value: seen.incarnation(identity.peer)))
     return true
   }
 
   private mutating func killPeer() {
     switch peer.kill(passing: interventions) {
     case .nothing: break
-    case .sent: count(.kills)
+    case .sent:
+      count(.kills)
+      interventions.note(.killed, TraceDetail(value: membership.current.incarnation(identity.peer)))
     case .unknown:
       options.logger.critical(
         """
@@ -262,7 +264,7 @@ extension Controller {
     if !takeover.isReleasing { beginReleasing() }
     guard isReleased else { return }
     handOrphansOver()
-    reach(.releaseBefore)
+    reach(.releaseBefore, .released, TraceDetail(value: seen.incarnation(identity.peer)))
     guard membership.step(from: seen, to: seen.released(by: identity)) else { return }
     // From here on it may join, and own what it asks for, and its channels are its own.
     endReleasing(at: now)
@@ -288,7 +290,7 @@ extension Controller {
     let seen = membership.current
     guard isStillMember else { return stopFenced() }
     let isSettled = takeover.standsIn && !isTakingOver
-    reach(.leaveBefore)
+    reach(.leaveBefore, .left, TraceDetail(value: incarnation))
     guard membership.step(from: seen, to: seen.leaving(identity, isSettled: isSettled)) else { return false }
     reach(.leaveAfter)
     return true

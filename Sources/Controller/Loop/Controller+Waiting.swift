@@ -86,6 +86,7 @@ extension Controller {
       wantAttention(function)
     }
     let now = monotonicNanoseconds()
+    lookAtTrace(at: now)
     if functions.mustHintAgain(at: now) {
       for function in functions.requested { sendHint(function) }
     }

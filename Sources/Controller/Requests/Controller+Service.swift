@@ -32,7 +32,7 @@ extension Controller {
     }
     reach(.journalBefore)
     if interventions.keepsJournal { request.inFlight.storeReleasing(1) }
-    reach(.journalAfter)
+    reach(.journalAfter, .served, TraceDetail(request))
     if request.pointee.isManagement {
       serveManagement(request, term: term)
       return false
@@ -115,7 +115,7 @@ extension Controller {
     let function = request.pointee.function
     functions.address(function.index).pointee.end()
     if request.pointee.changesUnit { removeWrite(request, index: index) }
-    reach(.completionTaken)
+    reach(.completionTaken, .completed, TraceDetail(request))
     // A draining function may be granted now, and one with pending requests may have room again.
     if request.pointee.isRecovered { return finishRecovered(request, result) }
     // A host that left is answered too, in memory that is kept just for that: if it comes back, it must not find its
@@ -203,7 +203,7 @@ extension Controller {
   mutating func answer(
     _ request: UnsafeMutablePointer<AcceptedRequest>, _ status: Status, value: UInt64 = 0, term: UInt64
   ) {
-    reach(.responseBefore)
+    reach(.responseBefore, .answered, TraceDetail(request, status: status, term: term))
     respond(
       request.pointee.origin, request.pointee.line, request.pointee.sequence, status, value: value,
       service: Service(controller: identity, isTransferred: request.pointee.isTransferred, term: term))

@@ -55,6 +55,9 @@ extension Controller {
       }
       takeover.journal.advance()
     }
+    if takeover.journal.isAtEnd {
+      interventions.note(.journalRead, TraceDetail(value: UInt64(max(recovery.standingCount, 0))))
+    }
     return moved
   }
 

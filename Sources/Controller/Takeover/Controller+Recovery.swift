@@ -30,7 +30,7 @@ extension Controller {
         if isDrained(function) {
           state.pointee.proveDrained()
           count(.drainProofs)
-          reach(.drainProved)
+          reach(.drainProved, .drainProved, TraceDetail(function: function.index))
         }
       }
       // Before any new request: only a storage that takes nothing at all delays it.
@@ -99,7 +99,7 @@ extension Controller {
         isOwner: arbiter.look(shared).isOwned(by: identity),
         isDrained: functions.address(function.index).pointee.isDrained)
     else { return 0 }
-    reach(.replayBefore)
+    reach(.replayBefore, .replayed, TraceDetail(request))
     count(.replayed)
     state.pointee.beginRequest()
     request.pointee.flags |= AcceptedRequest.Flag.replaying

@@ -93,7 +93,7 @@ extension Controller {
     let word = region.ownership.word(function.index)
     reach(.takeOverBefore)
     if arbiter.takeOver(word) {
-      reach(.takeOverAfter)
+      reach(.takeOverAfter, .takenOver, TraceDetail(function: function.index))
       count(.functionsTakenOver)
       functions.address(function.index).pointee.endRelinquishing()
     }
