@@ -191,10 +191,19 @@ private func packed(_ completions: Completions?) -> UnsafeMutablePointer<PackedC
     switch box(handle).pointee.host.submitFast(packed(requests)) {
     case .done: return 1
     case .mustRing: return shim_host_ring(handle, requests)
-    case .unusual: break
+    case .unusual: return shim_host_submit_alone(handle, requests)
     }
   }
   return shim_host_submit(handle, requests, count)
+}
+
+@c @inline(never)
+func shim_host_submit_alone(_ handle: OpaquePointer?, _ request: UnsafePointer<baton_request>?) -> CInt {
+  switch box(handle).pointee.host.submitAlone(packed(request)) {
+  case .done: return 1
+  case .mustRing: return shim_host_ring(handle, request)
+  case .unusual: return shim_host_submit(handle, request, 1)
+  }
 }
 
 @c @inline(never)

@@ -80,13 +80,29 @@ public enum FastSubmission: UInt8 {
 // The C interface's way in. One request and one answer have paths without calls and without a loop, because a function
 // that saves no registers costs a third less here. Several are submitted and taken by the loops of `RequestQueue`.
 extension Host {
-  /// Submits one request, if nothing about it is out of the ordinary.
+  /// Submits one request, if others to its controller are outstanding and nothing about it is out of the ordinary.
   @inlinable @inline(__always)
   public mutating func submitFast(_ request: UnsafePointer<PackedRequest>) -> FastSubmission {
     let head = request.pointee.head
     if head & PackedRequest.headBitsUncommon != 0 { return .unusual }
     let queue = head & PackedRequest.headBitOfB == 0 ? queueA : queueB
-    if !queue.pointee.submit({ line, link in request.fill(line, link) }) { return .unusual }
+    if !queue.pointee.submitLean(request) { return .unusual }
+    // Sync point "sleep": the request is published before the look whether the controller sleeps.
+    AsymmetricFence.light(supported: true)
+    return queue.pointee.controllerMayPark.isAwake ? .done : .mustRing
+  }
+
+  /// Submits one request that may be alone, if nothing else about it is out of the ordinary.
+  @inlinable @inline(__always)
+  public mutating func submitAlone(_ request: UnsafePointer<PackedRequest>) -> FastSubmission {
+    let head = request.pointee.head
+    if head & PackedRequest.headBitsUncommon != 0 { return .unusual }
+    let queue = head & PackedRequest.headBitOfB == 0 ? queueA : queueB
+    let isSubmitted = queue.pointee.submit { line, link in
+      request.fill(line, head & PackedRequest.headBitsOfLine | link)
+      return request.pointee.cookie
+    }
+    if !isSubmitted { return .unusual }
     // Sync point "sleep": the request is published before the look whether the controller sleeps.
     AsymmetricFence.light(supported: true)
     return queue.pointee.controllerMayPark.isAwake ? .done : .mustRing
@@ -127,10 +143,11 @@ extension Host {
     var request = requests
     let queue = common == 0 ? queueA : queueB
     let submitted = queue.pointee.submit(Int(count)) { line, link in
-      if (request.pointee.head ^ common) & (PackedRequest.headBitsUncommon | PackedRequest.headBitOfB) != 0 {
-        return nil
-      }
-      let cookie = request.fill(line, link)
+      // Without the bits that all have in common, which are no part of a line, only a line's bits may be left.
+      let head = request.pointee.head ^ common
+      if head & ~PackedRequest.headBitsOfLine != 0 { return nil }
+      request.fill(line, head | link)
+      let cookie = request.pointee.cookie
       request += 1
       return cookie
     }
@@ -140,19 +157,24 @@ extension Host {
 
   /// The oldest answer of the controller whose turn it is, unless its request may have been alone.
   ///
-  /// - Returns: false if it has not come, or if something else is due: `nextAlone`, and then `next`, find out.
+  /// - Returns: false if it has not come, or if something else is due: `nextAlone` must follow, and then `next`.
   @inlinable @inline(__always)
   public mutating func nextFast(_ completion: UnsafeMutablePointer<PackedCompletion>) -> Bool {
-    if looksLeft < 2 || turn.pointee.mayStay || !turn.pointee.nextLean(completion) { return false }
-    // Loaded again: kept from above, it would take a register that has to be saved.
+    // Counted down at once, in memory: kept until the end, it would take a register that has to be saved.
     looksLeft &-= 1
+    if looksLeft == 0 || !turn.pointee.nextLean(completion) { return false }
+    turn.pointee.head &+= 1
     return true
   }
 
-  /// The answer to a request that was submitted alone, as `nextFast`: the next request may be in its line again.
+  /// After `nextFast`: the answer to a request that was submitted alone. The next one may be in its line again.
+  ///
+  /// - Returns: false if it has not come, or if something else is due: `next` finds out.
   @inlinable @inline(__always)
   public mutating func nextAlone(_ completion: UnsafeMutablePointer<PackedCompletion>) -> Bool {
-    let looks = looksLeft
+    // What `nextFast` has counted.
+    let looks = looksLeft &+ 1
+    looksLeft = looks
     if looks < 2 { return false }
     guard let done = turn.pointee.nextInTurn() else { return false }
     looksLeft = looks &- 1
@@ -176,24 +198,41 @@ extension Host {
 }
 
 extension UnsafePointer<PackedRequest> {
-  /// Writes the request into a line, word by word, so that few registers are in use at a time.
-  ///
-  /// - Returns: its cookie.
+  /// Writes the request into a line, with this head, word by word, so that few registers are in use at a time.
   @inlinable @inline(__always)
-  func fill(_ line: RequestLine, _ link: UInt64) -> UInt64 {
-    line.fill(
-      head: pointee.head & PackedRequest.headBitsOfLine | link, offset: pointee.offset, length: pointee.length,
-      buffer: pointee.buffer)
-    return pointee.cookie
+  func fill(_ line: RequestLine, _ head: @autoclosure () -> UInt64) {
+    line.fill(head: head(), offset: pointee.offset, length: pointee.length, buffer: pointee.buffer)
   }
 }
 
 extension RequestQueue {
-  /// `nextInTurn`, straight into the caller's memory; not for a request that may keep its line.
+  /// `submit`, straight from the caller's memory; not for a request that is alone, which may keep its line. Its head
+  /// must have no bits but a line's and the controller's.
   @inlinable @inline(__always)
-  mutating func nextLean(_ completion: UnsafeMutablePointer<PackedCompletion>) -> Bool {
-    let head = head
-    if head == tail { return false }
+  mutating func submitLean(_ request: UnsafePointer<PackedRequest>) -> Bool {
+    let tail = tail
+    let outstanding = tail &- head
+    if outstanding == 0 || outstanding >= room { return false }
+    mayStay = false
+    let place = place(at: tail)
+    let line = line(place)
+    request.fill(line, request.pointee.head & ~PackedRequest.headBitOfB | self.place(at: tail &+ 1).link)
+    let submission = RequestFlag.submitted(tail &+ 1)
+    // Word by word, so that they need one register.
+    let slot = Self.slot(slots, place)
+    slot.pointee.due = submission.answered(.success)
+    slot.pointee.cookie = request.pointee.cookie
+    line.submit(submission)
+    self.tail = tail &+ 1
+    assert(outstanding < mask, "one line is always promised")
+    return true
+  }
+
+  /// `nextInTurn`, straight into the caller's memory; not for a request that may keep its line. The caller takes it
+  /// from the order: a position that is kept until then would take a register that has to be saved.
+  @inlinable @inline(__always)
+  func nextLean(_ completion: UnsafeMutablePointer<PackedCompletion>) -> Bool {
+    if head == tail || mayStay { return false }
     let place = place(at: head)
     let line = line(place)
     let asked = Self.slot(slots, place)
@@ -205,7 +244,6 @@ extension RequestQueue {
     words[1] = value
     words[2] = service.rawValue &>> 16
     words[3] = (service.rawValue & 0x101) &<< 8
-    self.head = head &+ 1
     return true
   }
 }

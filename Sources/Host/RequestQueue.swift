@@ -198,11 +198,13 @@ struct RequestQueue {
       return 1
     }
     let (lines, order, slots, mask) = (lines, order, slots, mask)
-    // The flag's number is the position of the request after this one.
     var submission = RequestFlag.submitted(first &+ 1)
+    // The position in the ring is counted apart from the flag's number, which would have to be shifted each time.
+    var position = first
     var place = order[Int(truncatingIfNeeded: first & mask)]
     repeat {
-      let next = order[Int(truncatingIfNeeded: submission.sequence & mask)]
+      position = (position &+ 1) & mask
+      let next = order[Int(truncatingIfNeeded: position)]
       let line = Self.line(lines, place)
       guard let cookie = fill(line, next.link) else { break }
       Self.slot(slots, place).pointee = Slot(due: submission.answered(.success), cookie: cookie)
@@ -242,7 +244,7 @@ struct RequestQueue {
       let slot = Self.slot(slots, place)
       // Acquire: sync point "answer", the controller's release of the flag.
       if line.flag.loadAcquiring() != slot.pointee.due.rawValue { break }
-      if tail &- head > Self.linesAhead { line.prefetch(linesAhead: Self.linesAhead) }
+      if _fastPath(tail &- head > Self.linesAhead) { line.prefetch(linesAhead: Self.linesAhead) }
       let (value, service) = line.response
       head &+= 1
       try body(Completion(cookie: slot.pointee.cookie, status: .success, value: value, service: service))
