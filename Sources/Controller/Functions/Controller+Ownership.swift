@@ -24,8 +24,8 @@ extension Controller {
     interventions.isWatched ? askArbiter(function, isWatched: true) : askArbiter(function, isWatched: false)
   }
 
-  /// `isWatched` is the constant of that name, known at each call, so that one source becomes two functions: one of them
-  /// knows neither protocol points nor a trace.
+  /// `isWatched` is the constant of that name, known at each call, so that one source becomes two functions: one of
+  /// them knows neither protocol points nor a trace.
   @inline(__always)
   private mutating func askArbiter(_ function: Function, isWatched: Bool) {
     functions.address(function.index).pointee.beginAsking(requests.entries)
