@@ -67,8 +67,11 @@ struct TraceTests {
         // A sweep finds it once more.
         Self.event(112, 0, .seen), Self.event(120, 0, .relinquishing), Self.event(121, 0, .drained),
         Self.event(130, 0, .granted, value: 1), Self.event(140, 1, .begun, value: 5),
-        Self.event(145, 1, .answered, channel: 10, sequence: 3), Self.event(150, 1, .relinquishing),
-        Self.event(151, 1, .drained), Self.event(155, 1, .granted, value: 0), Self.event(170, 0, .begun, value: 6),
+        Self.event(145, 1, .answered, channel: 10, sequence: 3),
+        Self.event(150, 1, .relinquishing),
+        // The hint is read when the request has been found already.
+        Self.event(151, 1, .drained), Self.event(153, 1, .seen), Self.event(155, 1, .granted, value: 0),
+        Self.event(170, 0, .begun, value: 6),
         // Never granted.
         Self.event(180, 1, .requested, function: 2),
       ], Self.writers)

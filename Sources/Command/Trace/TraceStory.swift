@@ -197,7 +197,9 @@ struct TraceStory {
   private mutating func add(
     _ step: TraceStep, _ number: Int, _ time: UInt64, _ function: UInt32, to controller: ControllerIdentity
   ) {
-    guard let flow = underWay[function]?[controller]?.flow else { return }
+    guard let (change, flow) = underWay[function]?[controller] else { return }
+    // The owner found the request while it attended to the function for another reason, and reads the hint after that.
+    if step == .seen, change.course.time(of: .relinquishing) != nil { return }
     // A request that was hinted may be found by a sweep, too.
     if underWay[function]?[controller]?.change.course.add(step, number, time) == true { flows[number] = flow }
   }

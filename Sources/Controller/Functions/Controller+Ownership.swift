@@ -21,13 +21,12 @@ extension Controller {
   }
 
   private mutating func askArbiter(_ function: Function) {
-    interventions.isWatched ? askArbiter(function, isWatched: true) : askArbiter(function, isWatched: false)
+    interventions.isWatched
+      ? askArbiter(function, SomebodyWatches.self) : askArbiter(function, NobodyWatches.self)
   }
 
-  /// `isWatched` is the constant of that name, known at each call, so that one source becomes two functions: one of
-  /// them knows neither protocol points nor a trace.
-  @inline(__always)
-  private mutating func askArbiter(_ function: Function, isWatched: Bool) {
+  private mutating func askArbiter<Observer: Watching>(_ function: Function, _: Observer.Type) {
+    let isWatched = Observer.isWatching
     functions.address(function.index).pointee.beginAsking(requests.entries)
     if takeover.mayTakeOver { takeOver(function) }
     if isWatched { reach(.requestBefore) }
@@ -39,8 +38,8 @@ extension Controller {
       if asked {
         count(.ownershipRequests)
         if isWatched {
-          interventions.note(.requested, at: time, TraceDetail(function: function.index))
-          interventions.note(.hinted, TraceDetail(function: function.index))
+          note(.requested, function, at: time)
+          note(.hinted, function)
         }
         sendHint(function)
       }
@@ -60,6 +59,14 @@ extension Controller {
   /// Reads hints from the peer. A hint only names the word to check; the word decides.
   @inline(__always)
   mutating func readLink() -> Int {
+    interventions.isWatched ? readLinkWatched() : readLink(NobodyWatches.self)
+  }
+
+  @inline(never)
+  private mutating func readLinkWatched() -> Int { readLink(SomebodyWatches.self) }
+
+  @inline(__always)
+  private mutating func readLink<Observer: Watching>(_: Observer.Type) -> Int {
     var count = 0
     while count < Self.hintBatchMax, let function = link.next() {
       count += 1
@@ -67,7 +74,7 @@ extension Controller {
       if function.index >= 0, function.index < region.functionCount {
         // What the peer has asked for is about to be granted.
         region.ownership.word(function.index).prefetchForWriting()
-        interventions.note(.seen, TraceDetail(function: function.index))
+        if Observer.isWatching { note(.seen, function) }
         wantAttention(function)
       }
     }
@@ -128,7 +135,7 @@ extension Controller {
     if state.pointee.isRequesting {
       // Granted, or claimed: a term begins here.
       count(.terms)
-      interventions.note(.begun, TraceDetail(function: function.index, value: word.term))
+      if interventions.isWatched { note(.begun, function, value: word.term) }
       worked += 1
       let isContended = word.isRequested
       state.pointee.beginTerm(isContended: isContended, grantedAt: isContended ? takeGrantTime(function) : 0)
@@ -141,7 +148,9 @@ extension Controller {
       if turn.isSpent { break }
     }
     if word.isRequested {
-      if relinquish(function) { return (worked + 1, state.pointee.isRequesting || state.pointee.hasPending) }
+      let hasGranted =
+        interventions.isWatched ? relinquish(function, SomebodyWatches.self) : relinquish(function, NobodyWatches.self)
+      if hasGranted { return (worked + 1, state.pointee.isRequesting || state.pointee.hasPending) }
       return (worked, true)
     }
     return (worked, state.pointee.hasPending)
@@ -162,25 +171,18 @@ extension Controller {
   /// nothing is in flight.
   ///
   /// - Returns: whether it has been granted.
-  private mutating func relinquish(_ function: Function) -> Bool {
-    interventions.isWatched ? relinquish(function, isWatched: true) : relinquish(function, isWatched: false)
-  }
-
-  /// `isWatched` as in `askArbiter`.
-  @inline(__always)
-  private mutating func relinquish(_ function: Function, isWatched: Bool) -> Bool {
+  private mutating func relinquish<Observer: Watching>(_ function: Function, _: Observer.Type) -> Bool {
+    let isWatched = Observer.isWatching
     let state = functions.address(function.index)
     let hasBegun = isWatched && state.pointee.isRelinquishing
     let readiness = state.pointee.prepareToRelinquish(policy: life.isStopping ? nil : options.residency)
-    if isWatched, !hasBegun, state.pointee.isRelinquishing {
-      interventions.note(.relinquishing, TraceDetail(function: function.index))
-    }
+    if isWatched, !hasBegun, state.pointee.isRelinquishing { note(.relinquishing, function) }
     switch readiness {
     case .busy: return false
     case .resident:
       functions.noteResidency()
       return false
-    case .ready: if isWatched { interventions.note(.drained, TraceDetail(function: function.index)) }
+    case .ready: if isWatched { note(.drained, function) }
     }
     // Requests that came meanwhile wait: the grant asks for the function back in the same step. A leaving controller
     // asks for nothing: the requests go back to their hosts, which resubmit them to the peer.
@@ -194,9 +196,7 @@ extension Controller {
     if isWatched { reach(.grantAfter) }
     state.pointee.endRelinquishing()
     if !granted { return false }
-    if isWatched {
-      interventions.note(.granted, at: time, TraceDetail(function: function.index, value: asking ? 1 : 0))
-    }
+    if isWatched { note(.granted, function, at: time, value: asking ? 1 : 0) }
     count(.grants)
     state.pointee.endTerm()
     turn.due.insert(.peer)
@@ -227,7 +227,7 @@ extension Controller {
       let word = arbiter.look(region.ownership.word(index))
       if word.isOwned(by: identity), word.isRequested, !functions.attention.contains(index) {
         count(.requestsSwept)
-        interventions.note(.seen, TraceDetail(function: index))
+        if interventions.isWatched { note(.seen, Function(index: index)) }
         wantAttention(Function(index: index))
       }
     }

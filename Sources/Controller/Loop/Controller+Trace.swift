@@ -40,6 +40,14 @@ extension Controller {
     }
   }
 
+  /// Takes a step of a function, while somebody watches. Out of line, and with few arguments: its callers are passed
+  /// for every change of owner.
+  @inline(never)
+  func note(_ step: TraceStep, _ function: Function, at time: UInt64 = 0, value: UInt64 = 0) {
+    interventions.note(
+      step, at: time == 0 ? monotonicNanoseconds() : time, TraceDetail(function: function.index, value: value))
+  }
+
   /// Says in the trace which host has a place.
   func noteHost(_ place: HostPlace) {
     interventions.note(.host, TraceDetail(channel: place.channel(to: .a).number, value: hosts[place].identity))

@@ -3,6 +3,14 @@ import BatonSystem
 import CBatonShims
 import Glibc
 
+/// Whether protocol points and steps of the trace are of interest, as a type: so that one source becomes two functions,
+/// and the one that nobody watches has nothing of it.
+protocol Watching { static var isWatching: Bool { get } }
+
+enum NobodyWatches: Watching { static var isWatching: Bool { @inline(__always) get { false } } }
+
+enum SomebodyWatches: Watching { static var isWatching: Bool { @inline(__always) get { true } } }
+
 /// Interventions of tests and measurements in a controller: a point where it stops itself, a mistake made on purpose, a
 /// journal left out, a trace of what it does. As a rule there is none, and `isPlain` says so with one load.
 struct Interventions: ~Copyable {
