@@ -29,6 +29,17 @@ struct WatchTests {
     let lines = text.split(separator: "\n").map(String.init)
     let functions = lines.filter { $0.hasPrefix("unit ") || $0.hasPrefix("management") }.prefix(4)
     #expect(functions.map { $0.prefix(6) } == ["manage", "unit 0", "unit 1", "unit 2"])
+    // With what is recorded, a moment later: controllers and hosts look for a recorder now and then.
+    var titles: [String] = []
+    let isRecorded = try eventually {
+      let recorded = try rig.run(
+        ["top", "x", "--interval", "1s", "--count", "2", "--filter", "unit 1", "--record"]
+      ).output.split(separator: "\n").map(String.init)
+      titles = recorded.last { $0.hasPrefix("function") }?.split(separator: " ").map(String.init) ?? []
+      let figures = recorded.last { $0.hasPrefix("unit 1 ") } ?? ""
+      return ["ns", "us", "ms"].contains { figures.contains($0) }
+    }
+    #expect(isRecorded && titles.suffix(6) == ["req/s", "p50", "p99", "pending", "p99.9", "max"], "\(titles)")
     let filtered = try rig.run(["top", "x", "--interval", "100ms", "--count", "1", "--filter", "first"]).output
     #expect(filtered.contains("unit 0, first") && !filtered.contains("unit 1"))
     #expect(try rig.run(["top", "x", "--sort", "size"]).status == 64)

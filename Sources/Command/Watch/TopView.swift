@@ -23,6 +23,8 @@ struct TopView {
   var isFiltering = false
   /// Functions above the screen.
   var scroll = 0
+  /// What was recorded of the functions in the last interval; nil: nothing is recorded.
+  var activity: RecordedActivity?
 
   /// What stands in the help, and in the last line.
   static let keys = [
@@ -47,8 +49,8 @@ struct TopView {
       let isCut = functions.count > room
       let shown = isCut ? max(room - 1, 1) : room
       let first = min(scroll, max(functions.count - shown, 0))
-      lines.append(Self.functionTitle(columns: columns, order: order))
-      lines += functions[first...].prefix(shown).map { Self.functionLine($0, columns: columns) }
+      lines.append(functionTitle(columns: columns))
+      lines += functions[first...].prefix(shown).map { functionLine($0, sample, rates, columns: columns) }
       if isCut {
         lines.append("… \(first) above, \(functions.count - first - min(shown, functions.count - first)) below")
       }
@@ -64,8 +66,8 @@ struct TopView {
     let wide = 132
     return
       ([head(sample, rates, interval: interval, time: time)] + controllers(sample, rates, columns: wide)
-      + [Self.functionTitle(columns: wide, order: order)]
-      + functions(sample, rates).map { Self.functionLine($0, columns: wide) })
+      + [functionTitle(columns: wide)]
+      + functions(sample, rates).map { functionLine($0, sample, rates, columns: wide) })
       .map { line in
         var line = line
         while line.last == " " { line.removeLast() }
@@ -119,14 +121,16 @@ struct TopView {
     }
   }
 
-  private typealias FunctionRow = (name: String, owner: String, requested: String, term: UInt64, changes: Double?)
+  private typealias FunctionRow = (
+    index: Int, name: String, owner: String, requested: String, term: UInt64, changes: Double?
+  )
 
   /// In their order, those that the filter lets through.
   private func functions(_ sample: RegionSample, _ rates: RegionRates?) -> [FunctionRow] {
     let all = sample.status.functions.enumerated().map { index, function -> FunctionRow in
       let given = function.unit.map { sample.status.units[$0].name } ?? ""
       return (
-        given.isEmpty ? function.name : "\(function.name), \(given)", function.owner.map { "\($0)" } ?? "nobody",
+        index, given.isEmpty ? function.name : "\(function.name), \(given)", function.owner.map { "\($0)" } ?? "nobody",
         function.isRequested ? "by \(function.owner.map { "\($0.peer)" } ?? "?")" : "", function.term,
         rates?.changes(index)
       )
@@ -147,18 +151,42 @@ struct TopView {
     }.map(\.element)
   }
 
-  private static func nameWidth(_ columns: Int) -> Int { max(min(columns - 50, 60), 20) }
-
-  private static func functionTitle(columns: Int, order: Order) -> String {
-    func title(_ text: String, _ column: Order) -> String { column == order ? "\(text)*" : text }
-    return padded(title("function", .name), nameWidth(columns)) + "  " + padded(title("owner", .owner), 7) + "  "
-      + padded("requested", 9) + "  " + indented(title("term", .term), 14) + "  "
-      + indented(title("changes/s", .changes), 10)
+  /// What is recorded of a function, and how wide its column is. The first ones fit into 80 columns.
+  private func recorded(_ columns: Int) -> [(title: String, width: Int)] {
+    if activity == nil { return [] }
+    let all = [("req/s", 8), ("p50", 8), ("p99", 8), ("pending", 8), ("p99.9", 8), ("max", 8)]
+    return Array(columns < 110 ? all.prefix(2) : all[...])
   }
 
-  private static func functionLine(_ row: FunctionRow, columns: Int) -> String {
-    padded(row.name, nameWidth(columns)) + "  " + padded(row.owner, 7) + "  " + padded(row.requested, 9) + "  "
-      + indented(Figure.count(row.term), 14) + "  " + indented(row.changes.map { rate($0) } ?? "-", 10)
+  /// Without what is recorded there is room for a wide name and term.
+  private func nameWidth(_ columns: Int) -> Int {
+    let others = 50 + recorded(columns).reduce(0) { $0 + $1.width + 2 }
+    return max(min(columns - others, 60), activity == nil ? 20 : 10)
+  }
+
+  private func functionTitle(columns: Int) -> String {
+    func title(_ text: String, _ column: Order) -> String { column == order ? "\(text)*" : text }
+    return Self.padded(title("function", .name), nameWidth(columns)) + "  " + Self.padded(title("owner", .owner), 7)
+      + "  " + Self.padded("requested", 9) + "  " + Self.indented(title("term", .term), 14) + "  "
+      + Self.indented(title("changes/s", .changes), 10)
+      + recorded(columns).map { "  " + Self.indented($0.title, $0.width) }.joined()
+  }
+
+  private func functionLine(
+    _ row: FunctionRow, _ sample: RegionSample, _ rates: RegionRates?, columns: Int
+  ) -> String {
+    let found = activity?.of(row.index)
+    func time(_ percent: Double) -> String {
+      found.flatMap { $0.requests > 0 ? Figure.duration($0.latencies.percentile(percent)) : nil } ?? "-"
+    }
+    let figures = [
+      found.map { $0.requests }.flatMap { count in rates.map { Self.rate(Double(count) / $0.seconds) } } ?? "-",
+      time(50), time(99), found.map { Figure.count(UInt64($0.outstanding)) } ?? "-", time(99.9), time(100),
+    ]
+    return Self.padded(row.name, nameWidth(columns)) + "  " + Self.padded(row.owner, 7) + "  "
+      + Self.padded(row.requested, 9) + "  " + Self.indented(Figure.count(row.term), 14) + "  "
+      + Self.indented(row.changes.map { Self.rate($0) } ?? "-", 10)
+      + zip(recorded(columns), figures).map { "  " + Self.indented($0.1, $0.0.width) }.joined()
   }
 
   private var foot: String {

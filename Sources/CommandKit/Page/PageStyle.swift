@@ -96,6 +96,7 @@ package enum PageStyle {
     .range::after { content: ')'; }
     .both { display: grid; grid-template-columns: minmax(0, 4fr) minmax(0, 7fr); gap: 18px 32px; }
     .chart, .curves { min-width: 0; }
+    .curves + .curves { margin-top: 24px; }
 
     .said { display: grid; grid-template-columns: minmax(0, 1fr) auto auto; align-items: end; gap: 0 8px;
       font-size: 13.5px; line-height: 1.4; }

@@ -45,7 +45,7 @@ package struct TimelineChart {
             values.ticks.map { tick in
               tag(
                 "span", ["style": "bottom:\(Figure.fixed(values.position(tick), 2))%"],
-                Markup(Quantity.chosen(tick, unit)))
+                Markup(label(Quantity.chosen(tick, unit), tick)))
             })),
         drawing(title),
         tag(
@@ -58,9 +58,15 @@ package struct TimelineChart {
                 [
                   "class": isSpared ? "spared" : nil, "style": "left:\(Figure.fixed(place(tick), 2))%",
                 ],
-                Markup(Quantity.chosen(tick, "s")))
+                Markup(tick == 0 ? "0" : Quantity.chosen(tick, "s")))
             }))),
       tag("p", ["class": "caption", "aria-hidden": "true"], Markup(caption)), legend)
+  }
+
+  /// A figure without the unit of a rate, which the title says: there is no room for it.
+  private func label(_ text: String, _ value: Double) -> String {
+    if value == 0 { return "0" }
+    return text.hasSuffix(" \(unit)") && unit.hasSuffix("/s") ? String(text.dropLast(unit.count + 1)) : text
   }
 
   private var shownTimes: [Double] { times.ticks.filter { $0 <= seconds } }
@@ -103,7 +109,7 @@ package struct TimelineChart {
       let figures = [sorted[0], sorted[sorted.count / 2], sorted[sorted.count - 1]]
       return tag(
         "tr", [:], tag("th", ["scope": "row"], CurveChart.sample(index), Markup(line.name)),
-        Markup(figures.map { tag("td", [:], Markup(Quantity.text($0, unit))) }))
+        Markup(figures.map { tag("td", [:], Markup(label(Quantity.text($0, unit), $0))) }))
     }
     return tag(
       "table", [:], tag("thead", [:], tag("tr", [:], tag("td"), Markup(titles))), tag("tbody", [:], Markup(rows))
