@@ -97,6 +97,7 @@ public struct Controller: ~Copyable {
     let region = try Region(opening: subsystem.location)
     let incarnation = try Self.beginLife(identity, in: region, of: subsystem)
     let record = region.controller(identity)
+    record.setWaiting(options.waiting)
     var units: [(geometry: UnitGeometry, path: String, faults: FaultPlan)] = []
     for unit in 0..<region.unitCount { units.append(region.unit(unit)) }
     let storage = try Self.starting(record, incarnation) { () throws(BatonError) in
@@ -145,6 +146,8 @@ public struct Controller: ~Copyable {
       incarnation \(incarnation); io_uring: \(granted)
       """
     )
+    // Before it joins: a step that it notes, and hosts that attach write what the peer has asked them for already.
+    lookAtTrace(at: monotonicNanoseconds())
     _ = join(at: monotonicNanoseconds())
   }
 
@@ -221,6 +224,7 @@ public struct Controller: ~Copyable {
   // - lseek(2) for holes, which waits for the inode's lock: `ExtentDesk`, a thread of the NBD server.
   // - Writing the log: `QueuedLog`, a thread; a logger of an embedder's own is called here. Lines that hosts can cause
   //   are limited in rate (`LineLimits`).
+  // - Unmapping and closing the file of a trace that is over: the last process to let go of it frees its pages.
   // - Reads, writes, syncs, discards and zeroes of files and devices: the ring. The kernel tries a transfer without
   //   waiting, and gives it to a thread of its own where it would have to.
   //
@@ -237,6 +241,8 @@ public struct Controller: ~Copyable {
   // - fcntl(2) for the locks of units, and fstat(2) and fcntl(2) of a host's memory: that it is a memfd is asked first,
   //   and neither asks anybody but the kernel. With a unit's file on a network file system a lock asks its server.
   // - /proc of a process that attaches: of the kernel alone.
+  // - openat, fstat, mmap and flock of the file of a trace that begins, which lies next to the region, and flock a few
+  //   times a second while one is recorded: none waits (LOCK_NB).
   // - futex and membarrier(2): the first wakes and never waits, the second waits for the other processors to take an
   //   interrupt.
   // - What an NBD client reads of a null unit is made zero: at most its part of the arena.

@@ -44,6 +44,28 @@ public struct ControllerRecord {
   public var startTime: SharedWord { word(\.start_time) }
   /// This controller's progress in standing in for its peer.
   public var takeover: SharedWord { word(\.takeover) }
+  /// How its loop waits when it has nothing to do; nil: unknown.
+  package var waiting: WaitStrategy? {
+    let value = word(\.waiting).loadRelaxed()
+    return switch value & 0xff {
+    case UInt64(BATON_WAITING_SPIN): .spin
+    case UInt64(BATON_WAITING_ADAPTIVE): .adaptive(spinNanoseconds: value >> 8)
+    case UInt64(BATON_WAITING_PARK): .park
+    default: nil
+    }
+  }
+
+  /// Says so.
+  package func setWaiting(_ strategy: WaitStrategy) {
+    let value: UInt64 =
+      switch strategy {
+      case .spin: UInt64(BATON_WAITING_SPIN)
+      case .adaptive(let nanoseconds): UInt64(BATON_WAITING_ADAPTIVE) | min(nanoseconds, 1 << 55) << 8
+      case .park: UInt64(BATON_WAITING_PARK)
+      }
+    word(\.waiting).storeRelaxed(value)
+  }
+
   /// See `Journal.top`.
   public var journalTop: SharedWord { word(\.journal_top) }
   /// Grows with the turns of the controller's loop: a peer that sees it change has been answered.

@@ -85,6 +85,13 @@ struct SubsystemFolder: ~Copyable {
     return fstatat(descriptor.number, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT
   }
 
+  /// Whether that very file is the one of that name.
+  func has(_ name: String, as file: borrowing OwnedDescriptor) -> Bool {
+    var (named, own) = (stat(), stat())
+    return fstatat(descriptor.number, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && fstat(file.number, &own) == 0
+      && named.st_ino == own.st_ino && named.st_dev == own.st_dev
+  }
+
   /// Removes a file from it, if it exists.
   func remove(_ name: String) { unlinkat(descriptor.number, name, 0) }
 

@@ -22,6 +22,8 @@ public struct SubsystemStatus: Sendable {
     public let pid: UInt64
     /// Whether it sleeps.
     public let isParked: Bool
+    /// How its loop waits when it has nothing to do, as it was started; nil: unknown.
+    public let waiting: WaitStrategy?
     /// How long ago its loop last turned, in nanoseconds; nil: it does not run, or has not turned. A loop that turns or
     /// sleeps says so at least once a second; one that is stopped or stalled does not.
     public let nanosecondsSinceTurn: UInt64?
@@ -100,6 +102,7 @@ extension Subsystem {
           standing: "\(region.membership.current.standing(identity))",
           takeover: "\(TakeoverStage(rawValue: record.takeover.loadRelaxed()) ?? .none)",
           incarnation: phase.incarnation, pid: record.pid.loadRelaxed(), isParked: record.parked.saysAsleep,
+          waiting: isRunning ? record.waiting : nil,
           nanosecondsSinceTurn: isRunning && turnedAt > 0 ? now &- min(turnedAt, now) : nil,
           counters: record.counters.values))
     }

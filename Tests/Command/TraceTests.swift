@@ -72,11 +72,14 @@ struct TraceTests {
         // The hint is read when the request has been found already.
         Self.event(151, 1, .drained), Self.event(153, 1, .seen), Self.event(155, 1, .granted, value: 0),
         Self.event(170, 0, .begun, value: 6),
-        // Never granted.
-        Self.event(180, 1, .requested, function: 2),
+        // Never granted; taken over; and one whose middle has been lost.
+        Self.event(180, 1, .requested, function: 2), Self.event(181, 1, .requested, function: 3),
+        Self.event(182, 1, .takenOver, function: 3), Self.event(183, 1, .begun, function: 3, value: 9),
+        Self.event(184, 1, .requested, function: 4), Self.event(185, 0, .granted, function: 4),
+        Self.event(200, 0, .granted, function: 4), Self.event(201, 1, .begun, function: 4, value: 8),
       ], Self.writers)
     #expect(story.changes.filter(\.isComplete).map(\.to) == [.b, .a])
-    #expect(story.changes.map(\.term) == [5, 6, 0])
+    #expect(story.changes.map(\.term) == [5, 6, 9, 0])
     let changes = Self.summary(story).changesOfOwner
     #expect(changes.count == 2 && changes.nanoseconds?.max == 45 && changes.nanoseconds?.p50 == 40)
     #expect(

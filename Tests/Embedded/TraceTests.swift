@@ -142,6 +142,34 @@ struct TraceTests {
     }
   }
 
+  @Test("A controller that starts during a trace writes it before it joins, and ends it for no host")
+  func restart() throws {
+    let laboratory = try Laboratory()
+    var recorder = try Self.record(laboratory)
+    let number = laboratory.host.tracing
+    #expect(number == recorder.number)
+    var isKept = true
+    try laboratory.stop(.b)
+    try laboratory.start(.b)
+    try laboratory.turn {
+      isKept = isKept && laboratory.host.tracing == number
+      return laboratory.host.isAttached(to: .b)
+    }
+    for _ in 0..<3000 {
+      laboratory.poll()
+      laboratory.host.maintain()
+      isKept = isKept && laboratory.host.tracing == number
+    }
+    #expect(isKept)
+    #expect(try laboratory.perform(Request(.write, length: 4096), on: .b).status == .success)
+    let events = Self.events(of: &recorder)
+    let writers = recorder.writers
+    #expect(writers.count == 4)
+    let second = TraceWriter.Kind.controller(.b, incarnation: 2)
+    #expect(Self.steps(events, writers, of: second).prefix(1) == [.joined])
+    #expect(events.contains { $0.step == .host && writers[$0.ring]?.kind == second })
+  }
+
   @Test("Steps that nobody reads in time are counted as lost, and the newest ones are whole")
   func losses() throws {
     let laboratory = try Laboratory(units: ["null:1M"])

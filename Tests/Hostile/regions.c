@@ -110,6 +110,10 @@ static uint64_t checksum_of(const uint8_t *bytes, size_t size) {
   uint64_t hash = 0xcbf29ce484222325ull, units = header->unit_count, record = sizeof(struct baton_unit_record);
   if (header->units_offset > size || units > (size - header->units_offset) / record) return 0;
   if (header->strings_offset > size || header->strings_count > size - header->strings_offset) return 0;
+  // No value is right where the checksum is a part of what it sums up.
+  size_t own = offsetof(struct baton_region_header, checksum);
+  if (units && header->units_offset < own + 8 && header->units_offset + units * record > own) return 0;
+  if (header->strings_offset < own + 8 && header->strings_offset + header->strings_count > own) return 0;
 #define ADD(from, count) \
   for (size_t index = 0; index < (count); index++) hash = (hash ^ (from)[index]) * 0x100000001b3ull
   ADD(bytes, offsetof(struct baton_region_header, checksum));
@@ -303,6 +307,8 @@ static int await(pid_t pid, double seconds) {
 
 // Longer than anything takes on a machine that is busy with other things.
 static const double patience = 30;
+// A unit may be as slow as 10 s for each operation, of which a run makes several, one after the other.
+static const double patience_with_units = 120;
 
 static char *contents(const char *path) {
   static char text[4096];
@@ -419,7 +425,7 @@ static void look(const char *work, int kind, uint64_t number, pid_t victim, stru
   uint64_t checksum = checksum_of(again, region.size), written;
   memcpy(&written, again + offsetof(struct baton_region_header, checksum), sizeof written);
   say(text, "%s %zu bytes, checksum %s", is_planted ? "planted" : "NOTHING PLANTED:", changed,
-      !checksum ? "not to be had (beyond the region)" : checksum == written ? "right" : "wrong");
+      !checksum ? "not to be had (beyond the region, or over itself)" : checksum == written ? "right" : "wrong");
   if (!is_planted || (classes[kind].is_repaired && checksum && checksum != written)) text->is_bad = 1;
 
   const char *status[] = {"baton", "status", name, NULL};
@@ -445,14 +451,14 @@ static void look(const char *work, int kind, uint64_t number, pid_t victim, stru
     const char *run[] = {"baton",  "run",        name, "--unit",    "0", "--rw", "randrw", "--bs", "4k", "--verify",
                          "--path", "both", "--iodepth", "8", "--runtime", "0.05", NULL};
     if (!serving[0] || !serving[1]) run[11] = serving[0] ? "a" : "b";
-    judge(text, "run", await(start(output, run), patience), output);
+    judge(text, "run", await(start(output, run), patience_with_units), output);
   }
   // Nothing that stands in a region may stop SIGTERM.
   for (int side = 0; side < 2; side++)
     if (!ended[side]) kill(pids[side], SIGTERM);
   for (int side = 0; side < 2; side++) {
     const char *what = side ? "b" : "a";
-    if (!ended[side]) results[side] = await(pids[side], patience);
+    if (!ended[side]) results[side] = await(pids[side], patience_with_units);
     if (serving[side]) say(text, "; %s serves", what);
     // A peer that is silent, or that left no life to look at, may be killed by the controller that displaces it.
     if (results[side] == -SIGKILL)

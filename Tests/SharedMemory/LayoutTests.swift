@@ -98,14 +98,15 @@ struct LayoutTests {
       [
         Field("phase", \.phase), Field("pid", \.pid), Field("start_time", \.start_time),
         Field("takeover", \.takeover), Field("journal_top", \.journal_top),
-        Field("unused_0", \.unused_0), Field("parked", \.parked), Field("unused_1", \.unused_1),
+        Field("waiting", \.waiting), Field("unused_0", \.unused_0), Field("parked", \.parked),
+        Field("unused_1", \.unused_1),
         Field("link_sent", \.link_sent), Field("unused_2", \.unused_2), Field("link_received", \.link_received),
         Field("unused_3", \.unused_3), Field("beat", \.beat), Field("turned_at", \.turned_at),
         Field("unused_4", \.unused_4),
         Field("counters", \.counters), Field("life", \.life), Field("trace", \.trace),
         Field("unused_5", \.unused_5),
       ],
-      at: [0, 8, 16, 24, 32, 40, 64, 72, 128, 136, 192, 200, 256, 264, 272, 320, 832, 896, 904])
+      at: [0, 8, 16, 24, 32, 40, 48, 64, 72, 128, 136, 192, 200, 256, 264, 272, 320, 832, 896, 904])
   }
 
   @Test func trace() {

@@ -39,6 +39,8 @@ struct baton_membership_record {
   uint64_t unused[511];
 };
 
+enum { BATON_WAITING_SPIN = 1, BATON_WAITING_ADAPTIVE = 2, BATON_WAITING_PARK = 3 };
+
 enum {
   BATON_COUNTERS = 64,  // room for counters in a controller's record, used or not
 };
@@ -50,7 +52,8 @@ struct baton_controller_record {
   uint64_t start_time;   // word: of the process, clock ticks since boot (/proc/PID/stat field 22): a pid can return
   uint64_t takeover;     // word: this controller's progress in standing in for its peer
   uint64_t journal_top;  // word: entries of its journal from here on were never used in this life or an earlier one
-  uint64_t unused_0[3];
+  uint64_t waiting;      // word: how its loop waits: nanoseconds of a spin << 8 | BATON_WAITING_...; 0: unknown
+  uint64_t unused_0[2];
   uint64_t parked;       // word, a line of its own: whether the controller sleeps, see SleepWord
   uint64_t unused_1[7];
   uint64_t link_sent;    // word: the position of this controller as writer of its link ring

@@ -84,6 +84,7 @@ struct StatusReport: Encodable {
     let incarnation: UInt64
     let pid: UInt64
     let parked: Bool
+    @OrNull var wait: String?
     @OrNull var secondsSinceTurn: Double?
     let counters: [String: UInt64]
   }
@@ -123,6 +124,7 @@ struct StatusReport: Encodable {
         identity: "\(controller.identity)", running: controller.isRunning, phase: controller.phase,
         standing: controller.standing, takeover: controller.takeover, incarnation: controller.incarnation,
         pid: controller.pid, parked: controller.isParked,
+        wait: controller.waiting?.name,
         secondsSinceTurn: controller.nanosecondsSinceTurn.map { Double($0) / 1e9 },
         counters: Dictionary(uniqueKeysWithValues: Counter.allCases.map { ($0.name, controller[$0]) }))
     }

@@ -201,7 +201,7 @@ struct PerfettoTrace {
     func slice(
       _ track: UInt64, _ name: String, _ from: UInt64, _ to: UInt64, _ notes: [(name: String, value: Note)] = []
     ) {
-      guard to >= from else { return }
+      guard to > from else { return }
       edges.append(Edge(time: from, isBegin: true, track: track, name: name, notes: notes))
       edges.append(Edge(time: to, isBegin: false, track: track, name: name, notes: []))
     }

@@ -53,12 +53,13 @@ struct TraceCommand: ParsableCommand {
     var recorder = try TraceRecorder(of: subsystem, rings: rings, capacity: Self.capacity)
     var progress = Progress(isQuiet: json == "-")
     progress.begin("waiting for the controllers")
-    try waitForWriters(recorder, subsystem, interruption)
+    let known = try waitForWriters(&recorder, subsystem, interruption)
     progress.begin("recording")
-    let (events, nanoseconds) = record(&recorder, interruption, &progress)
+    let lostBefore = recorder.lost
+    let (events, nanoseconds) = record(&recorder, known, interruption, &progress)
     progress.end()
     let story = TraceStory(events, recorder.writers)
-    let (lost, withoutRing) = (recorder.lost, recorder.withoutRing)
+    let (lost, withoutRing) = (recorder.lost - lostBefore, recorder.withoutRing)
     // The controllers have been asked to end before the files are written.
     _ = consume recorder
     if let out { try OutputFile.write(PerfettoTrace.bytes(of: story, subsystem: subsystem.location.name), to: out) }
@@ -95,19 +96,22 @@ struct TraceCommand: ParsableCommand {
     }
   }
 
-  /// Waits until every controller that serves writes.
+  /// Waits until every controller that serves writes. What they write until then is left out, but for which hosts there
+  /// are.
   ///
   /// - Throws: `.busy` if none does.
   private func waitForWriters(
-    _ recorder: borrowing TraceRecorder, _ subsystem: Subsystem, _ interruption: borrowing Interruption
-  ) throws {
+    _ recorder: inout TraceRecorder, _ subsystem: Subsystem, _ interruption: borrowing Interruption
+  ) throws -> [TraceRecorder.Event] {
     let deadline = monotonicNanoseconds() + Self.beginning
+    var hosts: [TraceRecorder.Event] = []
     while true {
+      recorder.takeEvents { if $0.step == .host, hosts.count < Self.hostsMax { hosts.append($0) } }
       let serving = ControllerIdentity.allCases.filter { recorder.isServing($0) }
       let missing = serving.filter { !recorder.isWriting($0) }
-      if !serving.isEmpty, missing.isEmpty { return }
+      if !serving.isEmpty, missing.isEmpty { return hosts }
       if monotonicNanoseconds() >= deadline {
-        if !missing.isEmpty, missing != serving { return }
+        if !missing.isEmpty, missing != serving { return hosts }
         throw BatonError(
           .busy, "subsystem '\(subsystem.location.name)'",
           serving.isEmpty ? "no controller serves" : "no controller writes a trace",
@@ -119,14 +123,20 @@ struct TraceCommand: ParsableCommand {
     }
   }
 
+  /// Steps that say which hosts there are, before the recording: two controllers, as many places as there are, twice.
+  private static let hostsMax = 1024
+
   /// Reads until the time is over, or the event a moment past.
   private func record(
-    _ recorder: inout TraceRecorder, _ interruption: borrowing Interruption, _ progress: inout Progress
+    _ recorder: inout TraceRecorder, _ known: [TraceRecorder.Event], _ interruption: borrowing Interruption,
+    _ progress: inout Progress
   ) -> (events: [TraceRecorder.Event], nanoseconds: UInt64) {
     let began = monotonicNanoseconds()
     var deadline = began + UInt64((runtime ?? (until == nil ? 2 : 60)) * 1e9)
-    var events: [TraceRecorder.Event] = []
+    var events = known
     var hasHappened = false
+    var granted: Set<UInt32> = []
+    var hasFenced = false
     while true {
       let now = monotonicNanoseconds()
       var isSeen = false
@@ -134,8 +144,14 @@ struct TraceCommand: ParsableCommand {
         // What is in a ring's beginning is which hosts there are.
         if events.count < steps { events.append(event) }
         switch until {
-        case .change: isSeen = isSeen || event.step == .begun
-        case .takeover: isSeen = isSeen || event.step == .journalRead
+        // A term begins without a change where nobody owned the function.
+        case .change:
+          if event.step == .granted { granted.insert(event.detail.function) }
+          isSeen = isSeen || event.step == .begun && granted.contains(event.detail.function)
+        // A journal is read in place of a controller that left, too.
+        case .takeover:
+          hasFenced = hasFenced || event.step == .fenced
+          isSeen = isSeen || event.step == .journalRead && hasFenced
         case nil: break
         }
       }

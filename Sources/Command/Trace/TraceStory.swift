@@ -33,8 +33,10 @@ struct TraceStory {
     /// The first request that the new owner has answered.
     fileprivate(set) var firstAnswer: UInt64?
 
-    /// Whether all of it was recorded.
-    var isComplete: Bool { course.time(of: .requested) != nil && course.time(of: .begun) != nil }
+    /// Whether all of it was recorded, and the peer granted it: a function can be taken over meanwhile.
+    var isComplete: Bool {
+      course.time(of: .requested) != nil && course.time(of: .granted) != nil && course.time(of: .begun) != nil
+    }
   }
 
   /// One controller serves in place of a life of its peer that has ended.
@@ -200,6 +202,11 @@ struct TraceStory {
     guard let (change, flow) = underWay[function]?[controller] else { return }
     // The owner found the request while it attended to the function for another reason, and reads the hint after that.
     if step == .seen, change.course.time(of: .relinquishing) != nil { return }
+    // Granted twice: the term in between has been lost, and this change with it.
+    if step == .granted, change.course.time(of: .granted) != nil {
+      underWay[function]?[controller] = nil
+      return
+    }
     // A request that was hinted may be found by a sweep, too.
     if underWay[function]?[controller]?.change.course.add(step, number, time) == true { flows[number] = flow }
   }

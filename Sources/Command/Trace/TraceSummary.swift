@@ -50,7 +50,8 @@ struct TraceSummary: Encodable {
         latencies[[before.name, after.name], default: Latencies()].record(
           after.time > before.time ? after.time - before.time : 0)
       }
-      whole.record(moments[moments.count - 1].time - moments[0].time)
+      let (first, last) = (moments[0].time, moments[moments.count - 1].time)
+      whole.record(last > first ? last - first : 0)
     }
 
     var section: Section {

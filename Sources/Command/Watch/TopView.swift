@@ -90,7 +90,7 @@ struct TopView {
   private func controllers(_ sample: RegionSample, _ rates: RegionRates?, columns: Int) -> [String] {
     // The first ones fit into 80 columns, and each wider terminal shows more.
     var titles = ["controller", "state", "life", "CPU %", "hosts", "pending", "req/s", "moved/s"]
-    if columns >= 110 { titles += ["parks/s", "read MiB/s", "write MiB/s", "errors/s"] }
+    if columns >= 110 { titles += ["waits", "parks/s", "read MiB/s", "write MiB/s", "errors/s"] }
     if columns >= 150 { titles += ["pid", "member", "storage/s", "doorbells/s", "takeovers"] }
     let rows = sample.status.controllers.enumerated().map { index, controller -> [String] in
       func rate(_ counter: Counter) -> String { rates.map { Self.rate($0.rate(counter, of: index)) } ?? "-" }
@@ -103,7 +103,11 @@ struct TopView {
         rates?.cpu(of: index).map { Figure.fixed($0 * 100, 1) } ?? "-", Figure.count(controller[.hosts]),
         controller.isRunning ? Figure.count(pending) : "-", rate(.answered), rate(.transferred),
       ]
-      if columns >= 110 { row += [rate(.parks), mebibytes(.bytesRead), mebibytes(.bytesWritten), rate(.errors)] }
+      if columns >= 110 {
+        row += [
+          controller.waiting?.name ?? "-", rate(.parks), mebibytes(.bytesRead), mebibytes(.bytesWritten), rate(.errors),
+        ]
+      }
       if columns >= 150 {
         row += [
           controller.isRunning ? "\(controller.pid)" : "-", controller.standing, rate(.storageOperations),

@@ -157,7 +157,8 @@ extension Controller {
       guard run.admits(copy, arenaSize: bounds.arenaSize) else { break }
       if !isPlain {
         reach(.requestTaken, .taken, TraceDetail(line, channels[channel], channel, due))
-        reach(.responseBefore, .answered, TraceDetail(line, channels[channel], channel, due, isAnswered: true))
+        let term = run.service.term
+        reach(.responseBefore, .answered, TraceDetail(line, channels[channel], channel, due, answeredIn: term))
       }
       line.answer(due.answered(.success), value: copy.length, service: run.service)
       if !isPlain { reach(.responseAfter) }
@@ -277,7 +278,7 @@ extension Controller {
     let unit = units.address(Int(first.unit))
     let word = arbiter.look(unit.pointee.ownership)
     guard word.isOwned(by: identity), unit.pointee.function.pointee.admits,
-      isPlain ? life.isNamed : isStillMember && !life.isStopping
+      isPlain ? life.isNamed : isStillMember && !life.isOver
     else { return nil }
     return RunAtOnce(
       like: first, unit, service: Service(rawValue: word.rawValue & ~0xffff | UInt64(identity.rawValue)),

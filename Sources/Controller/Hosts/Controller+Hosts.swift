@@ -87,7 +87,7 @@ extension Controller {
       state.pointee = ChannelState(memory, to: side, isTouched: state.pointee.isTouched)
     }
     // Sync point "trace": a host that is asked to write finds the file of the trace.
-    memory.trace.storeReleasing(interventions.tracing)
+    memory.trace.storeReleasing(traceForHosts)
     hosts.attach(place, state, memory)
     noteHost(place)
     // The word says so until the controller takes requests from the channel, and says there how it waits.

@@ -47,6 +47,11 @@ struct Disposal: ~Copyable {
   /// Unmaps the memory of a host that is gone.
   func unmap(_ host: consuming HostMemory) {
     let (base, count) = host.releasePages()
+    unmap(base, count)
+  }
+
+  /// Unmaps such pages.
+  func unmap(_ base: UnsafeMutableRawPointer, _ count: Int) {
     let address = UInt(bitPattern: base)
     let job: SideThread.Job = {
       guard let base = UnsafeMutableRawPointer(bitPattern: address) else { return }

@@ -23,6 +23,7 @@ extension Controller {
     _ = takeCompletions()
     if life.isOver { return false }
     let now = readClock()
+    lookAtTrace(at: now)
     if life.isEnding {
       // It took no requests, so there is nothing to hand over. A member that waited for the peer's exit goes as one
       // whose life has ended: its journal may hold what an earlier life had in flight, for the next controller to
@@ -65,6 +66,7 @@ extension Controller {
     case .displace:
       options.logger.warning("controller \(identity): controller \(identity.peer) does not answer: displaces it")
       guard membership.step(from: seen, to: seen.displaced(by: identity, incarnation)) else { return true }
+      interventions.note(.joined, TraceDetail(value: incarnation))
       return resume(at: now)
     case .resume:
       reach(.resumeBefore)

@@ -16,8 +16,14 @@ extension Controller {
     }
     // Sync point "trace": the file is whole before its number stands in the record.
     let asked = record.trace.loadAcquiring()
-    if asked == interventions.tracing { return }
-    changeTrace(to: asked)
+    if asked != interventions.tracing { return changeTrace(to: asked) }
+    // Again now and then: what a ring said at its beginning may have been written over before anybody read it.
+    if asked != 0, interventions.mustNoteHosts(at: now) { noteHosts() }
+  }
+
+  /// The trace that hosts are asked to write: a controller that cannot write it, or not yet, must not end it for them.
+  var traceForHosts: UInt64 {
+    interventions.tracing != 0 ? interventions.tracing : region.controller(identity.peer).trace.loadAcquiring()
   }
 
   @inline(never)
@@ -33,11 +39,21 @@ extension Controller {
         _ = record.trace.compareExchange(expected: number, desired: 0)
       }
     }
-    interventions.setTrace(trace)
-    for place in HostPlace.all where hosts[place].phase == .attached {
-      hosts.setTrace(interventions.tracing, place)
-      noteHost(place)
-    }
+    dispose(of: interventions.setTrace(trace))
+    for place in HostPlace.all where hosts[place].phase == .attached { hosts.setTrace(traceForHosts, place) }
+    noteHosts()
+  }
+
+  /// The last one to let go of a trace's file frees all of it, which takes the loop too long.
+  private mutating func dispose(of trace: consuming TraceWriter?) {
+    guard let (base, count, descriptor) = trace.take()?.release() else { return }
+    control.disposal.unmap(base, count)
+    control.disposal.close(descriptor)
+  }
+
+  /// Says in the trace which hosts have which places.
+  private func noteHosts() {
+    for place in HostPlace.all where hosts[place].phase == .attached { noteHost(place) }
   }
 
   /// Takes a step of a function, while somebody watches. Out of line, and with few arguments: its callers are passed
@@ -69,9 +85,10 @@ extension TraceDetail {
     value = term
   }
 
-  /// Of a request that is about to be taken from its line; `isAnswered`: with success, at once.
+  /// Of a request that is about to be taken from its line; `term`: and answered with success, at once, in that term.
   init(
-    _ line: RequestLine, _ state: ChannelState, _ channel: ChannelIndex, _ due: RequestFlag, isAnswered: Bool = false
+    _ line: RequestLine, _ state: ChannelState, _ channel: ChannelIndex, _ due: RequestFlag,
+    answeredIn term: UInt64? = nil
   ) {
     let copy = line.copy()
     // What the host has written there has not been checked yet.
@@ -79,6 +96,6 @@ extension TraceDetail {
     self.init(
       function: isManagement ? Function.management.index : Function(unit: Int(copy.unit)).index,
       channel: channel.number, line: state.index(of: line).number,
-      code: isAnswered ? Status.success.rawValue : copy.operation, sequence: due.sequence)
+      code: term == nil ? copy.operation : Status.success.rawValue, sequence: due.sequence, value: term ?? 0)
   }
 }

@@ -37,9 +37,11 @@ struct Interventions: ~Copyable {
     var isProbed = false
     /// When the controller last asked whether somebody records it, in monotonic nanoseconds.
     var askedAt: UInt64 = 0
+    /// When it last said which hosts there are.
+    var notedAt: UInt64 = 0
   }
 
-  /// How often it asks.
+  /// How often it asks, and says so.
   private static var askNanoseconds: UInt64 { 250_000_000 }
 
   init(_ options: ControllerOptions) {
@@ -121,9 +123,20 @@ struct Interventions: ~Copyable {
   }
 
   /// Writes a trace from now on, or none.
-  mutating func setTrace(_ trace: consuming TraceWriter?) {
+  ///
+  /// - Returns: the one before.
+  mutating func setTrace(_ trace: consuming TraceWriter?) -> TraceWriter? {
+    let before = watch.pointee.trace.take()
     watch.pointee.trace = trace
     setWatched()
+    return before
+  }
+
+  /// Whether it is time to say once more which hosts there are.
+  func mustNoteHosts(at now: UInt64) -> Bool {
+    if now &- watch.pointee.notedAt < Self.askNanoseconds { return false }
+    watch.pointee.notedAt = now
+    return true
   }
 
   /// Checks whether a tracer has asked for a probe.

@@ -78,6 +78,12 @@ struct TraceFile: ~Copyable {
     self.header = header
   }
 
+  /// Gives the pages and the descriptor away, to be let go of where that may take time.
+  consuming func release() -> (base: UnsafeMutableRawPointer, count: Int, descriptor: CInt) {
+    let count = mapping.count
+    return (mapping.release(), count, descriptor.release())
+  }
+
   /// Writers so far.
   var claimed: SharedWord {
     mapping.word(at: MemoryLayout<baton_trace_header>.offset(of: \baton_trace_header.claimed)!)

@@ -66,7 +66,7 @@ package struct TraceRecorder: ~Copyable {
     try folder.lock()
     let left = try folder.open(SubsystemLocation.traceName, writable: true)
     if left.number >= 0 {
-      guard flock(left.number, LOCK_EX | LOCK_NB) == 0 else {
+      guard Self.lock(left) else {
         throw BatonError(
           .busy, "subsystem '\(location.name)'", "is being traced already", fix: "end the other 'baton trace' first")
       }
@@ -74,10 +74,11 @@ package struct TraceRecorder: ~Copyable {
       folder.remove(SubsystemLocation.traceName)
     }
     let descriptor = try folder.create(SubsystemLocation.traceName)
+    // Of the user that the controllers run as: root records other users' subsystems, too.
+    let owner = try FileFacts(of: folder.descriptor, subject: location.directory).owner
+    if owner != geteuid() { _ = fchown(descriptor.number, owner, gid_t.max) }
     do throws(BatonError) {
-      guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
-        throw BatonError(result: -Int(errno), path, doing: "locking it")
-      }
+      guard Self.lock(descriptor) else { throw BatonError(result: -Int(errno), path, doing: "locking it") }
       file = try TraceFile(
         making: descriptor, rings: rings, capacity: capacity, number: number,
         generation: region.header.generation, subject: path)
@@ -94,18 +95,32 @@ package struct TraceRecorder: ~Copyable {
     self.region = region
   }
 
+  /// Locks the file of a trace. A controller that asks whether somebody has it locked holds it for a moment, so it is
+  /// tried more than once.
+  private static func lock(_ file: borrowing OwnedDescriptor) -> Bool {
+    for _ in 0..<20 {
+      if flock(file.number, LOCK_EX | LOCK_NB) == 0 { return true }
+      if errno != EWOULDBLOCK { return false }
+      usleep(1000)
+    }
+    return false
+  }
+
   deinit {
     for controller in ControllerIdentity.allCases {
       let word = region.controller(controller).trace
       _ = word.compareExchange(expected: number, desired: 0)
     }
-    folder.remove(SubsystemLocation.traceName)
+    // Unless it is that of a subsystem which was created in this one's place.
+    if folder.has(SubsystemLocation.traceName, as: file.descriptor) { folder.remove(SubsystemLocation.traceName) }
   }
 
   /// The writers so far, by the number of their ring; nil: one that is about to begin.
   package var writers: [Writer?] {
-    let count = min(file.claimed.loadAcquiring(), UInt64(file.header.ring_count))
-    return (0..<Int(count)).map { number in
+    // As many as were read before, too: this memory is others' to change.
+    let claimed = min(file.claimed.loadAcquiring(), UInt64(file.header.ring_count))
+    let count = max(Int(claimed), (read.lastIndex { $0 > 0 } ?? -1) + 1)
+    return (0..<count).map { number in
       let ring = file.ring(number)
       // Sync point "trace".
       let kind = ring.writer.loadAcquiring()
@@ -162,10 +177,11 @@ package struct TraceRecorder: ~Copyable {
       // may be in the middle of the event after the counted ones.
       acquireFence()
       let now = ring.written.loadRelaxed()
-      if now >= position + ring.capacity {
-        let oldest = now + 1 - ring.capacity
-        lost += min(oldest, written) - position
-        read[number] = min(oldest, written)
+      if now &- position >= ring.capacity {
+        let oldest = now &+ 1 &- ring.capacity
+        let next = oldest > position ? min(oldest, written) : written
+        lost += next - position
+        read[number] = next
         continue
       }
       read[number] += 1

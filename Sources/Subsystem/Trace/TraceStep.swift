@@ -25,7 +25,7 @@ package enum TraceStep: UInt8, CaseIterable, Sendable {
   /// The host has taken the answer.
   case reaped
 
-  // Of a change of owner. `value`: the term.
+  // Of a change of owner.
 
   /// A controller requests a function of its peer.
   case requested
@@ -37,9 +37,9 @@ package enum TraceStep: UInt8, CaseIterable, Sendable {
   case relinquishing
   /// Nothing of the function is in flight there any more.
   case drained
-  /// The owner grants the function.
+  /// The owner grants the function. `value`: 1 if it asks for it back in the same step, else 0.
   case granted
-  /// The new owner has noticed the grant: its term begins.
+  /// The new owner has noticed the grant: its term begins. `value`: the term.
   case begun
   /// A function without an owner, or of a dead one, is taken over.
   case takenOver

@@ -52,6 +52,9 @@ package struct TraceWriter: ~Copyable {
     self.file = file
   }
 
+  /// Lets go of the trace without unmapping and closing its file.
+  package consuming func release() -> (base: UnsafeMutableRawPointer, count: Int, descriptor: CInt) { file.release() }
+
   /// Whether somebody records this trace: its lock is held. One that was killed has left its number in the region.
   /// One or two system calls.
   package var isRecorded: Bool {
