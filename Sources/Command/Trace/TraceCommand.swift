@@ -27,7 +27,7 @@ struct TraceCommand: ParsableCommand {
   @Option(help: ArgumentHelp("End a moment after a change of owner or a takeover.", valueName: "event"))
   var until: Event?
   @Flag(help: "Print where the time went, also with --out.") var summary = false
-  @Option(help: "Steps to keep at most: the recording ends with them.") var steps = 2_000_000
+  @Option(help: "Steps to keep: a recording ends with them; with --until the oldest ones go.") var steps = 2_000_000
   @Option(help: "Writers that find room: lives of controllers, and hosts (1 to 30).") var rings = 16
   @Option(help: ArgumentHelp("Write the summary as JSON to this file (- for standard output).", valueName: "file"))
   var json: String?
@@ -41,7 +41,7 @@ struct TraceCommand: ParsableCommand {
 
   func validate() throws {
     guard (1...30).contains(rings) else { throw ValidationError("--rings takes 1 to 30") }
-    guard steps >= 1 else { throw ValidationError("--steps takes 1 or more") }
+    guard (1...100_000_000).contains(steps) else { throw ValidationError("--steps takes 1 to 100000000") }
     if let runtime, !(runtime > 0 && runtime <= 86_400) { throw ValidationError("--runtime takes up to 24h") }
   }
 
@@ -126,6 +126,13 @@ struct TraceCommand: ParsableCommand {
   /// Steps that say which hosts there are, before the recording: two controllers, as many places as there are, twice.
   private static let hostsMax = 1024
 
+  /// The older half goes, but for which hosts there are.
+  private static func forgetOldest(of events: inout [TraceRecorder.Event]) {
+    let half = events.count / 2
+    let hosts = events[..<half].filter { $0.step == .host }.suffix(hostsMax)
+    events.replaceSubrange(..<half, with: hosts)
+  }
+
   /// Reads until the time is over, or the event a moment past.
   private func record(
     _ recorder: inout TraceRecorder, _ known: [TraceRecorder.Event], _ interruption: borrowing Interruption,
@@ -137,12 +144,14 @@ struct TraceCommand: ParsableCommand {
     var hasHappened = false
     var granted: Set<UInt32> = []
     var hasFenced = false
+    // What comes after the event has as much room as what came before it.
+    let most = until == nil ? steps : 2 * steps
     while true {
       let now = monotonicNanoseconds()
       var isSeen = false
       recorder.takeEvents { event in
         // What is in a ring's beginning is which hosts there are.
-        if events.count < steps { events.append(event) }
+        if events.count < most { events.append(event) }
         switch until {
         // A term begins without a change where nobody owned the function.
         case .change:
@@ -159,7 +168,8 @@ struct TraceCommand: ParsableCommand {
         hasHappened = true
         deadline = min(deadline, now + Self.afterwards)
       }
-      if now >= deadline || events.count >= steps { return (events, now - began) }
+      if now >= deadline || events.count >= most { return (events, now - began) }
+      if !hasHappened, until != nil, events.count >= steps { Self.forgetOldest(of: &events) }
       progress.update("\(Figure.count(UInt64(events.count))) steps")
       interruption.wait(orProcess: -1, milliseconds: 1)
       if interruption.take() != 0 { return (events, monotonicNanoseconds() - began) }
