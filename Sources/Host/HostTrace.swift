@@ -42,11 +42,11 @@ struct HostTrace: ~Copyable {
   fileprivate mutating func noteSubmitted(
     _ request: RequestCopy, _ sequence: UInt64, _ controller: ControllerIdentity, at time: UInt64
   ) {
-    let isManagement = request.operation >= Operation.identify.rawValue
+    let function = Function(unit: request.unit, isManagement: request.operation >= Operation.identify.rawValue)
     add(
       .submitted, at: time,
       TraceDetail(
-        function: isManagement ? Function.management.index : Function(unit: Int(request.unit)).index,
+        function: function.index,
         channel: controller.index, code: request.operation, sequence: sequence, value: request.length))
   }
 

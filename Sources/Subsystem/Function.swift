@@ -18,6 +18,11 @@ public struct Function: Equatable, Hashable, CustomStringConvertible {
     @inlinable @inline(__always) get { Function(index: 0) }
   }
 
+  /// The function that a request goes to, by what it says.
+  package init(unit: UInt32, isManagement: Bool) {
+    self = isManagement ? .management : Function(unit: Int(unit))
+  }
+
   /// The unit, or nil for management.
   @inlinable @inline(__always)
   public var unit: Int? { index == 0 ? nil : index &- 1 }

@@ -92,9 +92,9 @@ extension TraceDetail {
   ) {
     let copy = line.copy()
     // What the host has written there has not been checked yet.
-    let isManagement = copy.operation >= Operation.identify.rawValue
+    let function = Function(unit: copy.unit, isManagement: copy.operation >= Operation.identify.rawValue)
     self.init(
-      function: isManagement ? Function.management.index : Function(unit: Int(copy.unit)).index,
+      function: function.index,
       channel: channel.number, line: state.index(of: line).number,
       code: term == nil ? copy.operation : Status.success.rawValue, sequence: due.sequence, value: term ?? 0)
   }

@@ -74,10 +74,12 @@ package struct TraceRecorder: ~Copyable {
       folder.remove(SubsystemLocation.traceName)
     }
     let descriptor = try folder.create(SubsystemLocation.traceName)
-    // Of the user that the controllers run as: root records other users' subsystems, too.
-    let owner = try FileFacts(of: folder.descriptor, subject: location.directory).owner
-    if owner != geteuid() { _ = fchown(descriptor.number, owner, gid_t.max) }
     do throws(BatonError) {
+      // Of the user that the controllers run as: root records other users' subsystems, too.
+      let owner = try FileFacts(of: folder.descriptor, subject: location.directory).owner
+      if owner != geteuid(), fchown(descriptor.number, owner, gid_t.max) != 0 {
+        throw BatonError(result: -Int(errno), path, doing: "giving it to user \(owner)")
+      }
       guard Self.lock(descriptor) else { throw BatonError(result: -Int(errno), path, doing: "locking it") }
       file = try TraceFile(
         making: descriptor, rings: rings, capacity: capacity, number: number,

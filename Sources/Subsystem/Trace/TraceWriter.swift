@@ -58,7 +58,7 @@ package struct TraceWriter: ~Copyable {
   /// Whether somebody records this trace: its lock is held. One that was killed has left its number in the region.
   /// One or two system calls.
   package var isRecorded: Bool {
-    if flock(file.descriptor.number, LOCK_SH | LOCK_NB) != 0 { return errno != EWOULDBLOCK ? false : true }
+    if flock(file.descriptor.number, LOCK_SH | LOCK_NB) != 0 { return errno == EWOULDBLOCK }
     flock(file.descriptor.number, LOCK_UN)
     return false
   }
